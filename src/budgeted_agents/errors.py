@@ -1,0 +1,143 @@
+"""Every error the library raises, under one root.
+
+A message says what happened, which budget or field, the numbers, and what to do next. The same facts are attributes,
+so that callers need not parse text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class BudgetedAgentsError(Exception):
+    """Root of every error raised by this library."""
+
+
+class InvalidInput(BudgetedAgentsError, ValueError):
+    """Something handed to the library is wrong; nothing has been changed.
+
+    Attributes:
+        field: the name of what is wrong, e.g. ``"usd"``.
+        value: the offending value as given.
+        place: where it stands, e.g. ``"Budget 'session'"`` or ``"policy.toml: budgets[2]"``.
+        remedy: what to do about it.
+    """
+
+    def __init__(self, problem: str, *, field: str, value: object, place: str, remedy: str) -> None:
+        self.problem = problem
+        self.field = field
+        self.value = value
+        self.place = place
+        self.remedy = remedy
+        super().__init__(f"{place}: {field}={_shown(value)}: {problem}. {remedy}")
+
+
+class InvalidAmount(InvalidInput):
+    """An amount of money that is negative, not a number, absurdly large, or of the wrong type."""
+
+
+class InvalidBudget(InvalidInput):
+    """A budget whose fields are wrong or contradict one another."""
+
+
+class InvalidPolicy(InvalidInput):
+    """A policy file that cannot be read or understood."""
+
+
+class InvalidAttribution(InvalidInput):
+    """An attribution (session, tenant, ...) of the wrong shape."""
+
+
+class InvalidUsage(InvalidInput):
+    """Token usage that is negative, absurd, or not made of integers."""
+
+
+class InvalidPrice(InvalidInput):
+    """A price that is negative, not a number, or lacks what is needed to charge a call."""
+
+
+class InvalidLedger(InvalidInput):
+    """A ledger URL or ledger setting that cannot work."""
+
+
+class InvalidGraph(InvalidInput):
+    """A graph, model or finalizer that a budget cannot govern as asked."""
+
+
+class UnknownPrice(BudgetedAgentsError, LookupError):
+    """No price is known for a model, so no call to it can be admitted (an unknown price is not $0).
+
+    Attributes:
+        model: the name asked for.
+        nearest: the nearest names that do have a price.
+    """
+
+    def __init__(self, model: str, nearest: Sequence[str] = ()) -> None:
+        self.model = model
+        self.nearest = tuple(nearest)
+        known = f" Nearest known names: {', '.join(self.nearest)}." if self.nearest else ""
+        super().__init__(
+            f"No price is known for model {model!r}, so its calls cannot be budgeted.{known} "
+            "Use a known name, or add a price: "
+            f'PriceBook.default().register({{{model!r}: {{"input_cost_per_token": "...", "output_cost_per_token": "..."}}}}).'
+        )
+
+
+class BudgetExceeded(BudgetedAgentsError):
+    """A call was refused because a budget has no room for it. Nothing was sent and nothing was charged.
+
+    Attributes:
+        budget: name of the budget that binds.
+        account: key of the account that binds.
+        unit: what ran out: ``usd`` (nano-USD), ``tokens``, ``model_calls``, ``tool_calls``, ``loops``, ``depth``,
+            ``context_tokens`` or ``requests``.
+        needed: the least the call needs, in the unit.
+        available: what the account can still give, in the unit.
+        limit: the account's limit, in the unit.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        budget: str = "",
+        account: str = "",
+        unit: str = "",
+        needed: int = 0,
+        available: int = 0,
+        limit: int = 0,
+    ) -> None:
+        self.message = message
+        self.budget = budget
+        self.account = account
+        self.unit = unit
+        self.needed = needed
+        self.available = available
+        self.limit = limit
+        super().__init__(message)
+
+
+class LedgerError(BudgetedAgentsError):
+    """The ledger could not do what was asked."""
+
+
+class LedgerUnavailable(LedgerError):
+    """The ledger's storage cannot be reached or written just now; no call is admitted without it."""
+
+
+class IdempotencyConflict(LedgerError):
+    """An id was used again with another body; the first one stands."""
+
+
+class UnknownReservation(LedgerError, LookupError):
+    """No reservation has this id."""
+
+
+class ReservationClosed(LedgerError):
+    """The reservation was already settled or released, so the verb cannot apply to it."""
+
+
+def _shown(value: object, limit: int = 80) -> str:
+    """A short repr, so that a hostile value cannot flood a log."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -1,0 +1,282 @@
+"""What every ledger keeps and promises. No storage, no framework, no clock: times and ids come from the caller.
+
+A ledger knows accounts and amounts; it knows nothing of models or prices. Amounts are integers in the account's own
+unit (nano-USD, tokens, calls). One ``reserve`` covers all accounts of a call, all or nothing, and grants *steps*: for a
+model call a step is one output token, so that the amount granted is the call's output limit. In each account the hold
+is ``base + ceil(steps * rate / 1000)``; the ledger grants the most steps between ``floor`` and ``ask`` that every
+account can still give.
+
+States: ``reserved -> settled | released | presumed``, ``presumed -> settled`` (late). Presumed means expired: charged
+at its worst case, because a provider bills a call that was sent even when the worker that sent it is dead.
+
+Invariant, in every account and at every moment: ``limit = available + spent + held``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Protocol
+from urllib.parse import quote
+
+Memo = Mapping[str, Any]
+"""A JSON object the ledger stores beside an entry without reading it (attribution, model names, prices; never content)."""
+
+Scope = tuple[tuple[str, str], ...]
+"""Values of a budget's ``per`` dimensions: ``(("tenant", "acme"), ("feature", "search"))``."""
+
+
+class State(StrEnum):
+    """Where a reservation stands."""
+
+    RESERVED = "reserved"
+    SETTLED = "settled"
+    RELEASED = "released"
+    PRESUMED = "presumed"
+
+
+@dataclass(frozen=True)
+class Account:
+    """What a budget charges: its name, the values of its ``per`` dimensions, the window, and the unit that is counted.
+
+    ``key`` is injective: two accounts have the same key only if they are equal, whatever characters names hold.
+    """
+
+    budget: str
+    scope: Scope = ()
+    window: str = ""
+    unit: str = "usd"
+
+    @cached_property
+    def key(self) -> str:
+        dims = ",".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in self.scope)
+        return f"{quote(self.budget, safe='')}|{dims}|{quote(self.window, safe='')}|{quote(self.unit, safe='')}"
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What one call would hold in one account.
+
+    Attributes:
+        account: the account to charge.
+        limit: the account's limit by the budget, in the unit, without top-ups.
+        base: held whatever is granted (input tokens, one call), in the unit.
+        rate: held for each granted step, in thousandths of the unit.
+        keep: part of the limit this call may not touch (the landing reserve), in the unit.
+        enforce: False books without binding (shadow mode).
+    """
+
+    account: Account
+    limit: int
+    base: int
+    rate: int = 0
+    keep: int = 0
+    enforce: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One account's state, in its unit. ``limit`` includes ``credit`` (top-ups); ``presumed`` is part of ``spent``."""
+
+    account: Account
+    limit: int
+    spent: int = 0
+    held: int = 0
+    credit: int = 0
+    presumed: int = 0
+
+    @property
+    def available(self) -> int:
+        """What can still be reserved; negative after an overrun or in shadow mode."""
+        return self.limit - self.spent - self.held
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Money held for one attempt.
+
+    Attributes:
+        id: the caller's id for the attempt.
+        granted: steps granted (output tokens), ``floor <= granted <= ask``.
+        held: ``(account, amount)`` in the order of the holds asked for.
+        balances: every account after the reserve, same order.
+        deadline: when it expires and is presumed spent, in seconds since the epoch.
+        replayed: True if this id had already been reserved with the same body.
+    """
+
+    id: str
+    granted: int
+    held: tuple[tuple[Account, int], ...]
+    balances: tuple[Balance, ...]
+    deadline: float
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Not even the floor fits. Nothing was written.
+
+    Attributes:
+        id: the caller's id for the attempt.
+        binding: the balance of the account that binds (the first one that cannot give the floor).
+        needed: what the floor needs there, in its unit.
+        available: what that account can give this call (``keep`` taken off).
+        waiting_helps: True if it would fit once what others now hold in every binding account were released.
+    """
+
+    id: str
+    binding: Balance
+    needed: int
+    available: int
+    waiting_helps: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of a reservation.
+
+    Attributes:
+        id: the reservation's id.
+        state: ``settled``, ``released`` or ``presumed``.
+        charged: ``(account, change of spent)`` in the order of the holds; for a late settle the correction, which may
+            be negative.
+        balances: every account afterwards, same order.
+        overrun: ``(account, actual - held)`` for each account where the actual was above the hold.
+        late: True if the reservation had expired and was presumed before.
+        replayed: True if it had already been settled like this; nothing changed.
+    """
+
+    id: str
+    state: State
+    charged: tuple[tuple[Account, int], ...]
+    balances: tuple[Balance, ...]
+    overrun: tuple[tuple[Account, int], ...] = ()
+    late: bool = False
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One reservation as the ledger remembers it, for reports and recovery.
+
+    Attributes:
+        held: ``(account key, amount held at reserve)``.
+        charged: ``(account key, amount charged)``; empty while reserved or when released.
+        memo: what the caller stored at ``reserve``; ``record`` what it stored at ``settle`` or ``release``.
+    """
+
+    id: str
+    session: str
+    state: State
+    granted: int
+    reserved_at: float
+    deadline: float
+    closed_at: float | None
+    held: tuple[tuple[str, int], ...]
+    charged: tuple[tuple[str, int], ...]
+    memo: Memo = field(default_factory=dict)
+    record: Memo = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that happened in a session and moved no money: a refusal, an alert, a landing."""
+
+    session: str
+    at: float
+    body: Memo
+
+
+class Ledger(Protocol):
+    """Keeps money. Every verb is atomic, idempotent by id, and safe from any thread.
+
+    Times are seconds since the epoch, ``ttl`` is in seconds. Ids are non-empty strings of at most 200 characters.
+
+    Raises (every verb):
+        InvalidAmount: a negative, non-integer or too large amount.
+        LedgerUnavailable: the storage cannot be reached or written.
+    """
+
+    @property
+    def url(self) -> str:
+        """The URL that opens this ledger."""
+
+    @property
+    def blocking(self) -> bool:
+        """True if a verb may wait for I/O, so that an event loop should run it in a thread."""
+
+    def reserve(
+        self,
+        id: str,
+        holds: Sequence[Hold],
+        *,
+        floor: int,
+        ask: int,
+        now: float,
+        ttl: float,
+        session: str = "",
+        memo: Memo | None = None,
+    ) -> Reservation | Refusal:
+        """Hold money in every account at once, or in none. Also expires a bounded number of overdue reservations.
+
+        Raises:
+            IdempotencyConflict: the id is known with another body.
+            ReservationClosed: the id was released before (also when the release came first).
+        """
+
+    def settle(self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | None = None) -> Settlement:
+        """Replace the hold by what the call really cost: ``actual`` maps unit to amount; a unit of the reservation
+        that ``actual`` does not name is charged as held. More than was held is booked in full and reported as overrun.
+
+        Raises:
+            UnknownReservation: no such id.
+            ReservationClosed: it was released.
+            IdempotencyConflict: it was settled with another amount.
+        """
+
+    def release(self, id: str, *, now: float, record: Memo | None = None) -> Settlement | None:
+        """Give the hold back. An unknown id leaves a tombstone (and returns None), so that a reserve that arrives
+        late cannot hold money. Releasing a presumed reservation undoes the presumption.
+
+        Raises:
+            ReservationClosed: it was settled.
+        """
+
+    def extend(self, id: str, *, ttl: float, now: float) -> bool:
+        """Move the deadline to ``now + ttl`` (never earlier). False if it is no longer reserved."""
+
+    def expire(self, now: float, limit: int = 1000) -> list[str]:
+        """Charge overdue reservations at their worst case; the ids that were presumed."""
+
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        """Current balances in the order asked; an account never reserved in has limit 0."""
+
+    def accounts(self) -> list[Account]:
+        """Every account this ledger knows."""
+
+    def credit(
+        self, id: str, account: Account, amount: int, *, limit: int, now: float, memo: Memo | None = None
+    ) -> Balance:
+        """Top up: raise the account's limit by ``amount`` for good (``limit`` is the budget's own, used if the account
+        is new). Idempotent by id.
+
+        Raises:
+            IdempotencyConflict: the id is known with another body.
+        """
+
+    def note(self, session: str, body: Memo, *, now: float) -> None:
+        """Append a note to a session."""
+
+    def entries(self, session: str | None = None) -> Iterator[Entry]:
+        """Reservations in the order they were made, of one session or of all."""
+
+    def notes(self, session: str | None = None) -> Iterator[Note]:
+        """Notes in the order they were made, of one session or of all."""
+
+    def close(self) -> None:
+        """Let go of files and connections. Further verbs raise LedgerUnavailable."""
