@@ -247,6 +247,15 @@ class Ledger(Protocol):
             ReservationClosed: it was settled.
         """
 
+    def presume(self, id: str, *, now: float, record: Memo | None = None) -> Settlement:
+        """Charge the hold in full because nobody knows what the provider billed (time-out, reset, cancellation): the
+        state an expired reservation gets, at once. A later ``settle`` puts the truth in its place.
+
+        Raises:
+            UnknownReservation: no such id.
+            ReservationClosed: it was settled or released.
+        """
+
     def extend(self, id: str, *, ttl: float, now: float) -> bool:
         """Move the deadline to ``now + ttl`` (never earlier). False if it is no longer reserved."""
 
