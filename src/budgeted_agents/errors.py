@@ -79,7 +79,8 @@ class UnknownPrice(BudgetedAgentsError, LookupError):
         super().__init__(
             f"No price is known for model {model!r}, so its calls cannot be budgeted.{known} "
             "Use a known name, or add a price: "
-            f'PriceBook.default().register({{{model!r}: {{"input_cost_per_token": "...", "output_cost_per_token": "..."}}}}).'
+            f"PriceBook.default().register({{{model!r}: "
+            '{"input_cost_per_token": "...", "output_cost_per_token": "..."}}).'
         )
 
 
