@@ -1,0 +1,48 @@
+"""Help for tests and trials: a local LLM provider with an exact bill, and the contract every ledger keeps.
+
+Loaded lazily: importing this package imports none of its modules.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from budgeted_agents.testing.bill import LIST_PRICES, ModelPrice
+    from budgeted_agents.testing.conversation import Reply, Request, ToolCall
+    from budgeted_agents.testing.provider import LocalProvider
+    from budgeted_agents.testing.replies import extractive, fill, fixed, scripted
+
+_HOMES = {
+    "LIST_PRICES": "bill",
+    "LocalProvider": "provider",
+    "ModelPrice": "bill",
+    "Reply": "conversation",
+    "Request": "conversation",
+    "ToolCall": "conversation",
+    "extractive": "replies",
+    "fill": "replies",
+    "fixed": "replies",
+    "scripted": "replies",
+}
+
+__all__ = [
+    "LIST_PRICES",
+    "LocalProvider",
+    "ModelPrice",
+    "Reply",
+    "Request",
+    "ToolCall",
+    "extractive",
+    "fill",
+    "fixed",
+    "scripted",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)
