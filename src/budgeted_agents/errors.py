@@ -60,6 +60,10 @@ class InvalidLedger(InvalidInput):
     """A ledger URL or ledger setting that cannot work."""
 
 
+class InvalidReservation(InvalidInput):
+    """An id, account, time or memo that a ledger cannot keep."""
+
+
 class InvalidGraph(InvalidInput):
     """A graph, model or finalizer that a budget cannot govern as asked."""
 
@@ -72,15 +76,14 @@ class UnknownPrice(BudgetedAgentsError, LookupError):
         nearest: the nearest names that do have a price.
     """
 
-    def __init__(self, model: str, nearest: Sequence[str] = ()) -> None:
+    def __init__(self, model: str, nearest: Sequence[str] = (), *, hint: str = "") -> None:
         self.model = model
         self.nearest = tuple(nearest)
         known = f" Nearest known names: {', '.join(self.nearest)}." if self.nearest else ""
         super().__init__(
-            f"No price is known for model {model!r}, so its calls cannot be budgeted.{known} "
+            f"No price is known for model {model!r}, so its calls cannot be budgeted.{f' {hint}' if hint else ''}{known} "
             "Use a known name, or add a price: "
-            f"PriceBook.default().register({{{model!r}: "
-            '{"input_cost_per_token": "...", "output_cost_per_token": "..."}}).'
+            f'PriceBook.default().register({{{model!r}: {{"input_cost_per_token": "...", "output_cost_per_token": "..."}}}}).'
         )
 
 

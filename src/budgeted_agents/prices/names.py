@@ -1,0 +1,82 @@
+"""Finding the row of a model: names come with and without their provider, from many frameworks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_PROVIDERS: Mapping[str, str] = {
+    "aws.bedrock": "bedrock",
+    "aws_bedrock": "bedrock",
+    "amazon_bedrock": "bedrock",
+    "anthropic_bedrock": "bedrock",
+    "bedrock_converse": "bedrock",
+    "azure.ai.openai": "azure",
+    "azure.ai.inference": "azure_ai",
+    "azure_openai": "azure",
+    "azure-openai": "azure",
+    "fireworks": "fireworks_ai",
+    "gcp.gemini": "gemini",
+    "gcp.gen_ai": "gemini",
+    "gcp.vertex_ai": "vertex_ai",
+    "google": "gemini",
+    "google_genai": "gemini",
+    "google-genai": "gemini",
+    "google_vertexai": "vertex_ai",
+    "mistral_ai": "mistral",
+    "mistralai": "mistral",
+    "moonshot_ai": "moonshot",
+    "together": "together_ai",
+    "x_ai": "xai",
+}
+"""Names other frameworks and OpenTelemetry give to LiteLLM's providers."""
+
+_LONG_CONTEXT = re.compile(r"\[1m\]$", re.IGNORECASE)
+_ROUTES = frozenset({"converse", "converse_like", "invoke", "chat", "responses", "models"})
+"""Segments that name an API or a collection and not a model."""
+
+Rows = Mapping[str, Mapping[str, Any]]
+
+
+def find_row(model: str, provider: str | None, rows: Rows) -> str | None:
+    """The name of the row that prices a model, or None.
+
+    A name with its provider wins over the bare one, and a bare row serves only the provider it belongs to, so that
+    ``azure/gpt-4o`` is never priced as OpenAI's, nor a reseller's model as the original.
+    """
+    name = _LONG_CONTEXT.sub("", model)
+    if provider:
+        provider = _PROVIDERS.get(provider.lower(), provider.lower())
+        if f"{provider}/{name}" in rows:
+            return f"{provider}/{name}"
+    if name in rows and _serves(rows[name], provider, rows):
+        return name
+    return next((bare for bare, owner in _shortened(name, provider) if _owned(bare, owner, rows)), None)
+
+
+def _shortened(name: str, provider: str | None) -> Iterator[tuple[str, str | None]]:
+    """The name with leading segments taken off, each with the provider that the full name speaks of."""
+    segments = name.split("/")
+    owner = _PROVIDERS.get(segments[0].lower(), segments[0].lower()) if len(segments) > 1 else provider
+    if owner in _ROUTES:
+        owner = provider
+    for start in range(1, len(segments)):
+        bare = "/".join(segments[start:])
+        yield f"{owner}/{bare}", owner
+        yield bare, owner
+        if segments[start] not in _ROUTES:
+            return
+
+
+def _owned(name: str, owner: str | None, rows: Rows) -> bool:
+    return name in rows and (owner is None or _belongs(rows[name], owner))
+
+
+def _serves(row: Mapping[str, Any], provider: str | None, rows: Rows) -> bool:
+    """Whether a bare row may price a call to a provider; a provider no list has heard of is no reason to refuse."""
+    return provider is None or _belongs(row, provider) or not any(name.startswith(f"{provider}/") for name in rows)
+
+
+def _belongs(row: Mapping[str, Any], provider: str) -> bool:
+    return str(row.get("litellm_provider") or provider).startswith(provider)

@@ -1,0 +1,207 @@
+"""`Price`: one model's prices, compiled so that pricing a call takes about a microsecond."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Collection
+from decimal import Decimal
+from typing import Literal
+
+from budgeted_agents.errors import InvalidUsage
+from budgeted_agents.prices.rates import Rates, Table, compile_tables
+from budgeted_agents.prices.rows import ATTO, Row
+from budgeted_agents.usage import Usage
+
+CacheWrite = Literal["5m", "1h"]
+"""Lifetime of the prompt cache a call asks to write."""
+
+_ATTO_PER_NANO = ATTO // 10**9
+_ATTO_PER_MILLI = _ATTO_PER_NANO // 1000
+_INPUT = ("input", "cache_read")
+_OUTPUT = ("output", "reasoning")
+_WRITES: dict[CacheWrite | None, tuple[str, ...]] = {
+    None: (),
+    "5m": ("cache_write_5m",),
+    "1h": ("cache_write_5m", "cache_write_1h"),
+}
+_ASKED_CACHES = ("claude", "nova")
+"""Models whose prompt cache is written only where the request asks for it (Anthropic, Amazon)."""
+
+
+class Price:
+    """Prices of one model. All unit prices are exact; a call's cost is rounded up once, to whole nano-USD.
+
+    Attributes:
+        model: the name of the row in the list.
+        provider: the provider named in the row; may be empty.
+        source: where the row comes from, e.g. ``"litellm 1.106.2"`` or a file.
+        max_input_tokens: the most input the model takes, in tokens; None if the list does not say.
+        max_output_tokens: the most output the model gives, in tokens; None if the list does not say.
+        writes_cache_unasked: whether the provider may write (and bill) its prompt cache without being asked to.
+    """
+
+    __slots__ = (
+        "_per_request",
+        "_per_search",
+        "_search_once",
+        "_tables",
+        "_worst",
+        "max_input_tokens",
+        "max_output_tokens",
+        "model",
+        "provider",
+        "source",
+        "writes_cache_unasked",
+    )
+
+    def __init__(self, row: Row, source: str) -> None:
+        self.model = row.model
+        self.provider = row.provider
+        self.source = source
+        self.max_input_tokens = row.limit("max_input_tokens")
+        self.max_output_tokens = row.limit("max_output_tokens") or row.limit("max_tokens")
+        self.writes_cache_unasked = row.has("cache_creation_input_token_cost") and not any(
+            name in row.model for name in _ASKED_CACHES
+        )
+        tables = compile_tables(row)
+        self._tables: dict[str | None, Table] = {None: tables["standard"], **tables}
+        self._per_request = row.price("input_cost_per_request") or 0
+        self._per_search = _search_price(row)
+        self._search_once = _bills_search_once(row)
+        self._worst: dict[object, list[tuple[int, int, int]]] = {}
+
+    def __repr__(self) -> str:
+        return f"Price({self.model!r}, source={self.source!r})"
+
+    def cost(self, usage: Usage, service_tier: str | None = None) -> int:
+        """Cost of one call in nano-USD, rounded up.
+
+        Args:
+            usage: what the call used. Costs of added-up usages differ, because rates depend on a call's prompt size.
+            service_tier: ``flex``, ``priority``, ``batch``, ...; a tier without rates in the list costs the standard rate.
+        """
+        table = self._tables.get(service_tier)
+        if table is None:
+            table = self._table(service_tier)
+        fresh, read, write_5m, write_1h = usage.input, usage.cache_read, usage.cache_write_5m, usage.cache_write_1h
+        audio, image = usage.audio_input, usage.image_input
+        r = table.rates[bisect_left(table.thresholds, fresh + read + write_5m + write_1h + audio + image)]
+        atto = (
+            fresh * r[0]
+            + read * r[1]
+            + write_5m * r[2]
+            + write_1h * r[3]
+            + audio * r[4]
+            + image * r[5]
+            + usage.output * r[6]
+            + usage.reasoning * r[7]
+            + usage.audio_output * r[8]
+            + usage.image_output * r[9]
+            + self._per_request
+        )
+        if usage.web_searches:
+            atto += self._searches(usage.web_searches)
+        return -(-atto // _ATTO_PER_NANO)
+
+    def worst_case(
+        self,
+        prompt_tokens: int,
+        cache_write: CacheWrite | None = None,
+        service_tier: str | None = None,
+        modalities: Collection[str] = (),
+    ) -> tuple[int, int]:
+        """The most a call can cost, as (nano-USD for the input, thousandths of a nano-USD for each output token).
+
+        For every usage within it, ``cost(usage) <= base + ceil(output_tokens * rate / 1000)``. Web searches are not
+        in it: their number is not bounded by tokens.
+
+        Args:
+            prompt_tokens: upper bound of the call's input, in tokens.
+            cache_write: the longest prompt-cache lifetime the call asks to write; None if it asks for none.
+            service_tier: the service tier the call will be billed at.
+            modalities: ``"audio"`` and ``"image"`` if the call may have them, in or out.
+
+        Raises:
+            InvalidUsage: if ``prompt_tokens`` is negative or ``cache_write`` is not one of its three values.
+        """
+        if prompt_tokens < 0:
+            raise _invalid("is negative", "prompt_tokens", prompt_tokens, "Give the number of input tokens")
+        key = (cache_write, service_tier, *modalities)
+        brackets = self._worst.get(key) or self._worst_brackets(key, cache_write, service_tier, modalities)
+        base = output = 0
+        for above, input_rate, output_rate in brackets:
+            if prompt_tokens > above:
+                base = max(base, prompt_tokens * input_rate)
+                output = max(output, output_rate)
+        return -(-(base + self._per_request) // _ATTO_PER_NANO), -(-output // _ATTO_PER_MILLI)
+
+    def unit_prices(self, prompt_tokens: int = 0, service_tier: str | None = None) -> dict[str, str]:
+        """The unit prices a call of this size is charged at: decimal USD for one token of each class, as text.
+
+        Classes that cost what ``input`` or ``output`` costs are left out. ``request`` and ``web_search`` are per piece.
+        """
+        rates = self._rates(prompt_tokens, service_tier)
+        prices = {name: _usd(rate) for name, rate in _distinct(rates).items()}
+        extras = {"request": self._per_request, "web_search": self._per_search}
+        return prices | {name: _usd(rate) for name, rate in extras.items() if rate}
+
+    def _rates(self, prompt_tokens: int, service_tier: str | None) -> Rates:
+        table = self._table(service_tier)
+        return table.rates[bisect_left(table.thresholds, prompt_tokens)]
+
+    def _table(self, service_tier: str | None) -> Table:
+        tier = service_tier.lower() if service_tier else None
+        return self._tables.get(tier) or self._tables["standard"]
+
+    def _searches(self, searches: int) -> int:
+        return self._per_search * (1 if self._search_once else searches)
+
+    def _worst_brackets(
+        self, key: object, cache_write: CacheWrite | None, service_tier: str | None, modalities: Collection[str]
+    ) -> list[tuple[int, int, int]]:
+        """(tokens the prompt must exceed, dearest input rate, dearest output rate) for each size of prompt."""
+        if cache_write not in _WRITES:
+            raise _invalid("is no cache lifetime", "cache_write", cache_write, 'Use None, "5m" or "1h"')
+        writes = _WRITES[cache_write or ("5m" if self.writes_cache_unasked else None)]
+        inputs = (*_INPUT, *writes, *(f"{kind}_input" for kind in modalities))
+        outputs = (*_OUTPUT, *(f"{kind}_output" for kind in modalities))
+        table = self._table(service_tier)
+        brackets = [
+            (above, _dearest(rates, inputs), _dearest(rates, outputs))
+            for above, rates in zip((-1, *table.thresholds), table.rates, strict=True)
+        ]
+        self._worst[key] = brackets
+        return brackets
+
+
+def _search_price(row: Row) -> int:
+    """Atto-USD for one web search at the medium context size, the providers' default."""
+    by_size = row.fields.get("search_context_cost_per_query") or {}
+    price = by_size.get("search_context_size_medium")
+    return 0 if price is None else row.atto("search_context_size_medium", price)
+
+
+def _bills_search_once(row: Row) -> bool:
+    """Google bills a grounded prompt once, however many searches it ran, unless the row says ``per_query``."""
+    google = row.provider == "gemini" or row.provider.startswith("vertex_ai")
+    return google and row.fields.get("web_search_billing_unit") != "per_query"
+
+
+def _dearest(rates: Rates, classes: Collection[str]) -> int:
+    return max(int(getattr(rates, name)) for name in classes)
+
+
+def _distinct(rates: Rates) -> dict[str, int]:
+    """Rates of input and output, and of each class that differs from the one it belongs to."""
+    named = rates._asdict()
+    inputs = list(named)[: list(named).index("output")]
+    plain = {name: rates.input if name in inputs else rates.output for name in named}
+    return {name: rate for name, rate in named.items() if name in ("input", "output") or rate != plain[name]}
+
+
+def _usd(atto: int) -> str:
+    return format((Decimal(atto) / ATTO).normalize(), "f")
+
+
+def _invalid(problem: str, field: str, value: object, remedy: str) -> InvalidUsage:
+    return InvalidUsage(problem, field=field, value=value, place="worst_case", remedy=remedy)

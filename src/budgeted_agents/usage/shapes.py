@@ -1,0 +1,200 @@
+"""How each provider and framework writes down usage, turned into `Usage`'s disjoint classes.
+
+Shapes differ in what their totals include. Where a shape's rule is known it is the default; where the numbers
+contradict it (a cached count larger than the input that should include it, or a stated total that only adds up the
+other way) the numbers win, because real traces mix both conventions and a wrong guess makes a cost negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from budgeted_agents.usage.counts import Counts
+
+_TIER_PREFIXES = ("priority", "flex")
+_TRAFFIC_TIERS = {"ON_DEMAND_PRIORITY": "priority", "FLEX": "flex", "ON_DEMAND_FLEX": "flex", "BATCH": "batch"}
+
+
+def openai_counts(usage: Any, place: str) -> dict[str, int]:
+    """Chat completions and responses: totals include cached tokens, reasoning and audio."""
+    top = Counts(usage, place)
+    details = top.inner("prompt_tokens_details", "input_tokens_details")
+    out_details = top.inner("completion_tokens_details", "output_tokens_details")
+    return _disjoint(
+        prompt=top.get("prompt_tokens", "input_tokens"),
+        completion=top.get("completion_tokens", "output_tokens"),
+        total=top.get("total_tokens"),
+        cache_read=details.get("cached_tokens"),
+        cache_write_5m=details.get("cache_write_tokens", "cache_creation_tokens"),
+        audio_input=details.get("audio_tokens"),
+        image_input=details.get("image_tokens"),
+        reasoning=out_details.get("reasoning_tokens"),
+        audio_output=out_details.get("audio_tokens"),
+        image_output=out_details.get("image_tokens"),
+    )
+
+
+def anthropic_counts(usage: Any, place: str) -> dict[str, int]:
+    """Anthropic: ``input_tokens`` excludes cache reads and writes; writes of unknown lifetime count as 5 minutes."""
+    top = Counts(usage, place)
+    short, long = _cache_writes(top.get("cache_creation_input_tokens"), top.inner("cache_creation"))
+    return {
+        "input": top.get("input_tokens"),
+        "cache_read": top.get("cache_read_input_tokens"),
+        "cache_write_5m": short,
+        "cache_write_1h": long,
+        "output": top.get("output_tokens"),
+        "web_searches": top.inner("server_tool_use").get("web_search_requests"),
+    }
+
+
+def gemini_counts(usage: Any, place: str) -> dict[str, int]:
+    """Gemini: the prompt includes cached content; tool-use prompts and thoughts come on top of the two totals."""
+    top = Counts(usage, place)
+    prompt = _modalities(top, "promptTokensDetails", "prompt_tokens_details")
+    tools = _modalities(top, "toolUsePromptTokensDetails", "tool_use_prompt_tokens_details")
+    cached = _modalities(top, "cacheTokensDetails", "cache_tokens_details")
+    answer = _modalities(top, "candidatesTokensDetails", "candidates_tokens_details")
+    thoughts = top.get("thoughtsTokenCount", "thoughts_token_count")
+    return _disjoint(
+        prompt=top.get("promptTokenCount", "prompt_token_count")
+        + top.get("toolUsePromptTokenCount", "tool_use_prompt_token_count"),
+        completion=top.get("candidatesTokenCount", "candidates_token_count", "responseTokenCount") + thoughts,
+        cache_read=top.get("cachedContentTokenCount", "cached_content_token_count"),
+        audio_input=max(prompt["AUDIO"] + tools["AUDIO"] - cached["AUDIO"], 0),
+        image_input=max(_pictures(prompt) + _pictures(tools) - _pictures(cached), 0),
+        reasoning=thoughts,
+        audio_output=answer["AUDIO"],
+        image_output=_pictures(answer),
+    )
+
+
+def langchain_counts(usage: Any, place: str) -> dict[str, int]:
+    """LangChain's ``usage_metadata``: totals include every class; OpenAI's tiers put a prefix before detail names."""
+    top = Counts(usage, place)
+    details, out_details = top.inner("input_token_details"), top.inner("output_token_details")
+    short, long = _cache_writes(details.get(*_tiered("cache_creation")), details)
+    return _disjoint(
+        prompt=top.get("input_tokens"),
+        completion=top.get("output_tokens"),
+        total=top.get("total_tokens"),
+        cache_read=details.get(*_tiered("cache_read")),
+        cache_write_5m=short,
+        cache_write_1h=long,
+        audio_input=details.get("audio"),
+        image_input=details.get("image") + details.get("video"),
+        reasoning=out_details.get(*_tiered("reasoning")),
+        audio_output=out_details.get("audio"),
+        image_output=out_details.get("image"),
+    )
+
+
+def litellm_counts(usage: Any, place: str) -> dict[str, int]:
+    """LiteLLM's ``Usage``: OpenAI's shape with Anthropic's cache counts, in the details or at the top."""
+    top = Counts(usage, place)
+    details, out_details = top.inner("prompt_tokens_details"), top.inner("completion_tokens_details")
+    written = details.get("cache_write_tokens") or details.get("cache_creation_tokens")
+    short, long = _cache_writes(
+        written or top.get("cache_creation_input_tokens"), details.inner("cache_creation_token_details")
+    )
+    searches = details.get("web_search_requests") or top.inner("server_tool_use").get("web_search_requests")
+    return {
+        **_disjoint(
+            prompt=top.get("prompt_tokens"),
+            completion=top.get("completion_tokens"),
+            total=top.get("total_tokens"),
+            cache_read=details.get("cached_tokens") or top.get("cache_read_input_tokens"),
+            cache_write_5m=short,
+            cache_write_1h=long,
+            audio_input=details.get("audio_tokens"),
+            image_input=details.get("image_tokens") + details.get("video_tokens"),
+            reasoning=out_details.get("reasoning_tokens"),
+            audio_output=out_details.get("audio_tokens"),
+            image_output=out_details.get("image_tokens"),
+        ),
+        "web_searches": searches,
+    }
+
+
+def service_tier(usage: Any) -> str | None:
+    """The service tier a usage mapping (or a response) says the call was served at; None if it is silent.
+
+    Reads ``service_tier``, Gemini's ``trafficType`` and the prefixes of LangChain's detail names.
+    """
+    if not isinstance(usage, Mapping):
+        return None
+    tier = usage.get("service_tier")
+    if isinstance(tier, str):
+        return tier.lower()
+    traffic = usage.get("trafficType") or usage.get("traffic_type")
+    if traffic is not None:
+        return _TRAFFIC_TIERS.get(str(traffic).upper().rpartition(".")[2])
+    details = usage.get("input_token_details")
+    names = details if isinstance(details, Mapping) else ()
+    return next((tier for tier in _TIER_PREFIXES if tier in names or f"{tier}_cache_read" in names), None)
+
+
+def _disjoint(
+    *,
+    prompt: int,
+    completion: int,
+    total: int = 0,
+    cache_read: int = 0,
+    cache_write_5m: int = 0,
+    cache_write_1h: int = 0,
+    audio_input: int = 0,
+    image_input: int = 0,
+    reasoning: int = 0,
+    audio_output: int = 0,
+    image_output: int = 0,
+) -> dict[str, int]:
+    """The text classes as what is left of the inclusive totals; a modality never claims what the cache already has."""
+    cached = cache_read + cache_write_5m + cache_write_1h
+    beside = total - prompt - completion
+    if cached > prompt or (cached and beside in (cached, cached + reasoning)):
+        prompt += cached
+    if reasoning > completion or (reasoning and beside in (reasoning, cached + reasoning)):
+        completion += reasoning
+    fresh = prompt - cached
+    audio_input = min(audio_input, fresh)
+    image_input = min(image_input, fresh - audio_input)
+    answer = completion - reasoning
+    audio_output = min(audio_output, answer)
+    image_output = min(image_output, answer - audio_output)
+    return {
+        "input": fresh - audio_input - image_input,
+        "cache_read": cache_read,
+        "cache_write_5m": cache_write_5m,
+        "cache_write_1h": cache_write_1h,
+        "audio_input": audio_input,
+        "image_input": image_input,
+        "output": answer - audio_output - image_output,
+        "reasoning": reasoning,
+        "audio_output": audio_output,
+        "image_output": image_output,
+    }
+
+
+def _cache_writes(written: int, by_lifetime: Counts) -> tuple[int, int]:
+    """Cache writes as (5 minutes or unknown, 1 hour); the breakdown may be part of the sum or replace it."""
+    short, long = by_lifetime.get("ephemeral_5m_input_tokens"), by_lifetime.get("ephemeral_1h_input_tokens")
+    return short + max(written - short - long, 0), long
+
+
+def _tiered(name: str) -> Iterable[str]:
+    return (name, *(f"{tier}_{name}" for tier in _TIER_PREFIXES))
+
+
+def _modalities(top: Counts, *names: str) -> dict[str, int]:
+    """Gemini's list of ``{modality, tokenCount}`` as tokens by modality."""
+    sums = {"AUDIO": 0, "IMAGE": 0, "VIDEO": 0}
+    for counts in top.entries(*names):
+        modality = str(counts.data.get("modality")).rpartition(".")[2].upper()
+        if modality in sums:
+            sums[modality] += counts.get("tokenCount", "token_count")
+    return sums
+
+
+def _pictures(modalities: Mapping[str, int]) -> int:
+    return modalities["IMAGE"] + modalities["VIDEO"]

@@ -1,0 +1,134 @@
+"""`Usage`: the tokens of one call, every token in exactly one class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from budgeted_agents.usage import shapes
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call, or of many added up. The classes are disjoint, so nothing is ever priced twice.
+
+    Providers disagree on whether cached tokens are part of the input and whether reasoning is part of the output; the
+    ``from_*`` constructors settle that once and validate. Plain construction validates nothing: it is for counts that
+    are already sound.
+
+    Attributes:
+        input: text input that was neither read from nor written to a prompt cache (tokens).
+        cache_read: input read from a prompt cache.
+        cache_write_5m: input written to a prompt cache for 5 minutes, or for a time the provider did not say.
+        cache_write_1h: input written to a prompt cache for 1 hour.
+        audio_input: audio input.
+        image_input: image and video input counted in tokens apart from text.
+        output: text output, without reasoning.
+        reasoning: output spent on thinking.
+        audio_output: audio output.
+        image_output: image output counted in tokens.
+        web_searches: searches the provider ran for the call and bills by number. Not tokens.
+    """
+
+    input: int = 0
+    cache_read: int = 0
+    cache_write_5m: int = 0
+    cache_write_1h: int = 0
+    audio_input: int = 0
+    image_input: int = 0
+    output: int = 0
+    reasoning: int = 0
+    audio_output: int = 0
+    image_output: int = 0
+    web_searches: int = 0
+
+    @property
+    def prompt_tokens(self) -> int:
+        """All input tokens, cached ones included."""
+        return (
+            self.input
+            + self.cache_read
+            + self.cache_write_5m
+            + self.cache_write_1h
+            + self.audio_input
+            + self.image_input
+        )
+
+    @property
+    def completion_tokens(self) -> int:
+        """All output tokens, reasoning included."""
+        return self.output + self.reasoning + self.audio_output + self.image_output
+
+    @property
+    def total_tokens(self) -> int:
+        """All tokens, in and out."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        if not isinstance(other, Usage):
+            return NotImplemented
+        return Usage(
+            self.input + other.input,
+            self.cache_read + other.cache_read,
+            self.cache_write_5m + other.cache_write_5m,
+            self.cache_write_1h + other.cache_write_1h,
+            self.audio_input + other.audio_input,
+            self.image_input + other.image_input,
+            self.output + other.output,
+            self.reasoning + other.reasoning,
+            self.audio_output + other.audio_output,
+            self.image_output + other.image_output,
+            self.web_searches + other.web_searches,
+        )
+
+    @classmethod
+    def from_openai(cls, usage: Any, *, place: str = "OpenAI usage") -> Usage:
+        """From the ``usage`` of an OpenAI chat completion (``prompt_tokens``) or response (``input_tokens``).
+
+        Cached tokens and reasoning are part of the totals. Also right for providers with an OpenAI-like API, unless
+        their numbers show that cached tokens or reasoning stand outside of the totals.
+
+        Raises:
+            InvalidUsage: if a count is negative, absurd or not an integer, or ``usage`` is not a mapping.
+        """
+        return cls(**shapes.openai_counts(usage, place))
+
+    @classmethod
+    def from_anthropic(cls, usage: Any, *, place: str = "Anthropic usage") -> Usage:
+        """From the ``usage`` of an Anthropic message, where cached tokens stand outside of ``input_tokens``.
+
+        Anthropic does not count thinking apart, so it is in ``output`` (and costs the same).
+
+        Raises:
+            InvalidUsage: if a count is negative, absurd or not an integer, or ``usage`` is not a mapping.
+        """
+        return cls(**shapes.anthropic_counts(usage, place))
+
+    @classmethod
+    def from_gemini(cls, usage: Any, *, place: str = "Gemini usage") -> Usage:
+        """From Gemini's ``usageMetadata``: cached tokens inside the prompt count, thoughts outside of candidates.
+
+        Raises:
+            InvalidUsage: if a count is negative, absurd or not an integer, or ``usage`` is not a mapping.
+        """
+        return cls(**shapes.gemini_counts(usage, place))
+
+    @classmethod
+    def from_langchain(cls, usage: Any, *, place: str = "usage_metadata") -> Usage:
+        """From a LangChain ``usage_metadata``, whose ``input_tokens`` is the sum of all input classes.
+
+        Raises:
+            InvalidUsage: if a count is negative, absurd or not an integer, or ``usage`` is not a mapping.
+        """
+        return cls(**shapes.langchain_counts(usage, place))
+
+    @classmethod
+    def from_litellm(cls, usage: Any, *, place: str = "LiteLLM usage") -> Usage:
+        """From a LiteLLM ``Usage`` as a dict, whose ``prompt_tokens`` include cached tokens.
+
+        Older versions left Anthropic's cached tokens out; that is recognized by the numbers.
+
+        Raises:
+            InvalidUsage: if a count is negative, absurd or not an integer, or ``usage`` is not a mapping.
+        """
+        return cls(**shapes.litellm_counts(usage, place))
