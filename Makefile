@@ -1,6 +1,7 @@
 # Everything runs in .venv, which is made from the hashed lock on first use. Needs Python 3.11+, make and git.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 READY := .venv/.ready
 CODE = $(foreach folder,src tests examples graphs benchmarks,$(if $(wildcard $(folder)/*),$(folder)))
 
@@ -27,15 +28,17 @@ bench: $(READY) ## Run every benchmark, one after the other
 
 lock: $(READY) ## Resolve the newest versions into requirements/dev.lock
 	$(BIN)/uv pip compile pyproject.toml --group dev --upgrade --quiet --universal --python-version 3.11 \
-		--generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+		--generate-hashes --no-strip-extras --no-annotate --no-emit-index-url --no-emit-find-links \
 		--custom-compile-command "make lock" --output-file requirements/dev.lock > /dev/null
 
 clean: ## Remove the environment, caches and builds
 	rm -rf .venv dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# The lock is complete, so nothing is left to resolve; pip check confirms that.
 $(READY): requirements/dev.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) install --no-deps --require-hashes -r requirements/dev.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	$(PIP) check
 	@touch $@

@@ -68,7 +68,7 @@ def test_the_lock_is_hashed_and_names_no_url_or_path() -> None:
     lines = (ROOT / LOCK).read_text(encoding="utf-8").splitlines()
     entries = [line for line in lines if line and not line.startswith((" ", "#"))]
     assert len(entries) > 50
-    assert [line for line in entries if not re.fullmatch(r"[a-z0-9-]+==[^/@ ]+( ; [^/@]+)? \\", line)] == []
+    assert [line for line in entries if not re.fullmatch(r"[a-z0-9-]+(\[[a-z0-9]+\])?==[^/@ ]+( ; [^/@]+)? \\", line)] == []
     rest = [line for line in lines if line.startswith(" ")]
     assert [line for line in rest if not re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", line)] == []
 
