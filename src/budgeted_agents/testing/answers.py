@@ -31,7 +31,7 @@ def answer_to(request: Request, reply: Reply, count: TokenCounter, cached_tokens
     are lost. ``cached_tokens`` is what the prompt cache found; the reply's own figure comes first.
     """
     text = as_json(reply.text, request.json_schema) if request.json_schema is not None else reply.text
-    calls = _with_ids(tuple(reply.tool_calls), request.number)
+    calls = _with_ids(tuple(reply.tool_calls) or _forced_calls(request, reply.text), request.number)
     wanted = _output_tokens(reply, text, calls, count)
     limit = wanted if request.max_output_tokens is None else request.max_output_tokens
     is_cut = wanted > limit
@@ -85,6 +85,14 @@ def _sample(schema: JsonObject, text: str) -> object:
         case "null":
             return None
     return text
+
+
+def _forced_calls(request: Request, text: str) -> tuple[ToolCall, ...]:
+    """A call of the tool that the request forces, with the simplest arguments its schema allows."""
+    schemas = [tool.get("parameters") or tool.get("input_schema") or {} for tool in request.tools]
+    forced = [schema for schema, name in zip(schemas, request.tool_names, strict=True) if name == request.forced_tool]
+    arguments = [_sample({"type": "object", **schema}, text) for schema in forced[:1]]
+    return tuple(ToolCall(request.forced_tool, value) for value in arguments if isinstance(value, dict))
 
 
 def _output_tokens(reply: Reply, text: str, calls: tuple[ToolCall, ...], count: TokenCounter) -> int:

@@ -66,6 +66,7 @@ class Request:
         model: the model asked for.
         messages: the history, system messages first if they were sent apart.
         tools: the tools offered, each with at least a ``name``.
+        forced_tool: the name of the tool that has to be called, if one is forced.
         max_output_tokens: the limit on output tokens, or None.
         stream: whether the answer is streamed.
         include_usage: whether a stream is to report usage.
@@ -80,6 +81,7 @@ class Request:
     model: str
     messages: tuple[Message, ...]
     tools: tuple[JsonObject, ...] = ()
+    forced_tool: str = ""
     max_output_tokens: int | None = None
     stream: bool = False
     include_usage: bool = True

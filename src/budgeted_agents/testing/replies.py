@@ -16,9 +16,9 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _COMMON_WORDS = frozenset(
     _WORD.findall(
         "a about all an and any are as at be been between by can could do does each for from had has have how i if in "
-        "into is it its many may me more most much must no not of on one only or other our out over shall should so some "
-        "such than that the their them then there these they this those to under up us was we were what when where which "
-        "who whom whose why will with would you your"
+        "into is it its many may me more most much must no not of on one only or other our out over shall should so "
+        "some such than that the their them then there these they this those to under up us was we were what when "
+        "where which who whom whose why will with would you your"
     )
 )
 

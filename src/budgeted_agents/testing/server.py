@@ -13,7 +13,7 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Protocol
 
-from budgeted_agents.testing import wire_openai
+from budgeted_agents.testing import wire_anthropic, wire_openai, wire_responses
 from budgeted_agents.testing.bill import Bill
 from budgeted_agents.testing.conversation import Answer, JsonObject, Reply, Request, RequestRejected
 from budgeted_agents.testing.gate import Gate
@@ -65,6 +65,18 @@ class Wire:
 _WIRES = {
     "/v1/chat/completions": Wire(
         wire_openai.parse_chat, wire_openai.chat_body, wire_openai.error_body, wire_openai.chat_events
+    ),
+    "/v1/responses": Wire(
+        wire_responses.parse_responses,
+        wire_responses.responses_body,
+        wire_openai.error_body,
+        wire_responses.responses_events,
+    ),
+    "/v1/messages": Wire(
+        wire_anthropic.parse_messages,
+        wire_anthropic.messages_body,
+        wire_anthropic.error_body,
+        wire_anthropic.messages_events,
     ),
     "/v1/embeddings": Wire(wire_openai.parse_embeddings, wire_openai.embeddings_body, wire_openai.error_body),
 }

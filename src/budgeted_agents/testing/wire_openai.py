@@ -21,7 +21,7 @@ from budgeted_agents.testing.conversation import (
 )
 from budgeted_agents.testing.histories import check_history, check_output_limit
 
-_CREATED = 1_750_000_000
+CREATED = 1_750_000_000
 _DIMENSIONS = 8
 _ERROR_KINDS = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -41,6 +41,7 @@ def parse_chat(path: str, body: JsonObject, headers: Mapping[str, str]) -> Reque
         model=model_of(body),
         messages=messages,
         tools=tuple(tool.get("function", tool) for tool in body.get("tools") or ()),
+        forced_tool=_forced_tool(body.get("tool_choice")),
         max_output_tokens=_output_limit(body),
         stream=bool(body.get("stream")),
         include_usage=not body.get("stream") or bool((body.get("stream_options") or {}).get("include_usage")),
@@ -105,7 +106,7 @@ def embedding_inputs(body: JsonObject) -> list[Any]:
 
 
 def models_body(models: Mapping[str, object]) -> JsonObject:
-    data = [{"id": name, "object": "model", "created": _CREATED, "owned_by": "local"} for name in models]
+    data = [{"id": name, "object": "model", "created": CREATED, "owned_by": "local"} for name in models]
     return {"object": "list", "data": data}
 
 
@@ -165,6 +166,10 @@ def _message(index: int, raw: JsonObject) -> Message:
     return Message(role, text_of(raw.get("content")), calls, raw.get("tool_call_id") or "")
 
 
+def _forced_tool(choice: object) -> str:
+    return str(choice["function"]["name"]) if isinstance(choice, dict) else ""
+
+
 def _output_limit(body: JsonObject) -> int | None:
     new = check_output_limit(body.get("max_completion_tokens"), "max_completion_tokens")
     old = check_output_limit(body.get("max_tokens"), "max_tokens")
@@ -195,7 +200,7 @@ def _envelope(request: Request, kind: str, choices: list[JsonObject], usage: Tok
     body: JsonObject = {
         "id": f"chatcmpl-{request.number}",
         "object": kind,
-        "created": _CREATED,
+        "created": CREATED,
         "model": request.model,
         "choices": choices,
     }
