@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Protocol
-from urllib.parse import quote
+from typing import Any, Protocol, Self
+from urllib.parse import quote, unquote
 
 Memo = Mapping[str, Any]
-"""A JSON object the ledger stores beside an entry without reading it (attribution, model names, prices; never content)."""
+"""A JSON object a ledger stores beside an entry without reading it (attribution, models, prices; never content)."""
 
 Scope = tuple[tuple[str, str], ...]
 """Values of a budget's ``per`` dimensions: ``(("tenant", "acme"), ("feature", "search"))``."""
@@ -53,6 +53,18 @@ class Account:
     def key(self) -> str:
         dims = ",".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in self.scope)
         return f"{quote(self.budget, safe='')}|{dims}|{quote(self.window, safe='')}|{quote(self.unit, safe='')}"
+
+    @classmethod
+    def from_key(cls, key: str) -> Self:
+        """The account that has this key, so that a ledger need only keep keys.
+
+        Raises:
+            ValueError: no account has it.
+        """
+        budget, dims, window, unit = key.split("|")
+        pairs = (dim.split("=") for dim in dims.split(",") if dim)
+        scope = tuple((unquote(name), unquote(value)) for name, value in pairs)
+        return cls(unquote(budget), scope, unquote(window), unquote(unit))
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -199,7 +211,8 @@ class Ledger(Protocol):
 
     Raises (every verb):
         InvalidAmount: a negative, non-integer or too large amount.
-        LedgerUnavailable: the storage cannot be reached or written.
+        InvalidReservation: an id, account, time or memo of the wrong shape, or one account twice in one reserve.
+        LedgerUnavailable: the storage cannot be reached or written, or the ledger is closed.
     """
 
     @property

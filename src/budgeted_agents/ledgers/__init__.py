@@ -1,0 +1,35 @@
+"""Ledgers: where money is kept. ``contract`` says what each one promises, ``open_ledger`` finds one by URL."""
+
+from budgeted_agents.ledgers.contract import (
+    Account,
+    Balance,
+    Entry,
+    Hold,
+    Ledger,
+    Memo,
+    Note,
+    Refusal,
+    Reservation,
+    Scope,
+    Settlement,
+    State,
+)
+from budgeted_agents.ledgers.memory import MemoryLedger
+from budgeted_agents.ledgers.opening import open_ledger
+
+__all__ = [
+    "Account",
+    "Balance",
+    "Entry",
+    "Hold",
+    "Ledger",
+    "Memo",
+    "MemoryLedger",
+    "Note",
+    "Refusal",
+    "Reservation",
+    "Scope",
+    "Settlement",
+    "State",
+    "open_ledger",
+]

@@ -1,0 +1,261 @@
+"""What a ledger refuses at the door, before anything changes. Shared by every ledger; pure.
+
+The tests are written for speed where a call passes them many times: ``type(x) is int`` also turns away ``bool``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from budgeted_agents.errors import InvalidAmount, InvalidReservation
+from budgeted_agents.ledgers.contract import Account, Hold, Memo
+from budgeted_agents.money import MAX_AMOUNT
+
+RATE_SCALE = 1000
+"""A hold's ``rate`` is in thousandths of the account's unit."""
+
+MAX_ID = 200
+MAX_KEY = 2000
+MAX_SECONDS = 1e11
+"""Times beyond the year 5138 are milliseconds or nanoseconds by mistake."""
+
+_encode = json.JSONEncoder(allow_nan=False).encode
+
+
+def check_reserve(id: str, holds: Sequence[Hold], floor: int, ask: int, now: float, ttl: float, session: str) -> None:
+    """All of a reserve but its memo.
+
+    Raises:
+        InvalidAmount: an amount, floor or ask that is negative, not an integer, or too large.
+        InvalidReservation: an id, session, account or time of the wrong shape, or an account that comes twice.
+    """
+    check_id(id, "reserve")
+    check_times(id, "reserve", now=now, ttl=ttl)
+    if type(session) is not str or not session.isascii():
+        check_text("session", session, place("reserve", id))
+    if not (type(floor) is int and type(ask) is int and 0 <= floor <= ask <= MAX_AMOUNT):
+        _refuse_steps(id, floor, ask)
+    seen = set()
+    for hold in holds:
+        _check_hold(id, hold, floor)
+        seen.add(hold.account.key)
+    if len(seen) != len(holds):
+        _refuse_duplicate(id, holds)
+
+
+def check_id(id: str, verb: str) -> None:
+    """Raises:
+    InvalidReservation: not a string of 1 to 200 characters.
+    """
+    if type(id) is str and 0 < len(id) <= MAX_ID and id.isascii():
+        return
+    check_text("id", id, verb)
+    if not 0 < len(id) <= MAX_ID:
+        raise InvalidReservation(
+            f"has {len(id)} characters",
+            field="id",
+            value=id,
+            place=verb,
+            remedy=f"Give each attempt an id of 1 to {MAX_ID} characters, e.g. str(uuid.uuid4())",
+        )
+
+
+def check_times(id: str, verb: str, *, now: float, ttl: float = 1) -> None:
+    """Raises:
+    InvalidReservation: ``now`` or ``ttl`` is no number of seconds, or ``ttl`` is not above 0.
+    """
+    for name, value, least in (("now", now, 0), ("ttl", ttl, 1e-9)):
+        kind = type(value)
+        if not ((kind is float or kind is int) and least <= value <= MAX_SECONDS):
+            raise InvalidReservation(
+                "is not a time in seconds",
+                field=name,
+                value=value,
+                place=place(verb, id),
+                remedy="Give seconds: now since the epoch (time.time()), ttl above 0",
+            )
+
+
+def check_text(field: str, value: object, where: str) -> None:
+    """Raises:
+    InvalidReservation: not a string that can be stored as UTF-8.
+    """
+    problem = "is not a string"
+    if isinstance(value, str):
+        try:
+            value.encode()
+            return
+        except UnicodeEncodeError:
+            problem = "holds half a character (a lone surrogate)"
+    raise InvalidReservation(problem, field=field, value=value, place=where, remedy="Give a plain string")
+
+
+def check_account(account: Account, where: str) -> None:
+    """Raises:
+    InvalidReservation: not an account, or one whose names cannot be stored.
+    """
+    try:
+        length = len(account.key)
+    except (AttributeError, TypeError, ValueError):
+        length = 0
+    if not 0 < length <= MAX_KEY:
+        raise InvalidReservation(
+            "is not an account a ledger can keep",
+            field="account",
+            value=account,
+            place=where,
+            remedy=f"Give an Account made of plain strings, its key at most {MAX_KEY} characters long",
+        )
+
+
+def check_amount(field: str, value: int, where: str) -> None:
+    """Raises:
+    InvalidAmount: negative, not an integer, or more than a ledger can keep.
+    """
+    if type(value) is int and 0 <= value <= MAX_AMOUNT:
+        return
+    if type(value) is not int:
+        problem = "is not an integer"
+    elif value < 0:
+        problem = "is negative"
+    else:
+        raise too_large(field, value, where)
+    raise _invalid_amount(problem, field, value, where)
+
+
+def check_actual(id: str, actual: Mapping[str, int]) -> None:
+    """What a settle charges, by unit.
+
+    Raises:
+        InvalidAmount: not a mapping of units to amounts.
+    """
+    where = place("settle", id)
+    if not isinstance(actual, Mapping):
+        raise _invalid_amount("is not a mapping of units to amounts", "actual", actual, where)
+    for unit, value in actual.items():
+        if not (type(value) is int and 0 <= value <= MAX_AMOUNT):
+            check_amount(f"actual[{unit!r}]", value, where)
+
+
+def check_close(id: str, verb: str, now: float) -> None:
+    """A settle or a release, but its amounts and record. Raises as ``check_id`` and ``check_times``."""
+    check_id(id, verb)
+    check_times(id, verb, now=now)
+
+
+def check_expire(now: float, limit: int) -> None:
+    """Raises:
+    InvalidReservation: a time or limit of the wrong shape.
+    """
+    check_times("", "expire", now=now)
+    check_amount("limit", limit, "expire")
+
+
+def check_credit(id: str, account: Account, amount: int, limit: int, now: float) -> None:
+    """A top-up, but its memo. Raises as the checks it makes."""
+    check_id(id, "credit")
+    check_times(id, "credit", now=now)
+    where = place("credit", id)
+    check_account(account, where)
+    check_amount("amount", amount, where)
+    check_amount("limit", limit, where)
+
+
+def note_json(session: str, body: Memo, now: float) -> str:
+    """A note's body as JSON text, after the checks of the note."""
+    check_text("session", session, "note")
+    check_times(session, "note", now=now)
+    return to_json("body", body, place("note", session))
+
+
+def to_json(field: str, memo: Memo | None, where: str) -> str:
+    """A memo as JSON text: a snapshot, so that a caller who changes the mapping later changes nothing here.
+
+    Raises:
+        InvalidReservation: not a mapping, or one that is not JSON.
+    """
+    if memo is None:
+        return "{}"
+    try:
+        return _encode(dict(memo))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidReservation(
+            f"is not a JSON object ({error})",
+            field=field,
+            value=memo,
+            place=where,
+            remedy="Give a mapping of strings to strings, finite numbers, booleans, None, lists and mappings",
+        ) from None
+
+
+def place(verb: str, id: str) -> str:
+    """Where an error stands."""
+    return f"{verb} {id!r}"
+
+
+def too_large(field: str, value: int, where: str) -> InvalidAmount:
+    """The error for an amount that does not fit in a ledger."""
+    return _invalid_amount("is more than a ledger can keep (2**63 - 1)", field, value, where)
+
+
+def _check_hold(id: str, hold: Hold, floor: int) -> None:
+    try:
+        sound = (
+            0 < len(hold.account.key) <= MAX_KEY
+            and type(hold.limit) is type(hold.base) is type(hold.rate) is type(hold.keep) is int
+            and 0 <= hold.limit <= MAX_AMOUNT
+            and 0 <= hold.keep <= MAX_AMOUNT
+            and hold.base >= 0
+            and 0 <= hold.rate <= MAX_AMOUNT
+            and hold.base - (-floor * hold.rate // RATE_SCALE) <= MAX_AMOUNT
+        )
+    except (AttributeError, TypeError, ValueError):
+        sound = False
+    if not sound:
+        _refuse_hold(id, hold, floor)
+
+
+def _refuse_hold(id: str, hold: Any, floor: int) -> NoReturn:
+    where = place("reserve", id)
+    if not isinstance(hold, Hold):
+        raise InvalidReservation(
+            "is not a Hold", field="holds", value=hold, place=where, remedy="Give Hold(account, limit, base)"
+        )
+    check_account(hold.account, where)
+    where = f"{where}, account {hold.account.key!r}"
+    for name in ("limit", "base", "rate", "keep"):
+        check_amount(name, getattr(hold, name), where)
+    raise too_large("base", hold.base - (-floor * hold.rate // RATE_SCALE), where)
+
+
+def _refuse_steps(id: str, floor: int, ask: int) -> NoReturn:
+    where = place("reserve", id)
+    check_amount("floor", floor, where)
+    check_amount("ask", ask, where)
+    raise InvalidAmount(
+        f"is below the floor of {floor}",
+        field="ask",
+        value=ask,
+        place=where,
+        remedy="Ask for at least as many steps as the floor",
+    )
+
+
+def _refuse_duplicate(id: str, holds: Sequence[Hold]) -> NoReturn:
+    keys = [hold.account.key for hold in holds]
+    twice = next(key for key in keys if keys.count(key) > 1)
+    raise InvalidReservation(
+        "comes twice in one reserve",
+        field="account",
+        value=twice,
+        place=place("reserve", id),
+        remedy="Give one hold for each account; two budgets of one name and scope are one account",
+    )
+
+
+def _invalid_amount(problem: str, field: str, value: object, where: str) -> InvalidAmount:
+    return InvalidAmount(
+        problem, field=field, value=value, place=where, remedy="Give an integer from 0 to 2**63 - 1, in the unit"
+    )

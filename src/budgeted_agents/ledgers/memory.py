@@ -1,0 +1,239 @@
+"""A ledger in this process's memory: one lock, exact, and gone when the process ends."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from threading import Lock
+
+from budgeted_agents.errors import LedgerUnavailable
+from budgeted_agents.ledgers import checks, rules
+from budgeted_agents.ledgers.contract import (
+    Account,
+    Balance,
+    Entry,
+    Hold,
+    Memo,
+    Note,
+    Refusal,
+    Reservation,
+    Settlement,
+    State,
+)
+from budgeted_agents.ledgers.rules import Attempt
+
+
+class MemoryLedger:
+    """Keeps money for one process. See ``contract.Ledger`` for what each verb promises.
+
+    Args:
+        name: shown in ``url``; ``open_ledger("memory://name")`` shares one ledger by name.
+    """
+
+    blocking = False
+
+    def __init__(self, name: str = "") -> None:
+        self.url = f"memory://{name}"
+        self._lock = Lock()
+        self._open = True
+        self._balances: dict[str, Balance] = {}
+        self._attempts: dict[str, Attempt] = {}
+        self._by_session: dict[str, list[Attempt]] = {}
+        self._deadlines: list[tuple[float, int, Attempt]] = []
+        self._credits: dict[str, tuple[str, int]] = {}
+        self._notes: list[tuple[str, float, str]] = []
+
+    def reserve(
+        self,
+        id: str,
+        holds: Sequence[Hold],
+        *,
+        floor: int,
+        ask: int,
+        now: float,
+        ttl: float,
+        session: str = "",
+        memo: Memo | None = None,
+    ) -> Reservation | Refusal:
+        holds = tuple(holds)
+        checks.check_reserve(id, holds, floor, ask, now, ttl, session)
+        text = "{}" if memo is None else checks.to_json("memo", memo, checks.place("reserve", id))
+        body = (holds, floor, ask, session)
+        with self._lock:
+            self._check_open()
+            known = self._attempts.get(id)
+            if known is not None:
+                rules.replayed_reserve(known, body)
+                return rules.reservation(known, self._current(known), replayed=True)
+            if self._deadlines and self._deadlines[0][0] <= now:
+                self._presume_overdue(now, rules.REAPED_PER_RESERVE)
+            before = [rules.with_limit(hold, self._balances.get(hold.account.key)) for hold in holds]
+            granted = rules.grant(holds, before, floor, ask)
+            if granted is None:
+                return rules.refuse(id, holds, before, floor)
+            amounts = tuple([(hold.account, rules.amount(hold, granted)) for hold in holds])
+            attempt = Attempt(
+                id, session, body, State.RESERVED, granted, amounts, now, now + ttl, memo=text, seq=len(self._attempts)
+            )
+            after = tuple([rules.held(old, taken) for old, (_, taken) in zip(before, amounts, strict=True)])
+            self._store(after)
+            self._remember(attempt)
+            return rules.reservation(attempt, after)
+
+    def settle(self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | None = None) -> Settlement:
+        checks.check_close(id, "settle", now)
+        checks.check_actual(id, actual)
+        text = None if record is None else checks.to_json("record", record, checks.place("settle", id))
+        with self._lock:
+            self._check_open()
+            known = self._attempts.get(id)
+            charges = rules.actuals(id, known, actual)
+            assert known is not None  # actuals() refuses an unknown id
+            if known.state is State.SETTLED:
+                return rules.settlement(known, self._current(known), replayed=True)
+            late = known.state is State.PRESUMED
+            after = rules.closed_all(known, self._current(known), charges, late)
+            self._store(after)
+            known.close(State.SETTLED, now, text, charges, late)
+            return rules.settlement(known, after)
+
+    def release(self, id: str, *, now: float, record: Memo | None = None) -> Settlement | None:
+        checks.check_close(id, "release", now)
+        text = None if record is None else checks.to_json("record", record, checks.place("release", id))
+        with self._lock:
+            self._check_open()
+            known = self._attempts.setdefault(id, rules.tombstone(id, now))
+            if known.is_tombstone:
+                return None
+            rules.check_releasable(known)
+            if known.state is State.RELEASED:
+                return rules.settlement(known, self._current(known), replayed=True)
+            late = known.state is State.PRESUMED
+            after = rules.closed_all(known, self._current(known), (), late)
+            self._store(after)
+            known.close(State.RELEASED, now, text, (), late)
+            return rules.settlement(known, after)
+
+    def presume(self, id: str, *, now: float, record: Memo | None = None) -> Settlement:
+        checks.check_close(id, "presume", now)
+        text = None if record is None else checks.to_json("record", record, checks.place("presume", id))
+        with self._lock:
+            self._check_open()
+            known = rules.presumable(id, self._attempts.get(id))
+            if known.state is State.PRESUMED:
+                return rules.settlement(known, self._current(known), replayed=True)
+            after = self._presume(known, now, text)
+            return rules.settlement(known, after)
+
+    def extend(self, id: str, *, ttl: float, now: float) -> bool:
+        checks.check_id(id, "extend")
+        checks.check_times(id, "extend", now=now, ttl=ttl)
+        with self._lock:
+            self._check_open()
+            known = self._attempts.get(id)
+            if known is None or known.state is not State.RESERVED:
+                return False
+            if now + ttl > known.deadline:
+                known.deadline = now + ttl
+                self._push_deadline(known)
+            return True
+
+    def expire(self, now: float, limit: int = 1000) -> list[str]:
+        checks.check_expire(now, limit)
+        with self._lock:
+            self._check_open()
+            return self._presume_overdue(now, limit)
+
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        for account in accounts:
+            checks.check_account(account, "balances")
+        with self._lock:
+            self._check_open()
+            return tuple([self._balances.get(account.key) or Balance(account, 0) for account in accounts])
+
+    def accounts(self) -> list[Account]:
+        with self._lock:
+            self._check_open()
+            return [balance.account for balance in self._balances.values()]
+
+    def credit(
+        self, id: str, account: Account, amount: int, *, limit: int, now: float, memo: Memo | None = None
+    ) -> Balance:
+        checks.check_credit(id, account, amount, limit, now)
+        checks.to_json("memo", memo, checks.place("credit", id))
+        body = (account.key, amount)
+        with self._lock:
+            self._check_open()
+            balance = self._balances.get(account.key) or Balance(account, limit)
+            if id in self._credits:
+                rules.check_credit(id, self._credits[id], body)
+                return balance
+            raised = rules.credited(id, balance, amount)
+            self._credits[id] = body
+            self._store((raised,))
+            return raised
+
+    def note(self, session: str, body: Memo, *, now: float) -> None:
+        text = checks.note_json(session, body, now)
+        with self._lock:
+            self._check_open()
+            self._notes.append((session, now, text))
+
+    def entries(self, session: str | None = None) -> Iterator[Entry]:
+        with self._lock:
+            self._check_open()
+            kept = self._attempts.values() if session is None else self._by_session.get(session, ())
+            found = [rules.entry(attempt) for attempt in kept if not attempt.is_tombstone]
+        return iter(found)
+
+    def notes(self, session: str | None = None) -> Iterator[Note]:
+        with self._lock:
+            self._check_open()
+            kept = list(self._notes)
+        return (rules.note(*parts) for parts in kept if session is None or parts[0] == session)
+
+    def close(self) -> None:
+        self._open = False
+
+    @property
+    def closed(self) -> bool:
+        """True once ``close`` was called."""
+        return not self._open
+
+    # Below here the lock is held.
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise LedgerUnavailable(f"The ledger {self.url} is closed. Open it again with open_ledger({self.url!r}).")
+
+    def _current(self, attempt: Attempt) -> tuple[Balance, ...]:
+        return tuple([self._balances[account.key] for account, _ in attempt.holds])
+
+    def _store(self, balances: Sequence[Balance]) -> None:
+        for balance in balances:
+            self._balances[balance.account.key] = balance
+
+    def _remember(self, attempt: Attempt) -> None:
+        self._attempts[attempt.id] = attempt
+        self._by_session.setdefault(attempt.session, []).append(attempt)
+        self._push_deadline(attempt)
+
+    def _push_deadline(self, attempt: Attempt) -> None:
+        """A reservation that ends early or is extended leaves its old deadline behind, to be skipped when it is due."""
+        heapq.heappush(self._deadlines, (attempt.deadline, attempt.seq, attempt))
+
+    def _presume(self, attempt: Attempt, now: float, record: str | None = None) -> tuple[Balance, ...]:
+        after = rules.presumed_all(attempt, self._current(attempt))
+        self._store(after)
+        attempt.close(State.PRESUMED, now, record)
+        return after
+
+    def _presume_overdue(self, now: float, limit: int) -> list[str]:
+        presumed: list[str] = []
+        while self._deadlines and self._deadlines[0][0] <= now and len(presumed) < limit:
+            deadline, _, attempt = heapq.heappop(self._deadlines)
+            if attempt.state is not State.RESERVED or attempt.deadline != deadline:
+                continue
+            self._presume(attempt, now)
+            presumed.append(attempt.id)
+        return presumed

@@ -1,0 +1,81 @@
+"""Ledgers by URL."""
+
+from __future__ import annotations
+
+import difflib
+from threading import Lock
+
+from budgeted_agents.errors import InvalidLedger
+from budgeted_agents.ledgers.contract import Ledger
+from budgeted_agents.ledgers.memory import MemoryLedger
+
+_SCHEMES = {
+    "memory": 'Use "memory://" for a ledger in this process',
+    "sqlite": 'Use "sqlite:///spend.db" (relative to the working directory) or "sqlite:////absolute/spend.db"',
+}
+_LATER = ("redis", "rediss", "redis+sentinel", "redis+cluster")
+
+_shared: dict[str, MemoryLedger] = {}
+_shared_lock = Lock()
+
+
+def open_ledger(url: str) -> Ledger:
+    """The ledger a URL names.
+
+    ``memory://`` is a new ledger in this process; ``memory://name`` the one of that name, shared by the whole process
+    until it is closed. ``sqlite:///relative.db`` and ``sqlite:////absolute/path.db`` are files, shared by the
+    processes of one host.
+
+    Raises:
+        InvalidLedger: no ledger can be at this URL; the message says what to write instead.
+        LedgerError: the file was written by a newer version of this library.
+        LedgerUnavailable: the storage fails.
+    """
+    if not isinstance(url, str):
+        raise _refused(url, "is not a string", _SCHEMES["sqlite"])
+    scheme, separator, rest = url.partition("://")
+    if scheme == "memory" and separator:
+        return _memory(url, rest)
+    if scheme == "sqlite" and separator:
+        return _sqlite(url, rest)
+    if scheme in _LATER:
+        raise _refused(url, "names a Redis ledger, which this version does not have", _SCHEMES["sqlite"])
+    raise _refused(url, "is not a ledger's URL", _remedy(scheme))
+
+
+def _memory(url: str, name: str) -> Ledger:
+    if not name:
+        return MemoryLedger()
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise _refused(url, "has a name of other characters than letters, digits, - and _", 'Use e.g. "memory://tests"')
+    with _shared_lock:
+        shared = _shared.get(name)
+        if shared is None or shared.closed:
+            shared = _shared[name] = MemoryLedger(name)
+        return shared
+
+
+def _sqlite(url: str, rest: str) -> Ledger:
+    if ":memory:" in rest or rest == "":
+        raise _refused(url, "names no file", 'Use "memory://" for a ledger without a file')
+    if not rest.startswith("/"):
+        raise _refused(url, "lacks a slash", f'Write "sqlite:///{rest}" for a file in the working directory')
+    path = rest[1:]
+    if not path or path.endswith("/"):
+        raise _refused(url, "names no file", _SCHEMES["sqlite"])
+    if "?" in path or "#" in path or "\0" in path:
+        raise _refused(
+            url, "has characters a ledger's path cannot have (?, # or NUL)", "Give a path alone, without options"
+        )
+    from budgeted_agents.ledgers.sqlite import SqliteLedger  # loaded only where it is used
+
+    return SqliteLedger(path)
+
+
+def _remedy(scheme: str) -> str:
+    nearest = difflib.get_close_matches(scheme.lower(), _SCHEMES, n=1)
+    return _SCHEMES[nearest[0]] if nearest else f"{_SCHEMES['sqlite']}; {_SCHEMES['memory'].lower()}"
+
+
+def _refused(url: object, problem: str, remedy: str) -> InvalidLedger:
+    return InvalidLedger(problem, field="ledger", value=url, place="open_ledger", remedy=remedy)

@@ -1,0 +1,222 @@
+"""The ledger's verbs over one SQLite file: read rows, ask ``rules``, write rows, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from sqlite3 import Connection
+
+from budgeted_agents.ledgers import checks, rules
+from budgeted_agents.ledgers.contract import (
+    Account,
+    Balance,
+    Entry,
+    Hold,
+    Memo,
+    Note,
+    Refusal,
+    Reservation,
+    Settlement,
+    State,
+)
+from budgeted_agents.ledgers.rules import Attempt
+from budgeted_agents.ledgers.sqlite import rows
+from budgeted_agents.ledgers.sqlite.store import Store
+
+_PAGE = 500
+"""Rows read at a time, so that a long report holds no read transaction open while it is consumed."""
+
+
+class SqliteLedger:
+    """Keeps money in one file, for any number of processes on one host. See ``contract.Ledger`` for the promises.
+
+    A reserve survives a power cut once it has returned. A settle survives the death of the process; a power cut may
+    undo the last ones, and then the hold stands and is charged at its worst case, the safe side.
+
+    Args:
+        path: the file; created if it does not exist. Its directory must exist, on a local disk.
+
+    Raises:
+        InvalidLedger: the path cannot be a ledger.
+        LedgerError: the file was written by a newer version of this library.
+        LedgerUnavailable: the storage fails.
+    """
+
+    blocking = True
+
+    def __init__(self, path: str | Path) -> None:
+        absolute = Path(path).absolute()
+        self.url = f"sqlite:///{absolute}"
+        self._store = Store(absolute)
+        self._store.open()
+
+    def reserve(
+        self,
+        id: str,
+        holds: Sequence[Hold],
+        *,
+        floor: int,
+        ask: int,
+        now: float,
+        ttl: float,
+        session: str = "",
+        memo: Memo | None = None,
+    ) -> Reservation | Refusal:
+        holds = tuple(holds)
+        checks.check_reserve(id, holds, floor, ask, now, ttl, session)
+        text = checks.to_json("memo", memo, checks.place("reserve", id))
+        body = rules.fingerprint((holds, floor, ask, session))
+        with self._store.write(durable=True) as db:
+            known = rows.attempt(db, id)
+            if known is not None:
+                rules.replayed_reserve(known, body)
+                return rules.reservation(known, _current(db, known), replayed=True)
+            _presume_overdue(db, now, rules.REAPED_PER_RESERVE)
+            found = rows.balances(db, [hold.account for hold in holds])
+            before = [rules.with_limit(hold, found.get(hold.account.key)) for hold in holds]
+            granted = rules.grant(holds, before, floor, ask)
+            if granted is None:
+                return rules.refuse(id, holds, before, floor)
+            amounts = tuple([(hold.account, rules.amount(hold, granted)) for hold in holds])
+            attempt = Attempt(id, session, body, State.RESERVED, granted, amounts, now, now + ttl, memo=text)
+            after = tuple([rules.held(old, taken) for old, (_, taken) in zip(before, amounts, strict=True)])
+            rows.insert(db, attempt)
+            rows.put_balances(db, after)
+            return rules.reservation(attempt, after)
+
+    def settle(self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | None = None) -> Settlement:
+        checks.check_close(id, "settle", now)
+        checks.check_actual(id, actual)
+        text = None if record is None else checks.to_json("record", record, checks.place("settle", id))
+        with self._store.write(durable=False) as db:
+            known = rows.attempt(db, id)
+            charges = rules.actuals(id, known, actual)
+            assert known is not None  # actuals() refuses an unknown id
+            if known.state is State.SETTLED:
+                return rules.settlement(known, _current(db, known), replayed=True)
+            return _close(db, known, State.SETTLED, now, text, charges)
+
+    def release(self, id: str, *, now: float, record: Memo | None = None) -> Settlement | None:
+        checks.check_close(id, "release", now)
+        text = None if record is None else checks.to_json("record", record, checks.place("release", id))
+        with self._store.write(durable=False) as db:
+            known = rows.attempt(db, id)
+            if known is None:
+                rows.insert(db, rules.tombstone(id, now))
+                return None
+            if known.is_tombstone:
+                return None
+            rules.check_releasable(known)
+            if known.state is State.RELEASED:
+                return rules.settlement(known, _current(db, known), replayed=True)
+            return _close(db, known, State.RELEASED, now, text, ())
+
+    def presume(self, id: str, *, now: float, record: Memo | None = None) -> Settlement:
+        checks.check_close(id, "presume", now)
+        text = None if record is None else checks.to_json("record", record, checks.place("presume", id))
+        with self._store.write(durable=False) as db:
+            known = rules.presumable(id, rows.attempt(db, id))
+            if known.state is State.PRESUMED:
+                return rules.settlement(known, _current(db, known), replayed=True)
+            return rules.settlement(known, _presume(db, known, now, text))
+
+    def extend(self, id: str, *, ttl: float, now: float) -> bool:
+        checks.check_id(id, "extend")
+        checks.check_times(id, "extend", now=now, ttl=ttl)
+        with self._store.write(durable=False) as db:
+            extended = db.execute(
+                "UPDATE reservations SET deadline = max(deadline, ?) WHERE id = ? AND state = 'reserved'",
+                (now + ttl, id),
+            )
+            return extended.rowcount == 1
+
+    def expire(self, now: float, limit: int = 1000) -> list[str]:
+        checks.check_expire(now, limit)
+        with self._store.write(durable=False) as db:
+            return _presume_overdue(db, now, limit)
+
+    def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
+        for account in accounts:
+            checks.check_account(account, "balances")
+        with self._store.read() as db:
+            found = rows.balances(db, accounts)
+        return tuple([found.get(account.key) or Balance(account, 0) for account in accounts])
+
+    def accounts(self) -> list[Account]:
+        with self._store.read() as db:
+            return rows.accounts(db)
+
+    def credit(
+        self, id: str, account: Account, amount: int, *, limit: int, now: float, memo: Memo | None = None
+    ) -> Balance:
+        checks.check_credit(id, account, amount, limit, now)
+        text = checks.to_json("memo", memo, checks.place("credit", id))
+        with self._store.write(durable=True) as db:
+            balance = rows.balances(db, [account]).get(account.key) or Balance(account, limit)
+            known = db.execute("SELECT key, amount FROM credits WHERE id = ?", (id,)).fetchone()
+            if known:
+                rules.check_credit(id, known, (account.key, amount))
+                return balance
+            raised = rules.credited(id, balance, amount)
+            db.execute("INSERT INTO credits VALUES (?, ?, ?, ?, ?)", (id, account.key, amount, now, text))
+            rows.put_balances(db, [raised])
+            return raised
+
+    def note(self, session: str, body: Memo, *, now: float) -> None:
+        text = checks.note_json(session, body, now)
+        with self._store.write(durable=False) as db:
+            db.execute("INSERT INTO notes (session, at, body) VALUES (?, ?, ?)", (session, now, text))
+
+    def entries(self, session: str | None = None) -> Iterator[Entry]:
+        after = 0
+        while True:
+            with self._store.read() as db:
+                page = rows.page(db, session, after, _PAGE)
+            yield from map(rules.entry, page)
+            if len(page) < _PAGE:
+                return
+            after = page[-1].seq
+
+    def notes(self, session: str | None = None) -> Iterator[Note]:
+        where, values = ("", ()) if session is None else (" WHERE session = ?", (session,))
+        with self._store.read() as db:
+            found = db.execute(f"SELECT session, at, body FROM notes{where} ORDER BY seq", values).fetchall()
+        return (rules.note(*row) for row in found)
+
+    def close(self) -> None:
+        self._store.close()
+
+
+# Steps within a write transaction
+
+
+def _current(db: Connection, attempt: Attempt) -> tuple[Balance, ...]:
+    accounts = [account for account, _ in attempt.holds]
+    found = rows.balances(db, accounts)
+    return tuple([found[account.key] for account in accounts])
+
+
+def _close(
+    db: Connection, attempt: Attempt, state: State, now: float, record: str | None, charges: tuple[int, ...]
+) -> Settlement:
+    late = attempt.state is State.PRESUMED
+    after = rules.closed_all(attempt, _current(db, attempt), charges, late)
+    attempt.close(state, now, record, charges, late)
+    rows.put_balances(db, after)
+    rows.close(db, attempt)
+    return rules.settlement(attempt, after)
+
+
+def _presume(db: Connection, attempt: Attempt, now: float, record: str | None = None) -> tuple[Balance, ...]:
+    after = rules.presumed_all(attempt, _current(db, attempt))
+    attempt.close(State.PRESUMED, now, record)
+    rows.put_balances(db, after)
+    rows.close(db, attempt)
+    return after
+
+
+def _presume_overdue(db: Connection, now: float, limit: int) -> list[str]:
+    overdue = rows.overdue(db, now, limit)
+    for attempt in overdue:
+        _presume(db, attempt, now)
+    return [attempt.id for attempt in overdue]

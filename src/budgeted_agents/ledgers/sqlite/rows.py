@@ -1,0 +1,127 @@
+"""Rows of a ledger file as balances and attempts, and back. One statement a function; no decisions."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from budgeted_agents.ledgers.contract import Account, Balance, State
+from budgeted_agents.ledgers.rules import Attempt
+
+_BALANCE = "key, lim, spent, held, credit, presumed"
+_ATTEMPT = "id, session, body, state, granted, holds, reserved_at, deadline, closed_at, actual, late, memo, record, seq"
+
+account_of = lru_cache(maxsize=10_000)(Account.from_key)
+"""Accounts by key; parsing one takes some microseconds, and the same few come again and again."""
+
+
+def balances(db: sqlite3.Connection, accounts: Sequence[Account]) -> dict[str, Balance]:
+    """Balances by account key, of those accounts that are known."""
+    found: dict[str, Balance] = {}
+    for start in range(0, len(accounts), 500):  # SQLite allows at least 999 parameters a statement
+        keys = [account.key for account in accounts[start : start + 500]]
+        marks = ",".join("?" * len(keys))
+        for row in db.execute(f"SELECT {_BALANCE} FROM accounts WHERE key IN ({marks})", keys):
+            found[row[0]] = Balance(account_of(row[0]), *row[1:])
+    return found
+
+
+def accounts(db: sqlite3.Connection) -> list[Account]:
+    """Every account, in the order of their first use."""
+    return [Account.from_key(key) for (key,) in db.execute("SELECT key FROM accounts ORDER BY seq")]
+
+
+def put_balances(db: sqlite3.Connection, balances: Iterable[Balance]) -> None:
+    """Insert or replace."""
+    db.executemany(
+        f"INSERT INTO accounts ({_BALANCE}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
+        " lim = excluded.lim, spent = excluded.spent, held = excluded.held, credit = excluded.credit,"
+        " presumed = excluded.presumed",
+        [(b.account.key, b.limit, b.spent, b.held, b.credit, b.presumed) for b in balances],
+    )
+
+
+def attempt(db: sqlite3.Connection, id: str) -> Attempt | None:
+    """The attempt (or tombstone) with this id."""
+    row = db.execute(f"SELECT {_ATTEMPT} FROM reservations WHERE id = ?", (id,)).fetchone()
+    return row and _attempt(row)
+
+
+def overdue(db: sqlite3.Connection, now: float, limit: int) -> list[Attempt]:
+    """Reservations whose deadline has passed, the longest overdue first."""
+    return [
+        _attempt(row)
+        for row in db.execute(
+            f"SELECT {_ATTEMPT} FROM reservations WHERE state = 'reserved' AND deadline <= ?"
+            " ORDER BY deadline, seq LIMIT ?",
+            (now, limit),
+        )
+    ]
+
+
+def page(db: sqlite3.Connection, session: str | None, after: int, size: int) -> list[Attempt]:
+    """The next reservations in the order they were made, without tombstones."""
+    only = "" if session is None else "session = ? AND "
+    values = (after, size) if session is None else (session, after, size)
+    found = db.execute(
+        f"SELECT {_ATTEMPT} FROM reservations WHERE {only}seq > ? AND body IS NOT NULL ORDER BY seq LIMIT ?", values
+    )
+    return [_attempt(row) for row in found]
+
+
+def insert(db: sqlite3.Connection, attempt: Attempt) -> None:
+    """A new attempt or tombstone."""
+    db.execute(
+        "INSERT INTO reservations (id, session, body, state, granted, holds, reserved_at, deadline, closed_at, actual,"
+        " late, memo, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '[]', 0, ?, '{}')",
+        (
+            attempt.id,
+            attempt.session,
+            attempt.body,
+            attempt.state,
+            attempt.granted,
+            json.dumps([(account.key, taken) for account, taken in attempt.holds]),
+            attempt.reserved_at,
+            attempt.deadline,
+            attempt.closed_at,
+            attempt.memo,
+        ),
+    )
+
+
+def close(db: sqlite3.Connection, attempt: Attempt) -> None:
+    """What ``Attempt.close`` changed."""
+    db.execute(
+        "UPDATE reservations SET state = ?, closed_at = ?, actual = ?, late = ?, record = ? WHERE seq = ?",
+        (
+            attempt.state,
+            attempt.closed_at,
+            json.dumps(attempt.actual),
+            attempt.late,
+            attempt.record,
+            attempt.seq,
+        ),
+    )
+
+
+def _attempt(row: Any) -> Attempt:
+    id, session, body, state, granted, holds, reserved_at, deadline, closed_at, actual, late, memo, record, seq = row
+    return Attempt(
+        id,
+        session,
+        body,
+        State(state),
+        granted,
+        tuple([(account_of(key), taken) for key, taken in json.loads(holds)]),
+        reserved_at,
+        deadline,
+        closed_at,
+        tuple(json.loads(actual)),
+        bool(late),
+        memo,
+        record,
+        seq,
+    )
