@@ -1,0 +1,89 @@
+"""Who a call is for: the dimensions a budget may be kept per, and how an application says them.
+
+Inside a graph or chain they come from ``config["metadata"]`` and ``thread_id``; code that has no config says them with
+``with attribute(tenant="acme"): ...``. Attribution holds short names, never content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from budgeted_agents.errors import InvalidAttribution
+
+DIMENSIONS = frozenset(
+    {
+        "session",
+        "run",
+        "user",
+        "tenant",
+        "cost_center",
+        "feature",
+        "workflow",
+        "node",
+        "tool",
+        "model",
+        "model_class",
+        "environment",
+    }
+)
+"""Dimensions with a meaning of their own. Any other identifier is a free tag and may be budgeted just as well."""
+
+UNATTRIBUTED = "-"
+"""Value of a dimension nobody gave: such calls share one account, so that no spend escapes a budget."""
+
+MAX_LENGTH = 200
+"""Longest name or value, in characters."""
+
+Attribution = Mapping[str, str]
+
+_ambient: ContextVar[Attribution] = ContextVar("budgeted_agents_attribution", default={})
+
+
+@contextmanager
+def attribute(**dimensions: str) -> Iterator[None]:
+    """Attribute every call made inside the block (also in tasks started there) to these dimensions.
+
+    Nested blocks add to the outer ones and win over them.
+
+    Raises:
+        InvalidAttribution: a value is not a short non-empty string.
+    """
+    token = _ambient.set({**_ambient.get(), **checked(dimensions, place="attribute(...)")})
+    try:
+        yield
+    finally:
+        _ambient.reset(token)
+
+
+def ambient() -> Attribution:
+    """What the enclosing ``attribute`` blocks say."""
+    return _ambient.get()
+
+
+def from_metadata(metadata: Mapping[str, object], wanted: frozenset[str] = DIMENSIONS) -> dict[str, str]:
+    """The wanted dimensions found in a config's metadata; values that are not short names are passed over."""
+    return {
+        name: str(value)[:MAX_LENGTH]
+        for name, value in metadata.items()
+        if name in wanted and isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+    }
+
+
+def checked(dimensions: Mapping[str, object], *, place: str) -> dict[str, str]:
+    """The same mapping, once every name and value is known to be a short non-empty string.
+
+    Raises:
+        InvalidAttribution: naming the first that is not.
+    """
+    for name, value in dimensions.items():
+        if not isinstance(value, str) or not value or len(value) > MAX_LENGTH or len(name) > MAX_LENGTH:
+            raise InvalidAttribution(
+                "is not a short name",
+                field=name,
+                value=value,
+                place=place,
+                remedy=f"Give a non-empty string of at most {MAX_LENGTH} characters",
+            )
+    return {name: str(value) for name, value in dimensions.items()}

@@ -1,0 +1,152 @@
+"""``Policy``: the budgets that govern an application together, from code or from a file.
+
+A file is TOML or JSON::
+
+    [[budgets]]
+    name = "tenant-month"
+    per = ["tenant"]
+    window = "month"
+    usd = "5000"
+
+    [model_classes]
+    premium = ["gpt-4o", "anthropic/claude-opus-*"]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from budgeted_agents.budget.attribution import DIMENSIONS
+from budgeted_agents.budget.budget import Budget
+from budgeted_agents.errors import InvalidBudget, InvalidPolicy
+
+BudgetLike = Budget | Sequence[Budget] | str | os.PathLike[str] | None
+"""What ``budget=`` takes everywhere: one budget, several, a policy file, or none."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Budgets that apply together, and which models belong to which class.
+
+    Attributes:
+        budgets: with distinct names.
+        model_classes: class name to model-name patterns (``*`` and ``?``); the first class that matches counts.
+    """
+
+    budgets: tuple[Budget, ...] = ()
+    model_classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [budget.name for budget in self.budgets]
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidBudget(
+                    "two budgets have this name, so they would share accounts",
+                    field="name",
+                    value=name,
+                    place="budgets",
+                    remedy="Give each budget a name of its own",
+                )
+
+    @cached_property
+    def dimensions(self) -> frozenset[str]:
+        """Every dimension a call should be attributed by: the known ones, and the free tags some budget asks for."""
+        return DIMENSIONS.union(*(set(budget.per) | set(budget.where) for budget in self.budgets))
+
+    def model_class(self, model: str) -> str | None:
+        """The class a model belongs to, by its full name or its name without the provider."""
+        bare = model.rpartition("/")[2]
+        for name, patterns in self.model_classes.items():
+            if any(fnmatchcase(model, pattern) or fnmatchcase(bare, pattern) for pattern in patterns):
+                return name
+        return None
+
+
+def as_policy(budget: BudgetLike) -> Policy:
+    """The policy that a ``budget=`` argument means.
+
+    Raises:
+        InvalidPolicy: the file cannot be read or understood.
+        InvalidBudget: a budget is wrong, or two share a name.
+    """
+    if budget is None:
+        return Policy()
+    if isinstance(budget, Budget):
+        return Policy((budget,))
+    if isinstance(budget, str | os.PathLike):
+        return load_policy(Path(budget))
+    if isinstance(budget, Sequence) and all(isinstance(item, Budget) for item in budget):
+        return Policy(tuple(budget))
+    raise InvalidPolicy(
+        "is neither a Budget, a list of them, nor a policy file",
+        field="budget",
+        value=budget,
+        place="budget=",
+        remedy='Write Budget(usd="1.00"), [Budget(...), ...] or "policy.toml"',
+    )
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a policy file (``.toml`` or ``.json``).
+
+    Raises:
+        InvalidPolicy, InvalidBudget: naming the file and the place in it.
+    """
+    document = _read(path)
+    unknown = set(document) - {"budgets", "model_classes"}
+    if unknown:
+        raise _bad("is not a section of a policy file", sorted(unknown)[0], None, path)
+    tables = document.get("budgets", [])
+    if not isinstance(tables, list) or not tables:
+        raise _bad("lists no budget", "budgets", tables, path)
+    budgets = [_budget(table, f"{path}: budgets[{index}]") for index, table in enumerate(tables)]
+    return Policy(tuple(budgets), _classes(document.get("model_classes", {}), path))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    parse = {".toml": tomllib.loads, ".json": json.loads}.get(path.suffix)
+    if parse is None:
+        raise _bad("is not a .toml or .json file", "budget", str(path), path)
+    try:
+        document = parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _bad(f"cannot be read ({error.strerror})", "budget", str(path), path) from None
+    except ValueError as error:  # TOML and JSON errors, and text that is not UTF-8, are all ValueErrors
+        raise _bad(f"cannot be understood: {error}", "budget", str(path), path) from None
+    if not isinstance(document, dict):
+        raise _bad("is not a table of budgets", "budget", str(path), path)
+    return document
+
+
+def _budget(table: object, place: str) -> Budget:
+    if not isinstance(table, dict):
+        raise InvalidPolicy("is not a table", field="budgets", value=table, place=place, remedy="Write [[budgets]]")
+    try:
+        return Budget(**table)
+    except InvalidBudget as error:
+        raise InvalidBudget(
+            error.problem, field=error.field, value=error.value, place=place, remedy=error.remedy
+        ) from None
+
+
+def _classes(table: object, path: Path) -> dict[str, tuple[str, ...]]:
+    if not isinstance(table, dict):
+        raise _bad("is not a table", "model_classes", table, path)
+    for name, patterns in table.items():
+        if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
+            raise _bad("is not a list of model names", f"model_classes.{name}", patterns, path)
+    return {name: tuple(patterns) for name, patterns in table.items()}
+
+
+def _bad(problem: str, field: str, value: object, path: Path) -> InvalidPolicy:
+    return InvalidPolicy(
+        problem, field=field, value=value, place=str(path), remedy="See docs/policy.md for the shape of a policy file"
+    )

@@ -1,0 +1,64 @@
+"""What the governor decides about: a model call with its tiers, or a tool call. Plain values, known before the call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from budgeted_agents.budget.attribution import Attribution
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What one tier would cost for one call.
+
+    Attributes:
+        tier: place in the best-first list, 0 is the model asked for.
+        model: the model's name.
+        model_class: the class the policy puts the model in, if any.
+        input_tokens: upper bound on the input tokens.
+        estimate: the likely number of input tokens, which the bound was made from.
+        base: worst-case cost of the input, in nano-USD.
+        rate: worst-case cost of one output token, in thousandths of a nano-USD.
+        output_limit: most output tokens the call may ask of this tier.
+        expected: likely cost of the call in nano-USD, cached input tokens counted at their own rate; only compared.
+    """
+
+    tier: int
+    model: str
+    model_class: str | None
+    input_tokens: int
+    estimate: int
+    base: int
+    rate: int
+    output_limit: int
+    expected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One model call somebody wants to make.
+
+    Attributes:
+        attribution: who it is for.
+        quotes: one for each tier, best first; at least one.
+        useful_output: output tokens below which the call does not count as fitting *as it is*: the limit the caller
+            asked for, or a usual answer's length if none was.
+        clampable: whether the output limit can be changed; if not, the call fits whole or not at all.
+        landing: names of the budgets whose landing reserve this call may spend.
+    """
+
+    attribution: Attribution
+    quotes: tuple[Quote, ...]
+    useful_output: int
+    clampable: bool = True
+    landing: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to make the call, in the order to try them: a tier, and the answer lengths that are acceptable."""
+
+    quote: Quote
+    floor: int
+    ask: int
+    reason: str

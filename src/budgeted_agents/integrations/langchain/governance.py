@@ -1,0 +1,125 @@
+"""What governs the calls made just now: a meter and the run they belong to, found through a context variable.
+
+The variable holds a callback handler, and langchain-core is told to add that handler to every call made while it is set
+(``register_configure_hook``), so that calls with callbacks of their own and calls in closures are seen as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.runnables.config import var_child_runnable_config
+from langchain_core.tracers.context import register_configure_hook
+
+from budgeted_agents.budget.attribution import Attribution, ambient, from_metadata
+from budgeted_agents.errors import BudgetExceeded
+from budgeted_agents.estimate import HistoryCounter
+from budgeted_agents.integrations.langchain.messages import parts_of
+from budgeted_agents.meter import Meter, Run
+from budgeted_agents.prices import Price
+
+
+def _same(error: BudgetExceeded) -> BaseException:
+    return error
+
+
+@dataclass(eq=False)
+class Governance:
+    """A meter, the run it works for, and how a framework wants to be told of a refusal.
+
+    Attributes:
+        meter: conducts the calls.
+        run: the invocation they belong to.
+        counter: counts the tokens of the run's messages, each once.
+        as_raised: turns a refusal into the exception to raise.
+        on_call: told of every model called (used to find the cheapest one for landing).
+    """
+
+    meter: Meter
+    run: Run
+    counter: HistoryCounter[Any] = field(default_factory=lambda: HistoryCounter(parts_of))
+    as_raised: Callable[[BudgetExceeded], BaseException] = _same
+    on_call: Callable[[Any], None] | None = None
+
+    def attribution(self, metadata: Mapping[str, Any]) -> dict[str, str]:
+        """Who a call is for, from what encloses it; the innermost says most."""
+        run = self.run
+        who = {**run.attribution, **ambient(), **from_metadata(metadata, self.meter.policy.dimensions)}
+        who["session"], who["run"] = run.session, run.id
+        if node := metadata.get("langgraph_node"):
+            who["node"] = node
+        return who
+
+    def refuse(self, error: BudgetExceeded, metadata: Mapping[str, Any]) -> BaseException:
+        """Remember a refusal and where it happened; the exception to raise."""
+        self.run.refused_in.append(namespace(metadata))
+        self.run.exhaust(error)
+        return self.as_raised(error)
+
+
+_handler: ContextVar[BaseCallbackHandler | None] = ContextVar("budgeted_agents_handler", default=None)
+_landing: ContextVar[frozenset[str]] = ContextVar("budgeted_agents_landing", default=frozenset())
+register_configure_hook(_handler, inheritable=True)
+
+
+def current() -> Governance | None:
+    """What governs the calls made here; None if nothing does."""
+    handler = _handler.get()
+    return None if handler is None else handler.governance  # type: ignore[attr-defined, no-any-return]
+
+
+@contextmanager
+def governed_by(handler: BaseCallbackHandler | None) -> Iterator[None]:
+    """Let a handler (one that has a ``governance``) see and govern every call made inside the block."""
+    token = _handler.set(handler)
+    try:
+        yield
+    finally:
+        _handler.reset(token)
+
+
+@contextmanager
+def landing(budgets: frozenset[str]) -> Iterator[None]:
+    """Let the calls made inside the block spend the landing reserve of these budgets."""
+    token = _landing.set(_landing.get() | budgets)
+    try:
+        yield
+    finally:
+        _landing.reset(token)
+
+
+def landing_budgets() -> frozenset[str]:
+    """The budgets whose landing reserve may be spent here."""
+    return _landing.get()
+
+
+def ambient_metadata() -> Mapping[str, Any]:
+    """Metadata of the enclosing config, where a call brings none itself."""
+    config = var_child_runnable_config.get()
+    return (config or {}).get("metadata") or {}
+
+
+def namespace(metadata: Mapping[str, Any]) -> str:
+    """Where in a graph a call is made: the checkpoint namespace of its task."""
+    return str(metadata.get("langgraph_checkpoint_ns") or metadata.get("checkpoint_ns") or "")
+
+
+def known_price(governance: Governance, name: str, provider: str | None) -> Price | None:
+    """A model's price; None if none is known and no budget counts money.
+
+    Raises:
+        UnknownPrice: none is known, and some budget counts money: an unknown price is not $0.
+    """
+    from budgeted_agents.errors import UnknownPrice
+
+    try:
+        return governance.meter.prices.price(name, provider)
+    except UnknownPrice:
+        if any(budget.usd is not None for budget in governance.meter.policy.budgets):
+            raise
+        return None

@@ -1,0 +1,95 @@
+"""What must be known of a chat model before it can be budgeted: its name, its output limit, its hidden retries.
+
+Chat-model classes name these things differently. The differences live in the tables of this file and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+
+from budgeted_agents.integrations.langchain.clients import without_client_retries
+
+LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
+"""Names under which chat-model classes keep their output limit, by how common they are."""
+
+_LIMIT_KWARG_BY_PROVIDER = {"google_genai": "max_output_tokens", "google_vertexai": "max_output_tokens", "ollama": "num_predict"}
+
+
+def model_name(model: BaseChatModel) -> str:
+    """The name the provider knows the model by; the class's name where there is none (fakes)."""
+    for field in ("model_name", "model", "model_id", "deployment_name"):
+        value = getattr(model, field, None)
+        if isinstance(value, str) and value:
+            return value.removeprefix("models/")
+    return type(model).__name__
+
+
+def provider_of(model: BaseChatModel) -> str | None:
+    """LangChain's word for who serves the model, if its class says so."""
+    provider = model._get_ls_params().get("ls_provider")
+    return provider if isinstance(provider, str) and provider else None
+
+
+def price_name(model: BaseChatModel) -> tuple[str, str | None]:
+    """Name and provider to look a price up by. LiteLLM's names carry their provider themselves."""
+    name = model_name(model)
+    return (name, None) if "/" in name else (name, provider_of(model))
+
+
+def limit_field(model: BaseChatModel) -> str | None:
+    """The field that holds the class's output limit; None if it has none, so that it cannot be clamped."""
+    fields = type(model).model_fields
+    return next((name for name in LIMIT_FIELDS if name in fields), None)
+
+
+def asked_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
+    """The output limit the caller asked for, in tokens: by the call's arguments, else by the model's own setting."""
+    field = limit_field(model)
+    values = [kwargs.get(name) for name in LIMIT_FIELDS]
+    values += [getattr(model, field, None) if field else None]
+    return next((value for value in values if isinstance(value, int) and value > 0), None)
+
+
+def with_limit(model: BaseChatModel, kwargs: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    """The call's arguments with this output limit instead of any other."""
+    given = next((name for name in LIMIT_FIELDS if name in kwargs), None)
+    provider = provider_of(model) or ""
+    name = given or _LIMIT_KWARG_BY_PROVIDER.get(provider) or "max_tokens"
+    return {**kwargs, name: limit}
+
+
+def answers(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int:
+    """How many answers the call asks for at once (OpenAI's ``n``); each may be as long as the output limit."""
+    number = kwargs.get("n") or getattr(model, "n", None)
+    return number if isinstance(number, int) and number > 1 else 1
+
+
+def service_tier(model: BaseChatModel, kwargs: Mapping[str, Any]) -> str | None:
+    """The service tier the call asks for (``flex``, ``priority``), if any."""
+    tier = kwargs.get("service_tier") or getattr(model, "service_tier", None)
+    return tier if isinstance(tier, str) else None
+
+
+def retries_of(model: BaseChatModel) -> int:
+    """How often the class itself would send a failed request again."""
+    retries = getattr(model, "max_retries", None)
+    return retries if isinstance(retries, int) and retries > 0 else 0
+
+
+def without_retries(model: BaseChatModel) -> BaseChatModel:
+    """The same model with its own retries off: hidden attempts are hidden spend. The one given is left as it is."""
+    if "max_retries" not in type(model).model_fields:
+        return model
+    copy = model.model_copy(update={"max_retries": 0})
+    without_client_retries(copy)
+    return copy
+
+
+def stream_kwargs(model: BaseChatModel, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that make the class report usage at the end of a stream, unless the caller has decided."""
+    if "stream_usage" in type(model).model_fields and "stream_usage" not in kwargs and "stream_options" not in kwargs:
+        return {**kwargs, "stream_usage": True}
+    return dict(kwargs)

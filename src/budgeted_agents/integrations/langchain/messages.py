@@ -1,0 +1,106 @@
+"""LangChain messages as what the token counter counts: pieces of text, and a fixed number of tokens for the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+
+IMAGE_TOKENS: Final = 3_000
+"""Most tokens one image counts as with the large providers at their highest detail (OpenAI's gpt-4o: about 2,900)."""
+
+AUDIO_BYTES_PER_TOKEN: Final = 400
+"""Compressed speech at 32 kbit/s is 400 bytes for the 100 ms that OpenAI counts as one token; other codecs use more."""
+
+_IMAGES = frozenset({"image", "image_url", "input_image"})
+_AUDIO = frozenset({"audio", "input_audio"})
+_SKIPPED = frozenset({"id", "index", "cache_control", "signature", "type", "extras"})
+
+
+def parts_of(message: BaseMessage) -> tuple[list[str], int]:
+    """The texts of a message, and the tokens of what is not text."""
+    texts: list[str] = []
+    tokens = 0
+    content = message.content
+    if isinstance(content, str):
+        texts.append(content)
+    else:
+        for block in content:
+            tokens += _add_block(block, texts)
+    if message.name:
+        texts.append(message.name)
+    if isinstance(message, AIMessage):
+        for call in message.tool_calls:
+            texts += [call["name"], json.dumps(call["args"], default=str, ensure_ascii=False)]
+            tokens += 12  # the call's id and its framing
+    elif isinstance(message, ToolMessage):
+        tokens += 12
+    return texts, tokens
+
+
+def _add_block(block: str | Mapping[str, Any], texts: list[str]) -> int:
+    """Add a content block's texts; the tokens of what is not text."""
+    if isinstance(block, str):
+        texts.append(block)
+        return 0
+    kind = block.get("type")
+    if kind in _IMAGES:
+        return IMAGE_TOKENS
+    if kind in _AUDIO:
+        return _encoded_bytes(block) // AUDIO_BYTES_PER_TOKEN + 1
+    for name, value in block.items():
+        if name not in _SKIPPED and value:
+            texts.append(value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False))
+    return 4
+
+
+def _encoded_bytes(block: Mapping[str, Any]) -> int:
+    """Bytes of base64 data anywhere in a block."""
+    inner = block.get("input_audio") or block.get("audio") or block
+    data = inner.get("data") or inner.get("base64") or "" if isinstance(inner, Mapping) else ""
+    return len(data) * 3 // 4 if isinstance(data, str) else 0
+
+
+def modalities(messages: Sequence[BaseMessage]) -> tuple[str, ...]:
+    """``image`` and ``audio`` where some message carries them: they may be priced apart."""
+    kinds = {
+        block.get("type")
+        for message in messages
+        if not isinstance(message.content, str)
+        for block in message.content
+        if isinstance(block, Mapping)
+    }
+    return tuple(name for name, known in (("image", _IMAGES), ("audio", _AUDIO)) if kinds & known)
+
+
+def cache_write(messages: Sequence[BaseMessage]) -> Any:
+    """The longest prompt-cache lifetime some content block asks for: ``None``, ``"5m"`` or ``"1h"``."""
+    asked = None
+    for message in messages:
+        if isinstance(message.content, str):
+            continue
+        for block in message.content:
+            control = block.get("cache_control") if isinstance(block, Mapping) else None
+            if control:
+                asked = "1h" if asked == "1h" or control.get("ttl") == "1h" else "5m"
+    return asked
+
+
+def schema_texts(kwargs: Mapping[str, Any]) -> list[str]:
+    """Tool schemas and response formats, as the provider gets them: they count as input tokens."""
+    schemas = [kwargs.get(name) for name in ("tools", "functions", "response_format")]
+    return [_schema_text(schema) for schema in schemas if schema]
+
+
+def _schema_text(schema: object) -> str:
+    if isinstance(schema, type):
+        described = getattr(schema, "model_json_schema", None)
+        return json.dumps(described()) if described else repr(schema)
+    return json.dumps(schema, default=_described, ensure_ascii=False)
+
+
+def _described(value: object) -> object:
+    described = getattr(value, "model_json_schema", None)
+    return described() if described else repr(value)

@@ -1,0 +1,59 @@
+"""Events: what a budget has to say while calls go on. Listeners get them at once; the log gets them too."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from budgeted_agents.money import format_usd
+
+logger = logging.getLogger("budgeted_agents")
+
+EventKind = Literal["alert", "exhausted", "downgrade", "refusal", "landing", "overrun", "unsettled", "shadow"]
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetEvent:
+    """Something worth telling a person or a pager.
+
+    Attributes:
+        kind: what happened. ``alert`` and ``exhausted`` come once for each account and window.
+        message: the same for people.
+        session: whose call brought it about.
+        budget, account, unit: the account concerned, if one is.
+        spent, limit: its state in its unit.
+    """
+
+    kind: EventKind
+    message: str
+    session: str = ""
+    budget: str = ""
+    account: str = ""
+    unit: str = ""
+    spent: int = 0
+    limit: int = 0
+
+
+Listener = Callable[[BudgetEvent], None]
+
+_QUIET: frozenset[EventKind] = frozenset({"downgrade", "shadow"})
+
+
+def publish(event: BudgetEvent, listeners: Sequence[Listener]) -> None:
+    """Tell the log and every listener. A listener that fails is logged and harms no call."""
+    logger.log(logging.INFO if event.kind in _QUIET else logging.WARNING, "%s", event.message)
+    for listener in listeners:
+        try:
+            listener(event)
+        except Exception:
+            logger.exception("A budget event listener failed on %r", event.kind)
+
+
+def amount_text(unit: str, amount: int) -> str:
+    """An amount with its unit, for people: ``$0.1234``, ``1,200 tokens``, ``3 calls of search``."""
+    if unit == "usd":
+        return format_usd(amount)
+    name, _, tool = unit.partition(":")
+    return f"{amount:,} {name.replace('_', ' ')}" + (f" of {tool}" if tool else "")

@@ -1,0 +1,88 @@
+"""Steps: the order in which a call is conducted, written once and driven by sync and async code alike.
+
+A conducting function is a generator. It yields what has to be done (a ``Pause``, or a function that may wait for I/O)
+and is sent the result; it never waits itself. ``drive`` runs it in this thread, ``adrive`` on an event loop. Both hand
+an interruption (cancellation, KeyboardInterrupt) to the generator, whose clean-up steps are then run to the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait this many seconds."""
+
+    seconds: float
+
+
+Effect = Pause | Callable[[], Any]
+T = TypeVar("T")
+Steps = Generator[Effect, Any, T]
+
+
+def drive(steps: Steps[T]) -> T:
+    """Conduct the steps in this thread."""
+    try:
+        effect = next(steps)
+        while True:
+            try:
+                result = time.sleep(effect.seconds) if isinstance(effect, Pause) else effect()
+            except BaseException as error:
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(result)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+
+
+async def adrive(steps: Steps[T], *, blocking: bool) -> T:
+    """Conduct the steps on the running event loop; what may block runs in a thread of our own."""
+    try:
+        effect = next(steps)
+        while True:
+            try:
+                result = await _perform(effect, blocking)
+            except BaseException as error:
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(result)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+
+
+async def _perform(effect: Effect, blocking: bool) -> Any:
+    if isinstance(effect, Pause):
+        return await asyncio.sleep(effect.seconds)
+    if not blocking:
+        return effect()
+    context = contextvars.copy_context()
+    work = asyncio.get_running_loop().run_in_executor(_threads(), context.run, effect)
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        # Money may be moving in that thread: let it finish, so that the clean-up knows what there is to clean up.
+        while not work.done():
+            await _finished(work)
+        raise
+
+
+async def _finished(work: asyncio.Future[Any]) -> None:
+    try:
+        await asyncio.wait([work])
+    except asyncio.CancelledError:
+        return  # cancelled again while finishing: the loop above goes on until the work is done
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads apart from the loop's default ones, which calls that wait for money may all occupy."""
+    return ThreadPoolExecutor(max_workers=8, thread_name_prefix="budgeted-agents-ledger")

@@ -1,0 +1,5 @@
+"""Records of calls."""
+
+from budgeted_agents.traces.record import CallRecord
+
+__all__ = ["CallRecord"]

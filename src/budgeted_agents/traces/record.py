@@ -1,0 +1,83 @@
+"""``CallRecord``: what one model or tool call was, cost, and why. It never carries prompt or completion text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self
+
+Outcome = Literal["settled", "released", "presumed"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One settled model or tool call.
+
+    Attributes:
+        id: the attempt's id, the same as its reservation's.
+        kind: ``model`` or ``tool``.
+        session, run, step: which conversation, invocation and step of the graph.
+        attribution: every dimension known of the call.
+        model_asked, model_used: the tier asked for and the one called (empty for tools).
+        model_billed: the name the provider answered with.
+        tool: the tool's name (empty for models).
+        usage: token classes and their counts.
+        unit_prices: USD a token used for the cost, as decimal strings, so that history is never re-priced.
+        price_source: where those prices come from.
+        reserved, cost: nano-USD held before, and charged after.
+        granted: output tokens granted; ``output_limit`` the limit set on the call, None if it was left alone.
+        reason: why this model and this limit.
+        outcome: ``settled``; ``released`` (certainly not billed); ``presumed`` (nobody knows: charged as reserved).
+        flags: ``estimated`` usage, ``overrun``, ``late``, ``cache_hit``, ``shadow``...
+        error: the class of the exception that ended the call, if one did.
+        started_at, ended_at: seconds since the epoch.
+    """
+
+    id: str
+    kind: Literal["model", "tool"]
+    session: str
+    run: str
+    started_at: float
+    ended_at: float
+    outcome: Outcome
+    step: int | None = None
+    attribution: Mapping[str, str] = field(default_factory=dict)
+    model_asked: str = ""
+    model_used: str = ""
+    model_billed: str = ""
+    tool: str = ""
+    usage: Mapping[str, int] = field(default_factory=dict)
+    unit_prices: Mapping[str, str] = field(default_factory=dict)
+    price_source: str = ""
+    reserved: int = 0
+    cost: int = 0
+    granted: int = 0
+    output_limit: int | None = None
+    reason: str = ""
+    flags: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def node(self) -> str:
+        return self.attribution.get("node", "")
+
+    @property
+    def input_tokens(self) -> int:
+        return self.usage.get("input_tokens", 0)
+
+    @property
+    def output_tokens(self) -> int:
+        return self.usage.get("output_tokens", 0)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; fields that hold their default are left out."""
+        found = asdict(self)
+        return {name: value for name, value in found.items() if value not in ("", 0, None, (), {}) or name == "cost"}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """The record again; fields of a newer version are ignored."""
+        known = {f.name for f in fields(cls)}
+        values = {name: value for name, value in body.items() if name in known}
+        values["flags"] = tuple(values.get("flags", ()))
+        return cls(**values)
