@@ -21,6 +21,8 @@ MAX_KEY = 2000
 MAX_SECONDS = 1e11
 """Times beyond the year 5138 are milliseconds or nanoseconds by mistake."""
 
+_NUMBERS = (float, int)
+
 _encode = json.JSONEncoder(allow_nan=False).encode
 
 
@@ -37,11 +39,10 @@ def check_reserve(id: str, holds: Sequence[Hold], floor: int, ask: int, now: flo
         check_text("session", session, place("reserve", id))
     if not (type(floor) is int and type(ask) is int and 0 <= floor <= ask <= MAX_AMOUNT):
         _refuse_steps(id, floor, ask)
-    seen = set()
     for hold in holds:
-        _check_hold(id, hold, floor)
-        seen.add(hold.account.key)
-    if len(seen) != len(holds):
+        if not _is_sound(hold, floor):
+            _refuse_hold(id, hold, floor)
+    if len({hold.account.key for hold in holds}) != len(holds):
         _refuse_duplicate(id, holds)
 
 
@@ -66,16 +67,10 @@ def check_times(id: str, verb: str, *, now: float, ttl: float = 1) -> None:
     """Raises:
     InvalidReservation: ``now`` or ``ttl`` is no number of seconds, or ``ttl`` is not above 0.
     """
-    for name, value, least in (("now", now, 0), ("ttl", ttl, 1e-9)):
-        kind = type(value)
-        if not ((kind is float or kind is int) and least <= value <= MAX_SECONDS):
-            raise InvalidReservation(
-                "is not a time in seconds",
-                field=name,
-                value=value,
-                place=place(verb, id),
-                remedy="Give seconds: now since the epoch (time.time()), ttl above 0",
-            )
+    if not (type(now) in _NUMBERS and 0 <= now <= MAX_SECONDS):
+        raise _not_a_time("now", now, place(verb, id))
+    if not (type(ttl) in _NUMBERS and 0 < ttl <= MAX_SECONDS):
+        raise _not_a_time("ttl", ttl, place(verb, id))
 
 
 def check_text(field: str, value: object, where: str) -> None:
@@ -131,12 +126,11 @@ def check_actual(id: str, actual: Mapping[str, int]) -> None:
     Raises:
         InvalidAmount: not a mapping of units to amounts.
     """
-    where = place("settle", id)
-    if not isinstance(actual, Mapping):
-        raise _invalid_amount("is not a mapping of units to amounts", "actual", actual, where)
+    if type(actual) is not dict and not isinstance(actual, Mapping):
+        raise _invalid_amount("is not a mapping of units to amounts", "actual", actual, place("settle", id))
     for unit, value in actual.items():
         if not (type(value) is int and 0 <= value <= MAX_AMOUNT):
-            check_amount(f"actual[{unit!r}]", value, where)
+            check_amount(f"actual[{unit!r}]", value, place("settle", id))
 
 
 def check_close(id: str, verb: str, now: float) -> None:
@@ -200,21 +194,19 @@ def too_large(field: str, value: int, where: str) -> InvalidAmount:
     return _invalid_amount("is more than a ledger can keep (2**63 - 1)", field, value, where)
 
 
-def _check_hold(id: str, hold: Hold, floor: int) -> None:
+def _is_sound(hold: Hold, floor: int) -> bool:
+    """True if a hold's amounts, and what its floor needs, are in range: ``>> 63`` of what is neither negative nor above
+    2**63 - 1 is 0, also of several numbers' bits together."""
     try:
-        sound = (
-            0 < len(hold.account.key) <= MAX_KEY
-            and type(hold.limit) is type(hold.base) is type(hold.rate) is type(hold.keep) is int
-            and 0 <= hold.limit <= MAX_AMOUNT
-            and 0 <= hold.keep <= MAX_AMOUNT
-            and hold.base >= 0
-            and 0 <= hold.rate <= MAX_AMOUNT
-            and hold.base - (-floor * hold.rate // RATE_SCALE) <= MAX_AMOUNT
+        limit, base, rate, keep = hold.limit, hold.base, hold.rate, hold.keep
+        return (
+            type(limit) is type(base) is type(rate) is type(keep) is int
+            and (limit | base | rate | keep) >> 63 == 0
+            and base - (-floor * rate // RATE_SCALE) <= MAX_AMOUNT
+            and 0 < len(hold.account.key) <= MAX_KEY
         )
     except (AttributeError, TypeError, ValueError):
-        sound = False
-    if not sound:
-        _refuse_hold(id, hold, floor)
+        return False
 
 
 def _refuse_hold(id: str, hold: Any, floor: int) -> NoReturn:
@@ -252,6 +244,16 @@ def _refuse_duplicate(id: str, holds: Sequence[Hold]) -> NoReturn:
         value=twice,
         place=place("reserve", id),
         remedy="Give one hold for each account; two budgets of one name and scope are one account",
+    )
+
+
+def _not_a_time(field: str, value: object, where: str) -> InvalidReservation:
+    return InvalidReservation(
+        "is not a time in seconds",
+        field=field,
+        value=value,
+        place=where,
+        remedy="Give seconds: now since the epoch (time.time()), ttl above 0",
     )
 
 

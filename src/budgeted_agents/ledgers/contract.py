@@ -10,6 +10,9 @@ States: ``reserved -> settled | released | presumed``, ``presumed -> settled`` (
 at its worst case, because a provider bills a call that was sent even when the worker that sent it is dead.
 
 Invariant, in every account and at every moment: ``limit = available + spent + held``.
+
+What a verb answers on every call is a ``NamedTuple``: as immutable as a frozen dataclass, and made in a third of the
+time, which a ledger in memory spends on little else.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 from urllib.parse import quote, unquote
 
 Memo = Mapping[str, Any]
@@ -91,8 +94,7 @@ class Hold:
     enforce: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(NamedTuple):
     """One account's state, in its unit. ``limit`` includes ``credit`` (top-ups); ``presumed`` is part of ``spent``."""
 
     account: Account
@@ -108,8 +110,7 @@ class Balance:
         return self.limit - self.spent - self.held
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """Money held for one attempt.
 
     Attributes:
@@ -148,8 +149,7 @@ class Refusal:
     waiting_helps: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """The end of a reservation.
 
     Attributes:

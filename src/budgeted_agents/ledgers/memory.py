@@ -67,15 +67,10 @@ class MemoryLedger:
                 return rules.reservation(known, self._current(known), replayed=True)
             if self._deadlines and self._deadlines[0][0] <= now:
                 self._presume_overdue(now, rules.REAPED_PER_RESERVE)
-            before = [rules.with_limit(hold, self._balances.get(hold.account.key)) for hold in holds]
-            granted = rules.grant(holds, before, floor, ask)
-            if granted is None:
-                return rules.refuse(id, holds, before, floor)
-            amounts = tuple([(hold.account, rules.amount(hold, granted)) for hold in holds])
-            attempt = Attempt(
-                id, session, body, State.RESERVED, granted, amounts, now, now + ttl, memo=text, seq=len(self._attempts)
-            )
-            after = tuple([rules.held(old, taken) for old, (_, taken) in zip(before, amounts, strict=True)])
+            attempt = Attempt(id, session, body, now, now + ttl, text, seq=len(self._attempts))
+            after = rules.decide(attempt, holds, self._balances, floor, ask)
+            if isinstance(after, Refusal):
+                return after
             self._store(after)
             self._remember(attempt)
             return rules.reservation(attempt, after)
@@ -207,7 +202,7 @@ class MemoryLedger:
             raise LedgerUnavailable(f"The ledger {self.url} is closed. Open it again with open_ledger({self.url!r}).")
 
     def _current(self, attempt: Attempt) -> tuple[Balance, ...]:
-        return tuple([self._balances[account.key] for account, _ in attempt.holds])
+        return tuple([self._balances[account.key] for account in attempt.accounts])
 
     def _store(self, balances: Sequence[Balance]) -> None:
         for balance in balances:

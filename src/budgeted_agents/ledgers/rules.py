@@ -10,6 +10,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import gt, sub
+from typing import TypeVar
 
 from budgeted_agents.errors import IdempotencyConflict, ReservationClosed, UnknownReservation
 from budgeted_agents.ledgers.checks import RATE_SCALE, place, too_large
@@ -26,6 +28,8 @@ from budgeted_agents.ledgers.contract import (
 )
 from budgeted_agents.money import MAX_AMOUNT
 
+T = TypeVar("T")
+
 REAPED_PER_RESERVE = 16
 """How many overdue reservations one reserve presumes on its way: bounded, so that no call pays for a long backlog."""
 
@@ -40,8 +44,9 @@ class Attempt:
     Attributes:
         body: what the reserve asked for, as the keeper remembers it (``Body`` or its fingerprint); None marks a
             tombstone, left by a release that came before its reserve.
-        holds: ``(account, amount held)`` in the order asked.
-        actual: what was charged in each account once settled, same order.
+        accounts: the accounts of the call, in the order asked.
+        held: what is held in each, same order.
+        actual: what was charged in each once settled, same order.
         late: it was presumed before it was settled or released.
         memo: JSON text; so is ``record``.
         seq: its place in the order of reserves.
@@ -50,15 +55,16 @@ class Attempt:
     id: str
     session: str
     body: Body | str | None
-    state: State
-    granted: int
-    holds: tuple[tuple[Account, int], ...]
     reserved_at: float
     deadline: float
+    memo: str = "{}"
+    state: State = State.RESERVED
+    granted: int = 0
+    accounts: tuple[Account, ...] = ()
+    held: tuple[int, ...] = ()
     closed_at: float | None = None
     actual: tuple[int, ...] = ()
     late: bool = False
-    memo: str = "{}"
     record: str = "{}"
     seq: int = 0
 
@@ -77,7 +83,7 @@ class Attempt:
 
 def tombstone(id: str, now: float) -> Attempt:
     """What a release leaves under an id nobody reserved yet."""
-    return Attempt(id, "", None, State.RELEASED, 0, (), now, now, closed_at=now)
+    return Attempt(id, "", None, now, now, state=State.RELEASED, closed_at=now)
 
 
 # Reserve: how much can be granted
@@ -99,10 +105,30 @@ def with_limit(hold: Hold, balance: Balance | None) -> Balance:
     """The account under the limit this hold states: a budget may have changed since the last call."""
     if balance is None:
         return Balance(hold.account, hold.limit)
-    limit = min(hold.limit + balance.credit, MAX_AMOUNT)
-    if limit == balance.limit:
+    if hold.limit + balance.credit == balance.limit:
         return balance
+    limit = min(hold.limit + balance.credit, MAX_AMOUNT)
     return Balance(balance.account, limit, balance.spent, balance.held, balance.credit, balance.presumed)
+
+
+def decide(
+    attempt: Attempt, holds: Sequence[Hold], found: Mapping[str, Balance], floor: int, ask: int
+) -> tuple[Balance, ...] | Refusal:
+    """Fill in what an attempt is granted and holds, and give the balances after it; or say why not.
+
+    ``found`` has the balances of the accounts that are known, by key.
+
+    Raises:
+        InvalidAmount: the ledger cannot keep so much.
+    """
+    before = [with_limit(hold, found.get(hold.account.key)) for hold in holds]
+    granted = grant(holds, before, floor, ask)
+    if granted is None:
+        return refuse(attempt.id, holds, before, floor)
+    attempt.granted = granted
+    attempt.accounts = tuple([hold.account for hold in holds])
+    attempt.held = tuple([amount(hold, granted) for hold in holds])
+    return tuple(map(held, before, attempt.held))
 
 
 def grant(holds: Sequence[Hold], balances: Sequence[Balance], floor: int, ask: int) -> int | None:
@@ -112,8 +138,8 @@ def grant(holds: Sequence[Hold], balances: Sequence[Balance], floor: int, ask: i
         spare = room(hold, balance) - hold.base
         if spare < 0:
             return None
-        if hold.rate:
-            steps = min(steps, spare * RATE_SCALE // hold.rate)
+        if hold.rate and steps * hold.rate > spare * RATE_SCALE:
+            steps = spare * RATE_SCALE // hold.rate
     return steps if steps >= floor else None
 
 
@@ -143,35 +169,22 @@ def refuse(id: str, holds: Sequence[Hold], balances: Sequence[Balance], floor: i
 
 def held(balance: Balance, reserved: int) -> Balance:
     """After a reserve."""
-    return Balance(
-        balance.account,
-        balance.limit,
-        balance.spent,
-        balance.held + reserved,
-        balance.credit,
-        balance.presumed,
-    )
+    account, limit, spent, held, credit, presumed = balance
+    return Balance(account, limit, spent, held + reserved, credit, presumed)
 
 
 def presumed(balance: Balance, reserved: int) -> Balance:
     """After an expiry: what was held counts as spent, because the provider may have billed it."""
-    return Balance(
-        balance.account,
-        balance.limit,
-        balance.spent + reserved,
-        balance.held - reserved,
-        balance.credit,
-        balance.presumed + reserved,
-    )
+    account, limit, spent, held, credit, presumed = balance
+    return Balance(account, limit, spent + reserved, held - reserved, credit, presumed + reserved)
 
 
 def closed(balance: Balance, reserved: int, actual: int, late: bool) -> Balance:
     """After a settle (or, with ``actual`` 0, a release); ``late`` takes the presumption back first."""
+    account, limit, spent, held, credit, presumed = balance
     if late:
-        spent, still_held, still_presumed = balance.spent - reserved, balance.held, balance.presumed - reserved
-    else:
-        spent, still_held, still_presumed = balance.spent, balance.held - reserved, balance.presumed
-    return Balance(balance.account, balance.limit, spent + actual, still_held, balance.credit, still_presumed)
+        return Balance(account, limit, spent - reserved + actual, held, credit, presumed - reserved)
+    return Balance(account, limit, spent + actual, held - reserved, credit, presumed)
 
 
 def credited(id: str, balance: Balance, amount: int) -> Balance:
@@ -194,7 +207,7 @@ def credited(id: str, balance: Balance, amount: int) -> Balance:
 
 def presumed_all(attempt: Attempt, balances: Sequence[Balance]) -> tuple[Balance, ...]:
     """After an attempt is presumed: its balances, in the order of its holds."""
-    return tuple([presumed(old, taken) for old, (_, taken) in zip(balances, attempt.holds, strict=True)])
+    return tuple([presumed(old, taken) for old, taken in zip(balances, attempt.held, strict=True)])
 
 
 def closed_all(attempt: Attempt, balances: Sequence[Balance], actual: Sequence[int], late: bool) -> tuple[Balance, ...]:
@@ -207,7 +220,7 @@ def closed_all(attempt: Attempt, balances: Sequence[Balance], actual: Sequence[i
     after = tuple(
         [
             closed(balance, reserved, charge, late)
-            for balance, (_, reserved), charge in zip(balances, attempt.holds, charges, strict=True)
+            for balance, reserved, charge in zip(balances, attempt.held, charges, strict=True)
         ]
     )
     for balance in after:
@@ -249,7 +262,9 @@ def actuals(id: str, known: Attempt | None, actual: Mapping[str, int]) -> tuple[
         raise UnknownReservation(f"No reservation has the id {id!r}, so there is nothing to settle. Reserve first.")
     if known.state is State.RELEASED:
         raise ReservationClosed(f"Reservation {id!r} was released, so it cannot be settled.")
-    charges = tuple([actual.get(account.unit, reserved) for account, reserved in known.holds])
+    charges = tuple(
+        [actual.get(account.unit, reserved) for account, reserved in zip(known.accounts, known.held, strict=True)]
+    )
     if known.state is State.SETTLED and charges != known.actual:
         raise IdempotencyConflict(
             f"Reservation {id!r} was settled with {known.actual}, not {charges}. The first settle stands."
@@ -295,46 +310,53 @@ def check_credit(id: str, known: tuple[str, int], body: tuple[str, int]) -> None
 
 def reservation(attempt: Attempt, balances: tuple[Balance, ...], replayed: bool = False) -> Reservation:
     """The answer to a reserve."""
-    return Reservation(attempt.id, attempt.granted, attempt.holds, balances, attempt.deadline, replayed)
+    held = _pairs(attempt.accounts, attempt.held)
+    return Reservation(attempt.id, attempt.granted, held, balances, attempt.deadline, replayed)
 
 
 def settlement(attempt: Attempt, balances: tuple[Balance, ...], replayed: bool = False) -> Settlement:
     """The answer to a settle, a release or a presume, from the attempt as it stands afterwards."""
-    if attempt.state is State.RELEASED:
-        back = -1 if attempt.late else 0
-        returned = tuple([(account, back * reserved) for account, reserved in attempt.holds])
-        return Settlement(attempt.id, attempt.state, returned, balances, (), attempt.late, replayed)
+    charged = charges(attempt)
+    overrun: tuple[tuple[Account, int], ...] = ()
+    if any(map(gt, charged, attempt.held)):
+        beyond = zip(attempt.accounts, charged, attempt.held, strict=True)
+        overrun = tuple((account, actual - reserved) for account, actual, reserved in beyond if actual > reserved)
+    if attempt.late:
+        charged = tuple(map(sub, charged, attempt.held))
+    moved = _pairs(attempt.accounts, charged)
+    return Settlement(attempt.id, attempt.state, moved, balances, overrun, attempt.late, replayed)
+
+
+def charges(attempt: Attempt) -> tuple[int, ...]:
+    """What stands charged in each account of an attempt now."""
+    if attempt.state is State.SETTLED:
+        return attempt.actual
     if attempt.state is State.PRESUMED:
-        return Settlement(attempt.id, attempt.state, attempt.holds, balances, replayed=replayed)
-    charged, overrun = [], []
-    for (account, reserved), actual in zip(attempt.holds, attempt.actual, strict=True):
-        charged.append((account, actual - reserved if attempt.late else actual))
-        if actual > reserved:
-            overrun.append((account, actual - reserved))
-    return Settlement(attempt.id, attempt.state, tuple(charged), balances, tuple(overrun), attempt.late, replayed)
+        return attempt.held
+    return (0,) * len(attempt.held)
 
 
 def entry(attempt: Attempt) -> Entry:
     """A reservation as reports see it."""
-    kept = tuple((account.key, reserved) for account, reserved in attempt.holds)
-    charged: tuple[tuple[str, int], ...] = ()
-    if attempt.state is State.PRESUMED:
-        charged = kept
-    elif attempt.state is State.SETTLED:
-        charged = tuple((key, actual) for (key, _), actual in zip(kept, attempt.actual, strict=True))
+    keys = [account.key for account in attempt.accounts]
+    was_charged = attempt.state in (State.SETTLED, State.PRESUMED)
     return Entry(
-        attempt.id,
-        attempt.session,
-        attempt.state,
-        attempt.granted,
-        attempt.reserved_at,
-        attempt.deadline,
-        attempt.closed_at,
-        kept,
-        charged,
-        json.loads(attempt.memo),
-        json.loads(attempt.record),
+        id=attempt.id,
+        session=attempt.session,
+        state=attempt.state,
+        granted=attempt.granted,
+        reserved_at=attempt.reserved_at,
+        deadline=attempt.deadline,
+        closed_at=attempt.closed_at,
+        held=_pairs(keys, attempt.held),
+        charged=_pairs(keys, charges(attempt)) if was_charged else (),
+        memo=json.loads(attempt.memo),
+        record=json.loads(attempt.record),
     )
+
+
+def _pairs(keys: Sequence[T], amounts: Sequence[int]) -> tuple[tuple[T, int], ...]:
+    return tuple(zip(keys, amounts, strict=True))
 
 
 def note(session: str, at: float, body: str) -> Note:

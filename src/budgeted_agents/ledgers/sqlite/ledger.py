@@ -72,14 +72,10 @@ class SqliteLedger:
                 rules.replayed_reserve(known, body)
                 return rules.reservation(known, _current(db, known), replayed=True)
             _presume_overdue(db, now, rules.REAPED_PER_RESERVE)
-            found = rows.balances(db, [hold.account for hold in holds])
-            before = [rules.with_limit(hold, found.get(hold.account.key)) for hold in holds]
-            granted = rules.grant(holds, before, floor, ask)
-            if granted is None:
-                return rules.refuse(id, holds, before, floor)
-            amounts = tuple([(hold.account, rules.amount(hold, granted)) for hold in holds])
-            attempt = Attempt(id, session, body, State.RESERVED, granted, amounts, now, now + ttl, memo=text)
-            after = tuple([rules.held(old, taken) for old, (_, taken) in zip(before, amounts, strict=True)])
+            attempt = Attempt(id, session, body, now, now + ttl, text)
+            after = rules.decide(attempt, holds, rows.balances(db, [hold.account for hold in holds]), floor, ask)
+            if isinstance(after, Refusal):
+                return after
             rows.insert(db, attempt)
             rows.put_balances(db, after)
             return rules.reservation(attempt, after)
@@ -191,9 +187,8 @@ class SqliteLedger:
 
 
 def _current(db: Connection, attempt: Attempt) -> tuple[Balance, ...]:
-    accounts = [account for account, _ in attempt.holds]
-    found = rows.balances(db, accounts)
-    return tuple([found[account.key] for account in accounts])
+    found = rows.balances(db, attempt.accounts)
+    return tuple([found[account.key] for account in attempt.accounts])
 
 
 def _close(

@@ -12,7 +12,7 @@ from budgeted_agents.ledgers.contract import Account, Balance, State
 from budgeted_agents.ledgers.rules import Attempt
 
 _BALANCE = "key, lim, spent, held, credit, presumed"
-_ATTEMPT = "id, session, body, state, granted, holds, reserved_at, deadline, closed_at, actual, late, memo, record, seq"
+_ATTEMPT = "id, session, body, reserved_at, deadline, memo, state, granted, holds, closed_at, actual, late, record, seq"
 
 account_of = lru_cache(maxsize=10_000)(Account.from_key)
 """Accounts by key; parsing one takes some microseconds, and the same few come again and again."""
@@ -74,20 +74,20 @@ def page(db: sqlite3.Connection, session: str | None, after: int, size: int) -> 
 
 def insert(db: sqlite3.Connection, attempt: Attempt) -> None:
     """A new attempt or tombstone."""
+    holds = [(account.key, taken) for account, taken in zip(attempt.accounts, attempt.held, strict=True)]
     db.execute(
-        "INSERT INTO reservations (id, session, body, state, granted, holds, reserved_at, deadline, closed_at, actual,"
-        " late, memo, record) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '[]', 0, ?, '{}')",
+        f"INSERT INTO reservations ({_ATTEMPT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '[]', 0, '{{}}', NULL)",
         (
             attempt.id,
             attempt.session,
             attempt.body,
-            attempt.state,
-            attempt.granted,
-            json.dumps([(account.key, taken) for account, taken in attempt.holds]),
             attempt.reserved_at,
             attempt.deadline,
-            attempt.closed_at,
             attempt.memo,
+            attempt.state,
+            attempt.granted,
+            json.dumps(holds),
+            attempt.closed_at,
         ),
     )
 
@@ -108,20 +108,22 @@ def close(db: sqlite3.Connection, attempt: Attempt) -> None:
 
 
 def _attempt(row: Any) -> Attempt:
-    id, session, body, state, granted, holds, reserved_at, deadline, closed_at, actual, late, memo, record, seq = row
+    id, session, body, reserved_at, deadline, memo, state, granted, holds, closed_at, actual, late, record, seq = row
+    pairs = json.loads(holds)
     return Attempt(
         id,
         session,
         body,
-        State(state),
-        granted,
-        tuple([(account_of(key), taken) for key, taken in json.loads(holds)]),
         reserved_at,
         deadline,
-        closed_at,
-        tuple(json.loads(actual)),
-        bool(late),
         memo,
-        record,
-        seq,
+        state=State(state),
+        granted=granted,
+        accounts=tuple([account_of(key) for key, _ in pairs]),
+        held=tuple([taken for _, taken in pairs]),
+        closed_at=closed_at,
+        actual=tuple(json.loads(actual)),
+        late=bool(late),
+        record=record,
+        seq=seq,
     )
