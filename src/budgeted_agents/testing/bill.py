@@ -132,7 +132,7 @@ class Bill:
     """A thread-safe list of request records and their sum."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._records: list[RequestRecord] = []
 
     def add(self, record: RequestRecord) -> int:
@@ -144,6 +144,17 @@ class Bill:
     def change(self, place: int, **fields: object) -> None:
         with self._lock:
             self._records[place] = replace(self._records[place], **fields)  # type: ignore[arg-type]
+            self._lock.notify_all()
+
+    def wait_for_outcomes(self, requests: int, timeout: float = 10.0) -> None:
+        """Returns as soon as at least so many requests have an outcome.
+
+        Raises:
+            TimeoutError: if they have none within ``timeout`` seconds.
+        """
+        with self._lock:
+            if not self._lock.wait_for(lambda: self._finished() >= requests, timeout):
+                raise TimeoutError(f"{self._finished()} of {requests} requests finished in {timeout} s")
 
     def charge(self, place: int, usd: Decimal) -> None:
         """Raises what a record is billed to this amount (a bill never shrinks)."""
@@ -173,6 +184,9 @@ class Bill:
             "nanos": sum(record.nanos for record in records),
             "requests": [record.as_json() for record in records],
         }
+
+    def _finished(self) -> int:
+        return sum(record.finished is not None for record in self._records)
 
 
 class PromptCache:
