@@ -1,0 +1,19 @@
+"""Upper bounds on how many tokens a prompt will have: counted, with a margin that is learnt. No network."""
+
+from budgeted_agents.estimate.history import HistoryCounter, Parts, Tally, image_tokens
+from budgeted_agents.estimate.margin import Margins
+from budgeted_agents.estimate.texts import TextCounter
+from budgeted_agents.estimate.tokens import Tokenizer, count_text, is_counted, tokenizer_for
+
+__all__ = [
+    "HistoryCounter",
+    "Margins",
+    "Parts",
+    "Tally",
+    "TextCounter",
+    "Tokenizer",
+    "count_text",
+    "image_tokens",
+    "is_counted",
+    "tokenizer_for",
+]
