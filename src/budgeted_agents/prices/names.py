@@ -48,8 +48,9 @@ def find_row(model: str, provider: str | None, rows: Rows) -> str | None:
     name = _LONG_CONTEXT.sub("", model)
     if provider:
         provider = _PROVIDERS.get(provider.lower(), provider.lower())
-        if f"{provider}/{name}" in rows:
-            return f"{provider}/{name}"
+        full = name if name.startswith(f"{provider}/") else f"{provider}/{name}"
+        if full in rows:
+            return full
     if name in rows and _serves(rows[name], provider, rows):
         return name
     return next((bare for bare, owner in _shortened(name, provider) if _owned(bare, owner, rows)), None)
@@ -65,7 +66,7 @@ def _shortened(name: str, provider: str | None) -> Iterator[tuple[str, str | Non
         bare = "/".join(segments[start:])
         yield f"{owner}/{bare}", owner
         yield bare, owner
-        if segments[start] not in _ROUTES:
+        if segments[start] not in _ROUTES and segments[start] != owner:
             return
 
 

@@ -27,6 +27,8 @@ _WRITES: dict[CacheWrite | None, tuple[str, ...]] = {
 _ASKED_CACHES = ("claude", "nova")
 """Models whose prompt cache is written only where the request asks for it (Anthropic, Amazon)."""
 
+_GEMINI_PROVIDERS = ("gemini", "vertex_ai-language-models")
+
 
 class Price:
     """Prices of one model. All unit prices are exact; a call's cost is rounded up once, to whole nano-USD.
@@ -64,7 +66,8 @@ class Price:
             name in row.model for name in _ASKED_CACHES
         )
         tables = compile_tables(row)
-        self._tables: dict[str | None, Table] = {None: tables["standard"], **tables}
+        self._tables: dict[str | None, Table] = {None: tables["standard"]}
+        self._tables.update(tables)
         self._per_request = row.price("input_cost_per_request") or 0
         self._per_search = _search_price(row)
         self._search_once = _bills_search_once(row)
@@ -78,7 +81,7 @@ class Price:
 
         Args:
             usage: what the call used. Costs of added-up usages differ, because rates depend on a call's prompt size.
-            service_tier: ``flex``, ``priority``, ``batch``, ...; a tier without rates in the list costs the standard rate.
+            service_tier: ``flex``, ``priority``, ``batch``, ...; a tier without listed rates costs the standard rate.
         """
         table = self._tables.get(service_tier)
         if table is None:
@@ -182,9 +185,8 @@ def _search_price(row: Row) -> int:
 
 
 def _bills_search_once(row: Row) -> bool:
-    """Google bills a grounded prompt once, however many searches it ran, unless the row says ``per_query``."""
-    google = row.provider == "gemini" or row.provider.startswith("vertex_ai")
-    return google and row.fields.get("web_search_billing_unit") != "per_query"
+    """Gemini bills a grounded prompt once, however many searches it ran, unless the row says ``per_query``."""
+    return row.provider in _GEMINI_PROVIDERS and row.fields.get("web_search_billing_unit") != "per_query"
 
 
 def _dearest(rates: Rates, classes: Collection[str]) -> int:
