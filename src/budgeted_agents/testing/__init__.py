@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from budgeted_agents.testing.conversation import Reply, Request, ToolCall
     from budgeted_agents.testing.provider import LocalProvider
     from budgeted_agents.testing.replies import extractive, fill, fixed, scripted
+    from budgeted_agents.testing.research_policy import research_replies
 
 _HOMES = {
     "LIST_PRICES": "bill",
@@ -24,6 +25,7 @@ _HOMES = {
     "extractive": "replies",
     "fill": "replies",
     "fixed": "replies",
+    "research_replies": "research_policy",
     "scripted": "replies",
 }
 
@@ -37,6 +39,7 @@ __all__ = [
     "extractive",
     "fill",
     "fixed",
+    "research_replies",
     "scripted",
 ]
 

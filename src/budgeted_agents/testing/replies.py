@@ -12,7 +12,7 @@ from budgeted_agents.testing.conversation import Reply, Request
 ReplyPolicy = Callable[[Request], Reply]
 
 _WORD = re.compile(r"\w+")
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n(?=\s*(?:[-*#|]|\d+\.))")  # lines may be wrapped, lists are not
 _COMMON_WORDS = frozenset(
     _WORD.findall(
         "a about all an and any are as at be been between by can could do does each for from had has have how i if in "
@@ -87,6 +87,6 @@ def key_words(text: str) -> list[str]:
 def best_sentences(text: str, question: str, count: int) -> list[str]:
     """The sentences that share most key words with the question, best first; none without a shared word."""
     wanted = set(key_words(question))
-    candidates = dict.fromkeys(sentence.strip() for sentence in _SENTENCE.split(text))
+    candidates = dict.fromkeys(" ".join(sentence.split()) for sentence in _SENTENCE_END.split(text))
     ranked = sorted(candidates, key=lambda sentence: -len(wanted & set(key_words(sentence))))
     return [sentence for sentence in ranked if wanted & set(key_words(sentence))][:count]

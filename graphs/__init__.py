@@ -1,0 +1,1 @@
+"""Plain LangGraph builders: agents as anyone writes them, which know nothing of budgets."""
