@@ -79,12 +79,14 @@ class UnknownPrice(BudgetedAgentsError, LookupError):
     def __init__(self, model: str, nearest: Sequence[str] = (), *, hint: str = "") -> None:
         self.model = model
         self.nearest = tuple(nearest)
-        known = f" Nearest known names: {', '.join(self.nearest)}." if self.nearest else ""
-        super().__init__(
-            f"No price is known for model {model!r}, so its calls cannot be budgeted.{f' {hint}' if hint else ''}{known} "
-            "Use a known name, or add a price: "
-            f'PriceBook.default().register({{{model!r}: {{"input_cost_per_token": "...", "output_cost_per_token": "..."}}}}).'
-        )
+        parts = [
+            f"No price is known for model {model!r}, so its calls cannot be budgeted.",
+            hint,
+            f"Nearest known names: {', '.join(self.nearest)}." if self.nearest else "",
+            f"Use a known name, or add a price: PriceBook.default().register({{{model!r}: "
+            '{"input_cost_per_token": "...", "output_cost_per_token": "..."}}).',
+        ]
+        super().__init__(" ".join(part for part in parts if part))
 
 
 class BudgetExceeded(BudgetedAgentsError):

@@ -92,6 +92,8 @@ class PriceBook:
             Row(model, fields, source).check()
         with self._lock:
             merged = {model: {**self._rows.get(model, {}), **fields} for model, fields in rows.items()}
+            for model, fields in merged.items():
+                Price(Row(model, fields, source), source)
             self._sources = {**self._sources, **dict.fromkeys(rows, source)}
             self._rows = {**self._rows, **merged}
             self._prices = {}
@@ -128,7 +130,7 @@ class PriceBook:
         row = None if name is None else Row(name, rows[name], sources[name])
         if row is None or not has_token_prices(row):
             raise self._unknown(model, row)
-        price = prices.get((row.model, None)) or Price(row, sources[row.model])
+        price = prices.get((row.model, None)) or prices.setdefault((row.model, None), Price(row, sources[row.model]))
         prices[model, provider] = price
         return price
 

@@ -76,8 +76,13 @@ def _owned(name: str, owner: str | None, rows: Rows) -> bool:
 
 def _serves(row: Mapping[str, Any], provider: str | None, rows: Rows) -> bool:
     """Whether a bare row may price a call to a provider; a provider no list has heard of is no reason to refuse."""
-    return provider is None or _belongs(row, provider) or not any(name.startswith(f"{provider}/") for name in rows)
+    return provider is None or _belongs(row, provider) or not any(_is_by(other, provider) for other in rows.values())
 
 
 def _belongs(row: Mapping[str, Any], provider: str) -> bool:
-    return str(row.get("litellm_provider") or provider).startswith(provider)
+    """Whether the row is the provider's, or nobody's in particular."""
+    return not row.get("litellm_provider") or _is_by(row, provider)
+
+
+def _is_by(row: Mapping[str, Any], provider: str) -> bool:
+    return str(row.get("litellm_provider", "")).startswith(provider)

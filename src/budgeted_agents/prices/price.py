@@ -24,6 +24,7 @@ _WRITES: dict[CacheWrite | None, tuple[str, ...]] = {
     "5m": ("cache_write_5m",),
     "1h": ("cache_write_5m", "cache_write_1h"),
 }
+_MODALITIES = frozenset(("audio", "image"))
 _ASKED_CACHES = ("claude", "nova")
 """Models whose prompt cache is written only where the request asks for it (Anthropic, Amazon)."""
 
@@ -125,7 +126,7 @@ class Price:
             modalities: ``"audio"`` and ``"image"`` if the call may have them, in or out.
 
         Raises:
-            InvalidUsage: if ``prompt_tokens`` is negative or ``cache_write`` is not one of its three values.
+            InvalidUsage: if ``prompt_tokens`` is negative, or ``cache_write`` or ``modalities`` is none of its values.
         """
         if prompt_tokens < 0:
             raise _invalid("is negative", "prompt_tokens", prompt_tokens, "Give the number of input tokens")
@@ -165,6 +166,8 @@ class Price:
         """(tokens the prompt must exceed, dearest input rate, dearest output rate) for each size of prompt."""
         if cache_write not in _WRITES:
             raise _invalid("is no cache lifetime", "cache_write", cache_write, 'Use None, "5m" or "1h"')
+        if not set(modalities) <= _MODALITIES:
+            raise _invalid("is not a collection of modalities", "modalities", modalities, 'Use ("audio", "image")')
         writes = _WRITES[cache_write or ("5m" if self.writes_cache_unasked else None)]
         inputs = (*_INPUT, *writes, *(f"{kind}_input" for kind in modalities))
         outputs = (*_OUTPUT, *(f"{kind}_output" for kind in modalities))
@@ -179,8 +182,7 @@ class Price:
 
 def _search_price(row: Row) -> int:
     """Atto-USD for one web search at the medium context size, the providers' default."""
-    by_size = row.fields.get("search_context_cost_per_query") or {}
-    price = by_size.get("search_context_size_medium")
+    price = row.mapping("search_context_cost_per_query").get("search_context_size_medium")
     return 0 if price is None else row.atto("search_context_size_medium", price)
 
 

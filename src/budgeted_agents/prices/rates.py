@@ -77,7 +77,7 @@ def compile_tables(row: Row) -> dict[str, Table]:
     for tier, suffix in _SUFFIXES.items():
         if any(key.endswith(suffix) and row.has(key) for key in row.fields):
             tables[tier] = _table(row, suffix)
-    fast = (row.fields.get("provider_specific_entry") or {}).get("fast")
+    fast = row.mapping("provider_specific_entry").get("fast")
     if fast is not None:
         tables["fast"] = tables["standard"].times(row.multiplier("provider_specific_entry.fast", fast))
     return tables

@@ -89,6 +89,17 @@ class Row:
             return None
         return int(value)
 
+    def mapping(self, key: str) -> Mapping[str, Any]:
+        """The mapping under a key; empty if the row does not have it.
+
+        Raises:
+            InvalidPrice: if it is something else.
+        """
+        value = self.fields.get(key)
+        if value is not None and not isinstance(value, Mapping):
+            raise self._invalid("is not a mapping", key, value)
+        return value or {}
+
     def multiplier(self, key: str, value: Any) -> Decimal:
         """A factor on all prices, e.g. 1.1.
 
@@ -122,7 +133,7 @@ class Row:
             InvalidPrice: on the first bad one.
         """
         for key, value in self.fields.items():
-            if "cost" in key and value is not None and not isinstance(value, Mapping | list):
+            if "cost" in key and value is not None and not isinstance(value, Mapping):
                 self.atto(key, value)
             if key in _TOKEN_LIMITS and value is not None and (type(value) is not int or value < 0):
                 raise self._invalid("is not a whole number of tokens", key, value)

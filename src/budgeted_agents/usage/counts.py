@@ -46,7 +46,7 @@ class Counts:
             value = self.data.get(name)
             if value is not None:
                 return Counts(value, f"{self.place}: {name}")
-        return Counts(None, self.place)
+        return _EMPTY
 
     def entries(self, *names: str) -> list[Counts]:
         """The list of mappings under the first of the names that is present and not None; empty if none is."""
@@ -59,12 +59,17 @@ class Counts:
         return []
 
 
+_EMPTY = Counts(None, "usage")
+
+
 def as_count(value: Any, field: str, place: str) -> int:
     """A token count: an integer (or a float that is one) from 0 to `MAX_TOKENS`.
 
     Raises:
         InvalidUsage: otherwise.
     """
+    if type(value) is int and 0 <= value <= MAX_TOKENS:
+        return value
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):

@@ -7,12 +7,16 @@ other way) the numbers win, because real traces mix both conventions and a wrong
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from budgeted_agents.usage.counts import Counts
 
 _TIER_PREFIXES = ("priority", "flex")
+_TIERED = {
+    name: (name, *(f"{tier}_{name}" for tier in _TIER_PREFIXES))
+    for name in ("cache_creation", "cache_read", "reasoning")
+}
 _TRAFFIC_TIERS = {"ON_DEMAND_PRIORITY": "priority", "FLEX": "flex", "ON_DEMAND_FLEX": "flex", "BATCH": "batch"}
 
 
@@ -74,17 +78,17 @@ def langchain_counts(usage: Any, place: str) -> dict[str, int]:
     """LangChain's ``usage_metadata``: totals include every class; OpenAI's tiers put a prefix before detail names."""
     top = Counts(usage, place)
     details, out_details = top.inner("input_token_details"), top.inner("output_token_details")
-    short, long = _cache_writes(details.get(*_tiered("cache_creation")), details)
+    short, long = _cache_writes(details.get(*_TIERED["cache_creation"]), details)
     return _disjoint(
         prompt=top.get("input_tokens"),
         completion=top.get("output_tokens"),
         total=top.get("total_tokens"),
-        cache_read=details.get(*_tiered("cache_read")),
+        cache_read=details.get(*_TIERED["cache_read"]),
         cache_write_5m=short,
         cache_write_1h=long,
         audio_input=details.get("audio"),
         image_input=details.get("image") + details.get("video"),
-        reasoning=out_details.get(*_tiered("reasoning")),
+        reasoning=out_details.get(*_TIERED["reasoning"]),
         audio_output=out_details.get("audio"),
         image_output=out_details.get("image"),
     )
@@ -180,10 +184,6 @@ def _cache_writes(written: int, by_lifetime: Counts) -> tuple[int, int]:
     """Cache writes as (5 minutes or unknown, 1 hour); the breakdown may be part of the sum or replace it."""
     short, long = by_lifetime.get("ephemeral_5m_input_tokens"), by_lifetime.get("ephemeral_1h_input_tokens")
     return short + max(written - short - long, 0), long
-
-
-def _tiered(name: str) -> Iterable[str]:
-    return (name, *(f"{tier}_{name}" for tier in _TIER_PREFIXES))
 
 
 def _modalities(top: Counts, *names: str) -> dict[str, int]:
