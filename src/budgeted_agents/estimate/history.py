@@ -98,7 +98,8 @@ class HistoryCounter(Generic[Message]):
     """Counts the prompts of one run, its branches and threads included.
 
     A message is taken as unchanged while it is the same object (or an equal one) with the same content. A content
-    replaced in place is counted anew; a content list that grows in place, or another field that changes, goes unnoticed.
+    replaced in place is counted anew; a content list that grows in place, or another field that changes, goes
+    unnoticed.
 
     Args:
         texts: counts the texts; one for a tokenizer, shared by all runs.
@@ -124,23 +125,25 @@ class HistoryCounter(Generic[Message]):
         """The whole prompt: messages, framing, and tool schemas (JSON objects or their text)."""
         history = self._history(list(messages))
         tokens, images = history.total
-        return Tally(tokens + PER_CALL + (self._tool_tokens(tools) if tools else 0), images)
+        return Tally(tokens + PER_CALL + (self._tool_tokens(list(tools)) if tools else 0), images)
 
     def _history(self, messages: list[Message]) -> _History[Message]:
         histories = self._histories  # replaced as a whole, never changed
-        for base in histories:
-            if base.begins(messages):
-                return base if len(base.messages) == len(messages) else self._extended(base, messages)
-        return self._recounted(histories, messages)
+        beginnings = [history for history in histories if history.begins(messages)]
+        if not beginnings:
+            return self._recounted(histories, messages)
+        base = max(beginnings, key=lambda history: len(history.messages))
+        return base if len(base.messages) == len(messages) else self._extended(base, messages)
 
     def _extended(self, base: _History[Message], messages: list[Message]) -> _History[Message]:
         new = messages[len(base.messages) :]
         fields = list(map(self._fields_of, new))
+        contents = list(map(_content, fields))  # before counting, so that a change in between shows the next time
         tallies = list(map(self._tally, new))
         grown = _History(
-            messages,
+            base.messages + new,
             base.fields + fields,
-            base.contents + list(map(_content, fields)),
+            base.contents + contents,
             base.tallies + tallies,
             _sum([base.total, *tallies]),
         )
@@ -165,12 +168,11 @@ class HistoryCounter(Generic[Message]):
         texts, images, tokens = self._parts_of(message)
         return Tally(PER_MESSAGE + tokens + sum(map(self._texts.count, texts)), images)
 
-    def _tool_tokens(self, tools: Sequence[Tool]) -> int:
+    def _tool_tokens(self, tools: list[Tool]) -> int:
         known, tokens = self._tools
         if known != tools:
-            known = list(tools)
-            tokens = sum(PER_TOOL + self._texts.count(_schema_text(tool)) for tool in known)
-            self._tools = (known, tokens)
+            tokens = sum([PER_TOOL + self._texts.count(_schema_text(tool)) for tool in tools])
+            self._tools = (tools, tokens)
         return tokens
 
 
