@@ -9,15 +9,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from budgeted_agents.budget import Budget, attribute
     from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded
+    from budgeted_agents.integrations.langchain import budgeted_model
+    from budgeted_agents.integrations.langgraph import BudgetedGraph, budgeted
+    from budgeted_agents.ledgers import open_ledger
+    from budgeted_agents.prices import PriceBook
 
     __version__: str
 
-__all__ = ["BudgetExceeded", "BudgetedAgentsError", "__version__"]
+__all__ = [
+    "Budget",
+    "BudgetExceeded",
+    "BudgetedAgentsError",
+    "BudgetedGraph",
+    "PriceBook",
+    "__version__",
+    "attribute",
+    "budgeted",
+    "budgeted_model",
+    "open_ledger",
+]
 
 _HOMES = {
+    "Budget": "budgeted_agents.budget",
     "BudgetExceeded": "budgeted_agents.errors",
     "BudgetedAgentsError": "budgeted_agents.errors",
+    "BudgetedGraph": "budgeted_agents.integrations.langgraph",
+    "PriceBook": "budgeted_agents.prices",
+    "attribute": "budgeted_agents.budget",
+    "budgeted": "budgeted_agents.integrations.langgraph",
+    "budgeted_model": "budgeted_agents.integrations.langchain",
+    "open_ledger": "budgeted_agents.ledgers",
 }
 """Where each public name lives."""
 

@@ -28,10 +28,6 @@ from budgeted_agents.budget.attribution import DIMENSIONS
 from budgeted_agents.budget.budget import Budget
 from budgeted_agents.errors import InvalidBudget, InvalidPolicy
 
-BudgetLike = Budget | Sequence[Budget] | str | os.PathLike[str] | None
-"""What ``budget=`` takes everywhere: one budget, several, a policy file, or none."""
-
-
 @dataclass(frozen=True)
 class Policy:
     """Budgets that apply together, and which models belong to which class.
@@ -70,6 +66,10 @@ class Policy:
         return None
 
 
+BudgetLike = Policy | Budget | Sequence[Budget] | str | os.PathLike[str] | None
+"""What ``budget=`` takes everywhere: one budget, several, a policy file, or none."""
+
+
 def as_policy(budget: BudgetLike) -> Policy:
     """The policy that a ``budget=`` argument means.
 
@@ -79,6 +79,8 @@ def as_policy(budget: BudgetLike) -> Policy:
     """
     if budget is None:
         return Policy()
+    if isinstance(budget, Policy):
+        return budget
     if isinstance(budget, Budget):
         return Policy((budget,))
     if isinstance(budget, str | os.PathLike):

@@ -206,11 +206,18 @@ class Meter:
     # -- settlement --------------------------------------------------------------------------------------------------
 
     def settle(
-        self, admission: Admission, usage: Usage, price: Price, *, billed: str = "", flags: tuple[str, ...] = ()
+        self,
+        admission: Admission,
+        usage: Usage,
+        price: Price,
+        *,
+        billed: str = "",
+        service_tier: str | None = None,
+        flags: tuple[str, ...] = (),
     ) -> Steps[CallRecord]:
         """Charge what the call really cost. Never fails: what cannot be booked now is booked with a later call."""
         quote = admission.way.quote
-        cost = price.cost(usage)
+        cost = price.cost(usage, service_tier)
         actual = {"usd": cost, "tokens": usage.total_tokens, "model_calls": 1, "requests": 1}
         record = self._record(admission, "settled", flags, price)
         record = replace(record, usage=_counts(usage), cost=cost, model_billed=billed)
@@ -228,6 +235,12 @@ class Meter:
         record = replace(record, error=type(error).__name__, cost=0 if unbilled else admission.reserved)
         verb = self.ledger.release if unbilled else self.ledger.presume
         yield from self._close(record, partial(verb, admission.id, now=record.ended_at))
+        return record
+
+    def cancel(self, admission: Admission, price: Price, *, flag: str) -> Steps[CallRecord]:
+        """End a call that turned out to need no provider (an answer from a cache): it costs nothing."""
+        record = replace(self._record(admission, "released", (flag,), price), cost=0)
+        yield from self._close(record, partial(self.ledger.release, admission.id, now=record.ended_at))
         return record
 
     def keep_alive(self, admission: Admission) -> Steps[Admission]:
@@ -315,6 +328,11 @@ class Meter:
                 yield from self.refused(run, error, attribution)
                 raise error
         return ToolAdmission(id, run, tool, attribution, now, bool(holds), step)
+
+    def cancel_tool(self, admission: ToolAdmission) -> Steps[None]:
+        """Give back what was held for a tool that was not called after all."""
+        if admission.counted:
+            yield partial(self.ledger.release, admission.id, now=self.clock())
 
     def settle_tool(self, admission: ToolAdmission, error: BaseException | None = None) -> Steps[CallRecord]:
         """Record the end of a tool call; a call that failed was made all the same."""

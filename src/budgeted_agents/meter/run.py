@@ -23,7 +23,6 @@ class Run:
         depth: how many agents this one runs inside of, itself included.
         exhausted: the first refusal that ended ordinary work, if any.
         landed: how the run was landed, once it was.
-        refused_in: where calls were refused (checkpoint namespaces), so that a graph knows its own.
     """
 
     id: str
@@ -33,7 +32,7 @@ class Run:
     depth: int = 1
     exhausted: BudgetExceeded | None = None
     landed: str | None = None
-    refused_in: list[str] = field(default_factory=list)
+    _rearmed: bool = False
     _tiers: dict[Tiers, int] = field(default_factory=dict)
     _cached: dict[str, int] = field(default_factory=dict)
     _visits: dict[str, set[object]] = field(default_factory=dict)
@@ -46,6 +45,12 @@ class Run:
                 return False
             self.exhausted = refusal
             return True
+
+    def rearm(self) -> bool:
+        """True the first time it is asked: the landing then lets other deferred work go first."""
+        with self._lock:
+            first, self._rearmed = not self._rearmed, True
+            return first
 
     def held_tier(self, tiers: Tiers) -> int:
         """The tier this list of models was stepped down to (0: none)."""

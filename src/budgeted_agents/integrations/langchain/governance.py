@@ -18,10 +18,9 @@ from langchain_core.tracers.context import register_configure_hook
 
 from budgeted_agents.budget.attribution import Attribution, ambient, from_metadata
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.estimate import HistoryCounter
-from budgeted_agents.integrations.langchain.messages import parts_of
-from budgeted_agents.meter import Meter, Run
-from budgeted_agents.prices import Price
+from budgeted_agents.governor import matching
+from budgeted_agents.meter import Meter, Run, Steps
+from budgeted_agents.meter.refusals import over_cap
 
 
 def _same(error: BudgetExceeded) -> BaseException:
@@ -35,16 +34,16 @@ class Governance:
     Attributes:
         meter: conducts the calls.
         run: the invocation they belong to.
-        counter: counts the tokens of the run's messages, each once.
         as_raised: turns a refusal into the exception to raise.
-        on_call: told of every model called (used to find the cheapest one for landing).
+        refusals: model calls refused so far, with the checkpoint namespace each was made in.
+        models: the tiers of the model called last, for the finalizer to land with.
     """
 
     meter: Meter
     run: Run
-    counter: HistoryCounter[Any] = field(default_factory=lambda: HistoryCounter(parts_of))
     as_raised: Callable[[BudgetExceeded], BaseException] = _same
-    on_call: Callable[[Any], None] | None = None
+    refusals: list[tuple[str, BudgetExceeded]] = field(default_factory=list)
+    models: Any = None
 
     def attribution(self, metadata: Mapping[str, Any]) -> dict[str, str]:
         """Who a call is for, from what encloses it; the innermost says most."""
@@ -55,10 +54,25 @@ class Governance:
             who["node"] = node
         return who
 
+    def check_depth(self, metadata: Mapping[str, Any], attribution: Mapping[str, str]) -> Steps[None]:
+        """Refuse a call made by an agent that is nested too deep.
+
+        Raises:
+            BudgetExceeded: naming the budget whose ``depth`` binds.
+        """
+        depth = max(self.run.depth, namespace(metadata).count("|") + 1)
+        for budget in matching(self.meter.policy, attribution):
+            if budget.depth is not None and depth > budget.depth and not budget.shadow:
+                remedy = "Raise depth, or let the outer agent do the work itself."
+                error = over_cap(
+                    budget.name, "depth", needed=depth, limit=budget.depth, what="an agent inside an agent", remedy=remedy
+                )
+                yield from self.meter.refused(self.run, error, attribution)
+                raise error
+
     def refuse(self, error: BudgetExceeded, metadata: Mapping[str, Any]) -> BaseException:
         """Remember a refusal and where it happened; the exception to raise."""
-        self.run.refused_in.append(namespace(metadata))
-        self.run.exhaust(error)
+        self.refusals.append((namespace(metadata), error))
         return self.as_raised(error)
 
 
@@ -107,19 +121,3 @@ def ambient_metadata() -> Mapping[str, Any]:
 def namespace(metadata: Mapping[str, Any]) -> str:
     """Where in a graph a call is made: the checkpoint namespace of its task."""
     return str(metadata.get("langgraph_checkpoint_ns") or metadata.get("checkpoint_ns") or "")
-
-
-def known_price(governance: Governance, name: str, provider: str | None) -> Price | None:
-    """A model's price; None if none is known and no budget counts money.
-
-    Raises:
-        UnknownPrice: none is known, and some budget counts money: an unknown price is not $0.
-    """
-    from budgeted_agents.errors import UnknownPrice
-
-    try:
-        return governance.meter.prices.price(name, provider)
-    except UnknownPrice:
-        if any(budget.usd is not None for budget in governance.meter.policy.budgets):
-            raise
-        return None

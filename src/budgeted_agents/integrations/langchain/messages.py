@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
-IMAGE_TOKENS: Final = 3_000
-"""Most tokens one image counts as with the large providers at their highest detail (OpenAI's gpt-4o: about 2,900)."""
+from budgeted_agents.estimate import HistoryCounter, Parts, Tokenizer, tokenizer_for
 
 AUDIO_BYTES_PER_TOKEN: Final = 400
 """Compressed speech at 32 kbit/s is 400 bytes for the 100 ms that OpenAI counts as one token; other codecs use more."""
@@ -19,16 +19,30 @@ _AUDIO = frozenset({"audio", "input_audio"})
 _SKIPPED = frozenset({"id", "index", "cache_control", "signature", "type", "extras"})
 
 
-def parts_of(message: BaseMessage) -> tuple[list[str], int]:
-    """The texts of a message, and the tokens of what is not text."""
+def count(model: str, messages: Sequence[BaseMessage], schemas: Sequence[str] = ()) -> int:
+    """The likely number of input tokens of a prompt for a model. A message that was counted once is not counted again."""
+    return _counter(tokenizer_for(model)).count(messages, schemas).estimate(model)
+
+
+@cache
+def _counter(tokenizer: Tokenizer) -> HistoryCounter[BaseMessage]:
+    """One counter a tokenizer, for every session of the process."""
+    return HistoryCounter(tokenizer, parts_of)
+
+
+def parts_of(message: BaseMessage) -> Parts:
+    """What there is to count in a message."""
     texts: list[str] = []
-    tokens = 0
+    tokens = images = 0
     content = message.content
     if isinstance(content, str):
         texts.append(content)
     else:
         for block in content:
-            tokens += _add_block(block, texts)
+            if isinstance(block, Mapping) and block.get("type") in _IMAGES:
+                images += 1
+            else:
+                tokens += _add_block(block, texts)
     if message.name:
         texts.append(message.name)
     if isinstance(message, AIMessage):
@@ -37,7 +51,7 @@ def parts_of(message: BaseMessage) -> tuple[list[str], int]:
             tokens += 12  # the call's id and its framing
     elif isinstance(message, ToolMessage):
         tokens += 12
-    return texts, tokens
+    return Parts(texts, images, tokens)
 
 
 def _add_block(block: str | Mapping[str, Any], texts: list[str]) -> int:
@@ -45,10 +59,7 @@ def _add_block(block: str | Mapping[str, Any], texts: list[str]) -> int:
     if isinstance(block, str):
         texts.append(block)
         return 0
-    kind = block.get("type")
-    if kind in _IMAGES:
-        return IMAGE_TOKENS
-    if kind in _AUDIO:
+    if block.get("type") in _AUDIO:
         return _encoded_bytes(block) // AUDIO_BYTES_PER_TOKEN + 1
     for name, value in block.items():
         if name not in _SKIPPED and value:

@@ -1,0 +1,56 @@
+"""What an answer says it used; and an estimate, never zero, where it does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatResult
+
+from budgeted_agents.errors import InvalidUsage
+from budgeted_agents.governor import Quote
+from budgeted_agents.integrations.langchain.messages import parts_of
+from budgeted_agents.usage import Usage, service_tier
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Usage of one call, with what the record should say of it."""
+
+    usage: Usage
+    billed_model: str = ""
+    service_tier: str | None = None
+    flags: tuple[str, ...] = ()
+
+
+def of_result(result: ChatResult, quote: Quote) -> Answered:
+    """What a whole answer used."""
+    messages = [generation.message for generation in result.generations]
+    return of_messages(messages, quote)
+
+
+def of_messages(messages: Sequence[BaseMessage], quote: Quote) -> Answered:
+    """What these answer messages used: their reported usage, or an estimate from the quote and the text received."""
+    reported = next((m for m in messages if isinstance(m, AIMessage) and m.usage_metadata), None)
+    billed = next((name for m in messages if (name := m.response_metadata.get("model_name"))), "")
+    if reported is None:
+        return Answered(estimated(messages, quote), billed, flags=("estimated",))
+    try:
+        usage = Usage.from_langchain(reported.usage_metadata)
+    except InvalidUsage:
+        return Answered(estimated(messages, quote), billed, flags=("estimated", "invalid usage reported"))
+    if not usage.total_tokens:
+        return Answered(estimated(messages, quote), billed, flags=("estimated",))
+    return Answered(usage, billed, service_tier(reported.usage_metadata))
+
+
+def estimated(messages: Sequence[BaseMessage], quote: Quote) -> Usage:
+    """A usage no lower than the likely one: the input as it was bounded, the output at one token for two characters."""
+    output = 0
+    for message in messages:
+        parts = parts_of(message)
+        output += parts.tokens + sum(len(text.encode()) for text in parts.texts) // 2 + 1
+    return Usage(input=quote.input_tokens, output=min(output, quote.output_limit))
+
+

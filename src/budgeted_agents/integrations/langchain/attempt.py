@@ -1,0 +1,126 @@
+"""One governed call of a chat model, from pruning to settlement: the steps that sync, async and streams share.
+
+    begin -> [ open -> (the model is called) -> close | abort ]...   each attempt is reserved by itself
+
+``open`` says which model to call with what; ``abort`` says whether to try again. Adapters only do the calling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+
+from budgeted_agents.errors import BudgetExceeded
+from budgeted_agents.integrations.langchain import answers, introspect
+from budgeted_agents.integrations.langchain.governance import Governance
+from budgeted_agents.integrations.langchain.pruning import prune
+from budgeted_agents.integrations.langchain.quoting import UNPRICED, Quoted, Tier, quote
+from budgeted_agents.integrations.langchain.tools import tools_for
+from budgeted_agents.meter import Admission, Steps
+from budgeted_agents.meter.outcomes import retryable
+from budgeted_agents.meter.steps import Pause
+
+_FIRST_RETRY_PAUSE, _LONGEST_RETRY_PAUSE = 0.5, 8.0
+"""Seconds between attempts, doubling: what the large providers' own clients do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to call: the model, the messages, and the arguments."""
+
+    model: BaseChatModel
+    messages: list[BaseMessage]
+    kwargs: dict[str, Any]
+
+
+@dataclass
+class Attempt:
+    """One call, and the attempts it takes.
+
+    Attributes:
+        governance: what governs it.
+        tiers: the models, best first.
+        messages, kwargs: as the caller gave them.
+        metadata: of the config the call is made with.
+        retries: how often a failure that was not billed may be tried again.
+    """
+
+    governance: Governance
+    tiers: Sequence[Tier]
+    messages: list[BaseMessage]
+    kwargs: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    retries: int = 0
+    _admission: Admission | None = field(default=None, init=False)
+    _quoted: Quoted | None = field(default=None, init=False)
+    _failures: int = field(default=0, init=False)
+
+    def open(self) -> Steps[Target]:
+        """Hold money for the next attempt.
+
+        Raises:
+            BudgetExceeded: (or what the framework makes of it) no tier fits.
+            UnknownPrice: a model has no known price.
+        """
+        governance = self.governance
+        attribution = governance.attribution(self.metadata)
+        try:
+            yield from governance.check_depth(self.metadata, attribution)
+            messages = yield from prune(governance, self.tiers[0].name, self.messages, self.kwargs, attribution)
+            self._quoted = quote(governance, self.tiers, messages, self.kwargs, attribution, clampable=True)
+            self._admission = yield from governance.meter.admit(
+                governance.run, self._quoted.call, step=self.metadata.get("langgraph_step")
+            )
+        except BudgetExceeded as refusal:
+            raise governance.refuse(refusal, self.metadata) from None
+        tier = self.tiers[self._admission.way.quote.tier]
+        governance.models = self.tiers
+        return Target(tier.model, messages, self._arguments(tier, self._admission))
+
+    def _arguments(self, tier: Tier, admission: Admission) -> dict[str, Any]:
+        kwargs = dict(self.kwargs)
+        if tier is not self.tiers[0]:
+            kwargs = tools_for(self.tiers[0].model, tier.model, kwargs)
+        limit = admission.output_limit
+        if limit is None and introspect.asked_limit(tier.model, kwargs) != introspect.asked_limit(
+            self.tiers[0].model, self.kwargs
+        ):
+            limit = admission.granted  # the cheaper tier's own setting is not what the caller asked for
+        return kwargs if limit is None else introspect.with_limit(tier.model, kwargs, limit)
+
+    def alive(self) -> Steps[None]:
+        """Keep the hold of a long stream from expiring."""
+        if self._admission is not None:
+            self._admission = yield from self.governance.meter.keep_alive(self._admission)
+
+    def close(self, messages: Sequence[BaseMessage]) -> Steps[None]:
+        """Settle with what the answer says it used."""
+        admission, price = self._opened()
+        answered = answers.of_messages(messages, admission.way.quote)
+        unpriced = (UNPRICED,) if price.source == UNPRICED else ()
+        yield from self.governance.meter.settle(
+            admission,
+            answered.usage,
+            price,
+            billed=answered.billed_model,
+            service_tier=answered.service_tier,
+            flags=answered.flags + unpriced,
+        )
+
+    def abort(self, error: BaseException, *, answered: bool = False) -> Steps[bool]:
+        """End an attempt that failed; True if it should be made again."""
+        admission, price = self._opened()
+        record = yield from self.governance.meter.fail(admission, error, price, answered=answered)
+        if record.outcome != "released" or self._failures >= self.retries or not retryable(error):
+            return False
+        yield Pause(min(_FIRST_RETRY_PAUSE * 2**self._failures, _LONGEST_RETRY_PAUSE))
+        self._failures += 1
+        return True
+
+    def _opened(self) -> tuple[Admission, Any]:
+        assert self._admission is not None and self._quoted is not None, "open() comes first"
+        return self._admission, self._quoted.prices[self._admission.way.quote.tier]

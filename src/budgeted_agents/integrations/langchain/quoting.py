@@ -1,0 +1,146 @@
+"""From a chat-model call to the governor's ``ModelCall``: what each tier would cost for these messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+
+from budgeted_agents.errors import UnknownPrice
+from budgeted_agents.governor import ModelCall, Quote
+from budgeted_agents.integrations.langchain import introspect
+from budgeted_agents.integrations.langchain.governance import Governance, landing_budgets
+from budgeted_agents.integrations.langchain.messages import cache_write, count, modalities, schema_texts
+from budgeted_agents.prices import Price, PriceBook
+from budgeted_agents.usage import Usage
+
+USUAL_ANSWER = 1024
+"""Output tokens of a usual answer, for calls that ask for no limit."""
+
+USUAL_LIMIT = 16_384
+"""Output limit taken for a model whose price row names none, in tokens."""
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A chat model of a best-first list, as it is called: its own retries off."""
+
+    model: BaseChatModel
+    name: str
+    provider: str | None
+
+    @classmethod
+    def of(cls, model: BaseChatModel) -> Tier:
+        name, provider = introspect.price_name(model)
+        return cls(introspect.without_retries(model), name, provider)
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """A call with its tiers' prices, in the order of its quotes."""
+
+    call: ModelCall
+    prices: tuple[Price, ...]
+    unpriced: bool
+
+
+def quote(
+    governance: Governance,
+    tiers: Sequence[Tier],
+    messages: Sequence[BaseMessage],
+    kwargs: Mapping[str, Any],
+    attribution: Mapping[str, str],
+    *,
+    clampable: bool,
+) -> Quoted:
+    """What this call would cost on each tier.
+
+    Raises:
+        UnknownPrice: a tier has no known price, and some budget counts money.
+    """
+    prices = tuple(price_of(governance, tier.name, tier.provider) for tier in tiers)
+    asked = introspect.asked_limit(tiers[0].model, kwargs)
+    asks = [_output_limit(asked, price) for price in prices]
+    useful = asked or min(USUAL_ANSWER, asks[0])
+    shape = _Shape(
+        governance,
+        messages,
+        schema_texts(kwargs),
+        cache_write(messages),
+        modalities(messages),
+        introspect.answers(tiers[0].model, kwargs),
+        useful,
+    )
+    quotes = tuple(
+        _quote(shape, index, tier, price, ask, introspect.service_tier(tier.model, kwargs))
+        for index, (tier, price, ask) in enumerate(zip(tiers, prices, asks, strict=True))
+    )
+    can_clamp = clampable and all(introspect.limit_field(tier.model) for tier in tiers)
+    call = ModelCall(attribution, quotes, useful, clampable=can_clamp, landing=landing_budgets())
+    return Quoted(call, prices, any(price.source == UNPRICED for price in prices))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What is the same of a call whichever tier makes it."""
+
+    governance: Governance
+    messages: Sequence[BaseMessage]
+    schemas: list[str]
+    cache_write: Any
+    modalities: tuple[str, ...]
+    answers: int
+    useful: int
+
+
+def _quote(shape: _Shape, index: int, tier: Tier, price: Price, ask: int, service_tier: str | None) -> Quote:
+    governance = shape.governance
+    estimate = count(tier.name, shape.messages, shape.schemas)
+    bound = governance.meter.margins.bound(tier.name, estimate)
+    base, rate = price.worst_case(bound, shape.cache_write, service_tier, shape.modalities)
+    cached = min(governance.run.cached_prefix(tier.name), estimate)
+    likely = Usage(input=estimate - cached, cache_read=cached, output=min(shape.useful, ask))
+    return Quote(
+        tier=index,
+        model=tier.name,
+        model_class=governance.meter.policy.model_class(tier.name),
+        input_tokens=bound,
+        estimate=estimate,
+        base=base,
+        rate=rate * shape.answers,
+        output_limit=ask,
+        expected=price.cost(likely, service_tier),
+    )
+
+
+def _output_limit(asked: int | None, price: Price) -> int:
+    most = price.max_output_tokens or USUAL_LIMIT
+    return min(asked, most) if asked else most
+
+
+def price_of(governance: Governance, name: str, provider: str | None) -> Price:
+    """A model's price; where no budget counts money, an unknown one does not matter and is marked as such.
+
+    Raises:
+        UnknownPrice: none is known, and some budget counts money: an unknown price is not $0.
+    """
+    try:
+        return governance.meter.prices.price(name, provider)
+    except UnknownPrice:
+        if any(budget.usd is not None for budget in governance.meter.policy.budgets):
+            raise
+        return _unpriced(name)
+
+
+UNPRICED = "unpriced"
+"""Source of the price of a model nobody knows the price of, where no budget counts money."""
+
+
+@lru_cache(maxsize=256)
+def _unpriced(name: str) -> Price:
+    row = {name: {"input_cost_per_token": 0, "output_cost_per_token": 0}}
+    return PriceBook(row, source=UNPRICED).price(name)

@@ -1,0 +1,270 @@
+"""``budgeted(compiled)``: any compiled graph under a budget, as the same kind of compiled graph.
+
+The compiled class overrides only ``stream`` and ``astream``, because every other entry point ends in one of them, and
+``copy``, through which ``with_config`` would lose what is added here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config, merge_configs
+from langgraph.prebuilt import ToolNode
+
+from budgeted_agents.budget import BudgetLike, as_policy
+from budgeted_agents.budget.attribution import checked
+from budgeted_agents.errors import BudgetExceeded, InvalidGraph
+from budgeted_agents.integrations.langchain.governance import governed_by
+from budgeted_agents.integrations.langchain.handler import BudgetHandler
+from budgeted_agents.integrations.langgraph.landing import Finalizer
+from budgeted_agents.integrations.langgraph.node import governed_node
+from budgeted_agents.integrations.langgraph.pregel import (
+    CompiledStateGraph,
+    Pregel,
+    PregelNode,
+    StateNodeSpec,
+    coerce_to_runnable,
+)
+from budgeted_agents.integrations.langgraph.settings import FINALIZER, Settings
+from budgeted_agents.integrations.langgraph.tools import governed_tool_node
+from budgeted_agents.ledgers import Ledger, open_ledger
+from budgeted_agents.meter import BillingTable, Listener, Meter
+from budgeted_agents.prices import PriceBook
+from budgeted_agents.reports import SpendReport, spend_report
+
+GraphT = TypeVar("GraphT", bound=Pregel)  # type: ignore[type-arg]
+
+LedgerLike = Ledger | str | None
+"""What ``ledger=`` takes: an open ledger, a URL, or None for one in memory."""
+
+
+def budgeted(
+    graph: GraphT,
+    *,
+    budget: BudgetLike,
+    ledger: LedgerLike = None,
+    finalizer: Any = None,
+    prices: PriceBook | None = None,
+    attribution: Mapping[str, str] | None = None,
+    listeners: tuple[Listener, ...] = (),
+    billing: BillingTable | None = None,
+) -> GraphT:
+    """A governed twin of a compiled graph (``create_agent``, ``create_deep_agent``, ``@entrypoint``, any other).
+
+    Args:
+        graph: the compiled graph; it is left as it is.
+        budget: one ``Budget``, several, or a policy file.
+        ledger: where money is kept: a ledger, a URL (``"sqlite:///spend.db"``), or None for one in memory.
+        finalizer: what a run lands with: a node's function. By default, a short answer by the cheapest tier.
+        prices: what models cost; by default, LiteLLM's list.
+        attribution: dimensions that hold for every run, e.g. ``{"workflow": "research"}``.
+        listeners: called with every ``BudgetEvent``.
+        billing: which failures are certainly unbilled.
+
+    Returns:
+        A compiled graph of the same kind, with ``spend(config)`` besides.
+
+    Raises:
+        InvalidBudget, InvalidPolicy, InvalidLedger, InvalidAttribution, InvalidGraph: saying what is wrong and where.
+    """
+    if not isinstance(graph, Pregel):
+        remedy = "Pass what compile(), create_agent(...) or @entrypoint gave you"
+        raise InvalidGraph("is not a compiled graph", field="graph", value=graph, place="budgeted", remedy=remedy)
+    meter = Meter(
+        policy=as_policy(budget),
+        ledger=_ledger(ledger),
+        prices=prices or PriceBook.default(),
+        billing=billing or BillingTable(),
+        listeners=listeners,
+    )
+    who = checked(attribution or {}, place="attribution=")
+    return govern(graph, Settings(meter, _checked_finalizer(finalizer), attribution=who))
+
+
+def _ledger(ledger: LedgerLike) -> Ledger:
+    if ledger is None or isinstance(ledger, str):
+        return open_ledger("memory://" if ledger is None else ledger)
+    return ledger
+
+
+def _checked_finalizer(finalizer: Any) -> Any:
+    if finalizer is None or callable(finalizer) or hasattr(finalizer, "invoke"):
+        return finalizer
+    remedy = "Give a node function, e.g. def wrap_up(state): ..."
+    raise InvalidGraph("is not a node function", field="finalizer", value=finalizer, place="budgeted", remedy=remedy)
+
+
+def govern(graph: GraphT, settings: Settings) -> GraphT:
+    """The twin itself: copied, its nodes governed, its finalizer attached, its class exchanged."""
+    twin = graph.copy()
+    twin.nodes, twin.channels = dict(graph.nodes), dict(graph.channels)
+    if isinstance(twin, CompiledStateGraph):
+        settings = _attach_finalizer(twin, settings)
+    twin.nodes = {name: governed_node(_with_tools(node), settings) for name, node in twin.nodes.items()}
+    twin.trigger_to_nodes = _triggers(twin.nodes)
+    object.__setattr__(twin, "__class__", _governed_class(_plain_class(type(graph))))
+    twin.__dict__["settings"] = settings
+    return twin
+
+
+def _attach_finalizer(twin: CompiledStateGraph[Any, Any, Any, Any], settings: Settings) -> Settings:
+    from dataclasses import replace
+
+    taken = set(twin.nodes)
+    name = next(name for name in (FINALIZER, *(f"{FINALIZER}_{n}" for n in range(2, 99))) if name not in taken)
+    rearms = any(spec.defer for spec in twin.builder.nodes.values())
+    settings = replace(settings, finalizer_name=name, rearms=rearms)
+    finalizer = Finalizer(settings, settings.finalizer)
+    spec: StateNodeSpec[Any, Any] = StateNodeSpec(
+        coerce_to_runnable(_node_function(finalizer), name=name, trace=True),
+        metadata=None,
+        input_schema=twin.builder.state_schema,
+        retry_policy=None,
+        cache_policy=None,
+        defer=True,
+    )
+    twin.attach_node(name, spec)
+    return settings
+
+
+def _node_function(finalizer: Finalizer) -> Any:
+    from langgraph._internal._runnable import RunnableCallable
+
+    return RunnableCallable(finalizer.run, finalizer.arun)
+
+
+def _triggers(nodes: Mapping[str, PregelNode]) -> dict[str, list[str]]:
+    triggers: dict[str, list[str]] = {}
+    for name, node in nodes.items():
+        for trigger in node.triggers:
+            triggers.setdefault(trigger, []).append(name)
+    return triggers
+
+
+def _with_tools(node: PregelNode) -> PregelNode:
+    """The node with its ``ToolNode``, if it is one, governed."""
+    if not isinstance(node.bound, ToolNode):
+        return node
+    twin = node.copy({"bound": governed_tool_node(node.bound)})
+    return twin
+
+
+class Governed:
+    """What governed graphs have besides: the settings they run under, and their report."""
+
+    settings: Settings
+
+    def spend(self, config: RunnableConfig | None = None) -> SpendReport:
+        """What a session has spent so far, and why: balances, calls, downgrades, refusals, landing.
+
+        Args:
+            config: names the session by ``thread_id``; without one, the latest run of this graph in this process.
+        """
+        session = session_of(config) or self.__dict__.get("latest_session", "")
+        meter = self.settings.meter
+        return spend_report(meter.ledger, meter.policy, session, now=meter.clock())
+
+
+def session_of(config: RunnableConfig | None) -> str:
+    """The session a config names; empty if it names none."""
+    metadata, configurable = (config or {}).get("metadata") or {}, (config or {}).get("configurable") or {}
+    return str(metadata.get("session") or configurable.get("thread_id") or "")
+
+
+def _with_handler(config: RunnableConfig | None, handler: BudgetHandler) -> RunnableConfig:
+    """The config with the handler among its callbacks, for code that hands it to threads of its own."""
+    full = ensure_config(config)
+    callbacks = full.get("callbacks")
+    if isinstance(callbacks, BaseCallbackManager):
+        callbacks = callbacks.copy()
+        callbacks.add_handler(handler, inherit=True)
+        return {**full, "callbacks": callbacks}
+    return {**full, "callbacks": [*(callbacks or []), handler]}
+
+
+def _plain_class(cls: type) -> type:
+    """The class below a governed one; graphs are not governed twice over, the later budget takes the place."""
+    return next(base for base in cls.__mro__ if "settings" not in vars(base) and not issubclass(base, Governed))
+
+
+@lru_cache(maxsize=64)
+def _governed_class(base: type[Any]) -> type[Any]:
+    """A subclass of a compiled graph's class that governs its runs, and looks like it."""
+
+    def stream(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
+        handler = _opened(self, config, may_wait=True)
+        with governed_by(handler):
+            steps = base.stream(self, input, _with_handler(config, handler), **kwargs)
+        try:
+            while True:
+                with governed_by(handler):
+                    try:
+                        chunk = next(steps)
+                    except StopIteration:
+                        break
+                yield chunk
+        finally:
+            with governed_by(handler):
+                steps.close()
+        _raise_if_asked(self.settings, handler)
+
+    async def astream(
+        self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[Any]:
+        handler = _opened(self, config, may_wait=False)
+        with governed_by(handler):
+            chunks = base.astream(self, input, _with_handler(config, handler), **kwargs)
+        async with aclosing(chunks) as steps:
+            while True:
+                with governed_by(handler):
+                    try:
+                        chunk = await anext(steps)
+                    except StopAsyncIteration:
+                        break
+                yield chunk
+        _raise_if_asked(self.settings, handler)
+
+    def copy(self: Any, update: dict[str, Any] | None = None) -> Any:
+        twin = base.copy(self, update)
+        twin.__dict__["settings"] = self.settings
+        return twin
+
+    stream.__doc__, astream.__doc__, copy.__doc__ = base.stream.__doc__, base.astream.__doc__, base.copy.__doc__
+    body = {
+        "__module__": base.__module__,
+        "__qualname__": base.__qualname__,
+        "__doc__": base.__doc__,
+        "stream": stream,
+        "astream": astream,
+        "copy": copy,
+        "spend": Governed.spend,
+    }
+    return type(base.__name__, (base,), body)
+
+
+def _opened(graph: Any, config: RunnableConfig | None, *, may_wait: bool) -> BudgetHandler:
+    settings: Settings = graph.settings
+    handler = settings.open_run(merge_configs(graph.config, config), may_wait=may_wait)
+    graph.__dict__["latest_session"] = handler.governance.run.session
+    return handler
+
+
+def _raise_if_asked(settings: Settings, handler: BudgetHandler) -> None:
+    """Raise at the very end, when every sibling has kept its results, if the budget that refused says so."""
+    governance = handler.governance
+    refusal = governance.run.exhausted
+    if refusal is not None and settings.on_exhausted(refusal) == "raise":
+        raise BudgetExceeded(
+            refusal.message,
+            budget=refusal.budget,
+            account=refusal.account,
+            unit=refusal.unit,
+            needed=refusal.needed,
+            available=refusal.available,
+            limit=refusal.limit,
+        )

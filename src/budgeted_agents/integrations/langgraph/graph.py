@@ -1,0 +1,87 @@
+"""``BudgetedGraph``: LangGraph's ``StateGraph`` with a budget. Without one it is ``StateGraph`` exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from langgraph.graph.state import CompiledStateGraph, StateGraph
+from langgraph.typing import ContextT, InputT, OutputT, StateT
+
+from budgeted_agents.budget import BudgetLike, as_policy
+from budgeted_agents.errors import InvalidGraph
+from budgeted_agents.integrations.langgraph.compiled import LedgerLike, budgeted
+from budgeted_agents.meter import BillingTable, Listener
+from budgeted_agents.prices import PriceBook
+
+
+class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
+    """A graph whose runs stay inside a budget and land with an answer when it is spent.
+
+    Everything else is as in ``StateGraph``: models, tools and subgraphs inside its nodes are governed without a change.
+
+    Args:
+        state_schema, context_schema: as in ``StateGraph``, like all other arguments not named here.
+        budget: one ``Budget``, several, or a policy file; None for a plain graph.
+        ledger: where money is kept: a ledger, a URL (``"sqlite:///spend.db"``), or None for one in memory.
+        prices: what models cost; by default, LiteLLM's list.
+        attribution: dimensions that hold for every run, e.g. ``{"workflow": "research"}``.
+        listeners: called with every ``BudgetEvent`` (alerts, downgrades, refusals, landings, ...).
+        billing: which failures are certainly unbilled.
+
+    Raises:
+        InvalidBudget, InvalidPolicy: saying what is wrong and where.
+    """
+
+    def __init__(
+        self,
+        state_schema: type[StateT],
+        context_schema: type[ContextT] | None = None,
+        *,
+        budget: BudgetLike = None,
+        ledger: LedgerLike = None,
+        prices: PriceBook | None = None,
+        attribution: Mapping[str, str] | None = None,
+        listeners: tuple[Listener, ...] = (),
+        billing: BillingTable | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(state_schema, context_schema, **kwargs)
+        self._finalizer: Any = None
+        self._governing = None if budget is None else {
+            "budget": as_policy(budget),
+            "ledger": ledger,
+            "prices": prices,
+            "attribution": attribution,
+            "listeners": listeners,
+            "billing": billing,
+        }
+
+    def set_finalizer(self, finalizer: Any) -> Self:
+        """What a run lands with once its budget is spent: a node's function, or the name of one of the graph's nodes.
+
+        It runs once, last, may spend the landing reserve, and sees a history in which every tool call has a result.
+
+        Raises:
+            InvalidGraph: it is neither.
+        """
+        if isinstance(finalizer, str):
+            if finalizer not in self.nodes:
+                raise _invalid("names no node of this graph", finalizer)
+            finalizer = self.nodes[finalizer].runnable
+        elif not callable(finalizer) and not hasattr(finalizer, "invoke"):
+            raise _invalid("is neither a node function nor the name of a node", finalizer)
+        self._finalizer = finalizer
+        return self
+
+    def compile(self, *args: Any, **kwargs: Any) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]:
+        """As ``StateGraph.compile``; with a budget, the compiled graph is governed and has ``spend(config)``."""
+        compiled = super().compile(*args, **kwargs)
+        if self._governing is None:
+            return compiled
+        return budgeted(compiled, finalizer=self._finalizer, **self._governing)
+
+
+def _invalid(problem: str, value: object) -> InvalidGraph:
+    remedy = "Write graph.set_finalizer(wrap_up), or add the node first"
+    return InvalidGraph(problem, field="finalizer", value=value, place="BudgetedGraph", remedy=remedy)

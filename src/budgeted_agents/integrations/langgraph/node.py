@@ -1,0 +1,111 @@
+"""A governed node: it counts its visits, and when a call inside it is refused the node contributes nothing, fires no
+edge, and points the run to its landing. Siblings go on and keep what they paid for.
+
+The node's own runnable and writers are the very objects LangGraph made, so subgraph detection, caching, retries and
+timeouts see nothing new.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.errors import GraphInterrupt
+
+from budgeted_agents.errors import BudgetExceeded
+from budgeted_agents.integrations.langchain.governance import Governance, current, namespace
+from budgeted_agents.integrations.langgraph import pregel
+from budgeted_agents.integrations.langgraph.interrupts import BudgetInterrupt
+from budgeted_agents.integrations.langgraph.pregel import DEFAULT_BOUND, PregelNode, RunnableSeq
+from budgeted_agents.meter import adrive, drive
+
+if TYPE_CHECKING:
+    from budgeted_agents.integrations.langgraph.settings import Settings
+
+
+class GovernedSeq(RunnableSeq):
+    """What a node runs (its function, then its writers), under a budget."""
+
+    settings: Settings
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        governance = current()
+        if governance is None:
+            return super().invoke(input, config, **kwargs)
+        try:
+            drive(self.settings.enter_node(governance, pregel.task_metadata(config)))
+            return super().invoke(input, config, **kwargs)
+        except (GraphInterrupt, BudgetExceeded) as error:
+            return self._stopped(governance, config, error)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        governance = current()
+        if governance is None:
+            return await super().ainvoke(input, config, **kwargs)
+        try:
+            entering = self.settings.enter_node(governance, pregel.task_metadata(config))
+            await adrive(entering, blocking=governance.meter.ledger.blocking)
+            return await super().ainvoke(input, config, **kwargs)
+        except (GraphInterrupt, BudgetExceeded) as error:
+            return self._stopped(governance, config, error)
+
+    def _stopped(self, governance: Governance, config: RunnableConfig | None, error: Exception) -> None:
+        """Land if the budget that refused says so; else let the interrupt stop the run here, to be resumed or raised."""
+        refusal = refusal_behind(governance, config, error)
+        if refusal is None or config is None:
+            raise error
+        first = governance.run.exhaust(refusal)
+        if not self.settings.lands(refusal):
+            raise error if isinstance(error, GraphInterrupt) else BudgetInterrupt(refusal)
+        if first:
+            text = f"Landing: {refusal}"
+            governance.meter.publish("landing", text, governance.run, refusal.budget, refusal.account, refusal.unit)
+        pregel.write_error(config, refusal)
+        pregel.write(config, pregel.BRANCH_TO.format(self.settings.finalizer_name), None)
+
+
+def refusal_behind(
+    governance: Governance, config: RunnableConfig | None, error: Exception
+) -> BudgetExceeded | None:
+    """The refusal an interrupt stands for; None if it is a question to a person or a breakpoint.
+
+    LangGraph merges interrupts of parallel tasks into a plain one, so the place of the refusal is what counts.
+    """
+    if isinstance(error, BudgetExceeded):
+        return error
+    if error.args and error.args[0]:
+        return None
+    own = namespace(pregel.task_metadata(config))
+    refused = [refusal for where, refusal in governance.refusals if where.startswith(own)]
+    return refused[-1] if refused else None
+
+
+class GovernedNode(PregelNode):
+    """A node whose runnable is a ``GovernedSeq``."""
+
+    settings: Settings
+
+    @cached_property
+    def node(self) -> Runnable[Any, Any] | None:
+        steps = ([] if self.bound is DEFAULT_BOUND else [self.bound]) + self.flat_writers
+        if len(steps) < 2:
+            return steps[0] if steps else None
+        sequence = GovernedSeq(*steps, trace_policy=self.trace_policy)
+        sequence.settings = self.settings
+        return sequence
+
+    def copy(self, update: dict[str, Any]) -> PregelNode:
+        settings = self.__dict__.pop("settings")
+        try:
+            return governed_node(super().copy(update), settings)
+        finally:
+            self.__dict__["settings"] = settings
+
+
+def governed_node(node: PregelNode, settings: Settings) -> PregelNode:
+    """A governed twin of a node, which itself is left as it is."""
+    twin = object.__new__(GovernedNode)
+    twin.__dict__.update({name: value for name, value in node.__dict__.items() if name not in ("node", "settings")})
+    twin.settings = settings
+    return twin

@@ -1,0 +1,52 @@
+"""The private parts of LangGraph this library touches, in one place. ``tests/langgraph/test_upstream.py`` says which of
+them changed when an upgrade moves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph._internal._constants import CONF, CONFIG_KEY_SEND, ERROR
+from langgraph._internal._runnable import RunnableSeq, coerce_to_runnable
+from langgraph.graph._node import StateNodeSpec
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.pregel import Pregel
+from langgraph.pregel._read import DEFAULT_BOUND, PregelNode
+
+BRANCH_TO = "branch:to:{}"
+"""The channel that triggers a node."""
+
+__all__ = [
+    "BRANCH_TO",
+    "DEFAULT_BOUND",
+    "CompiledStateGraph",
+    "Pregel",
+    "PregelNode",
+    "RunnableSeq",
+    "StateNodeSpec",
+    "coerce_to_runnable",
+    "task_step",
+    "write",
+]
+
+
+def write(config: RunnableConfig, channel: str, value: Any) -> None:
+    """Write to a channel from inside a task."""
+    config[CONF][CONFIG_KEY_SEND]([(channel, value)])
+
+
+def write_error(config: RunnableConfig, error: BaseException) -> None:
+    """Mark the task as not cacheable: a refusal must not be answered from the node cache once there is money again."""
+    write(config, ERROR, error)
+
+
+def task_metadata(config: RunnableConfig | None) -> Mapping[str, Any]:
+    """Metadata of the task a config belongs to."""
+    return (config or {}).get("metadata") or {}
+
+
+def task_step(config: RunnableConfig | None) -> Any:
+    """The superstep a task runs in."""
+    return task_metadata(config).get("langgraph_step")

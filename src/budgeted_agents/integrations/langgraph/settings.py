@@ -1,0 +1,124 @@
+"""What a governed graph is governed by, and how a run of it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
+
+from budgeted_agents.budget import Budget, Policy
+from budgeted_agents.errors import BudgetExceeded, InvalidGraph
+from budgeted_agents.governor import matching
+from budgeted_agents.integrations.langchain.governance import Governance, current
+from budgeted_agents.integrations.langchain.handler import BudgetHandler
+from budgeted_agents.integrations.langgraph.interrupts import BudgetInterrupt
+from budgeted_agents.meter import Meter, Run, Steps
+from budgeted_agents.meter.meter import new_id
+from budgeted_agents.meter.refusals import over_cap
+
+FINALIZER = "finalizer"
+"""Name of the node a run lands on."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A graph's own budgets, and the meter they are conducted by.
+
+    Attributes:
+        meter: conducts the calls of runs that are not inside another governed run.
+        finalizer: the user's finalizer, None for the default one.
+        finalizer_name: the node it is attached under.
+        rearms: whether the graph has deferred nodes of its own, which the finalizer lets go first.
+        attribution: dimensions that hold for every run of this graph.
+    """
+
+    meter: Meter
+    finalizer: Any = None
+    finalizer_name: str = FINALIZER
+    rearms: bool = False
+    attribution: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def policy(self) -> Policy:
+        return self.meter.policy
+
+    def lands(self, refusal: BudgetExceeded) -> bool:
+        """Whether a refusal lands this graph, rather than suspending it or being raised."""
+        return self.on_exhausted(refusal) == "land"
+
+    def on_exhausted(self, refusal: BudgetExceeded) -> str:
+        """What the budget that refused says; the budget of an outer graph lands the inner one."""
+        names = {budget.name: budget.on_exhausted for budget in self.policy.budgets}
+        return names.get(refusal.budget, "land")
+
+    def landing_names(self) -> frozenset[str]:
+        """The budgets whose landing reserve this graph's finalizer may spend: its own, not an outer graph's."""
+        return frozenset(budget.name for budget in self.policy.budgets)
+
+    def enter_node(self, governance: Governance, metadata: Mapping[str, Any]) -> Steps[None]:
+        """Count a visit of a node.
+
+        Raises:
+            BudgetExceeded: the node has been visited as often as ``loops`` allows.
+        """
+        node = str(metadata.get("langgraph_node") or "")
+        attribution = governance.attribution(metadata)
+        budgets = [b for b in matching(self.policy, attribution) if b.loops is not None and not b.shadow]
+        if not budgets or node == self.finalizer_name:
+            return
+        visits = governance.run.visit(node, metadata.get("langgraph_step"))
+        for budget in budgets:
+            if visits > (budget.loops or 0):
+                error = over_cap(
+                    budget.name,
+                    "loops",
+                    needed=visits,
+                    limit=budget.loops or 0,
+                    what=f"another visit of node {node!r}",
+                    remedy="Raise loops, or let the graph leave the cycle earlier.",
+                )
+                yield from governance.meter.refused(governance.run, error, attribution)
+                raise error
+
+    def open_run(self, config: RunnableConfig | None, *, may_wait: bool) -> BudgetHandler:
+        """The handler that governs one invocation of the graph."""
+        full = ensure_config(config)
+        metadata, configurable = full.get("metadata") or {}, full.get("configurable") or {}
+        outer = current()
+        meter = self.meter if outer is None else self._inside(outer.meter, metadata)
+        session = outer.run.session if outer else str(metadata.get("session") or configurable.get("thread_id") or "")
+        id = new_id()
+        who = {**(outer.run.attribution if outer else {}), **self.attribution}
+        run = Run(
+            id=outer.run.id if outer else id,
+            session=session or id,
+            attribution=who,
+            may_wait=may_wait and (outer is None or outer.run.may_wait),
+            depth=outer.run.depth + 1 if outer else 1,
+        )
+        return BudgetHandler(Governance(meter, run, as_raised=BudgetInterrupt))
+
+    def _inside(self, outer: Meter, metadata: Mapping[str, Any]) -> Meter:
+        """The outer meter with this graph's budgets added: both hold, on one ledger, all or nothing."""
+        if self.meter is outer:
+            return outer
+        if self.meter.ledger.url != outer.ledger.url and self.meter.ledger.url != "memory://":
+            raise InvalidGraph(
+                "a graph inside another one has a ledger of its own, so that no call could be charged to both at once",
+                field="ledger",
+                value=self.meter.ledger.url,
+                place=f"graph inside {outer.ledger.url}",
+                remedy="Give both graphs the same ledger, or the inner one none",
+            )
+        taken = {budget.name for budget in outer.policy.budgets}
+        own = [_renamed(budget, taken, str(metadata.get("langgraph_node") or "inner")) for budget in self.policy.budgets]
+        classes = {**self.policy.model_classes, **outer.policy.model_classes}
+        return replace(outer, policy=Policy((*outer.policy.budgets, *own), classes))
+
+
+def _renamed(budget: Budget, taken: set[str], node: str) -> Budget:
+    """Budgets of an inner graph that have an outer one's name are kept apart by the node they run in."""
+    return budget if budget.name not in taken else budget.model_copy(update={"name": f"{budget.name}@{node}"})

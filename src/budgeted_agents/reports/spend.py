@@ -1,0 +1,169 @@
+"""``SpendReport``: what a session has spent, call by call, and why. A fold over the ledger's entries and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from budgeted_agents.budget import Policy
+from budgeted_agents.ledgers.contract import Balance, Entry, Ledger, Note, State
+from budgeted_agents.money import to_usd
+from budgeted_agents.traces import CallRecord
+
+
+@dataclass(frozen=True)
+class SpendReport:
+    """What one session has spent.
+
+    Attributes:
+        session: the session's id.
+        calls: model and tool calls in the order they were reserved; calls in flight are not among them.
+        balances: every account the session has touched, in its own unit.
+        refusals: what was refused, and why (message by message).
+        landing: how the latest run landed; empty if it did not have to.
+        in_flight: calls that hold money and have not ended.
+    """
+
+    session: str
+    calls: tuple[CallRecord, ...]
+    balances: tuple[Balance, ...]
+    refusals: tuple[str, ...] = ()
+    landing: str = ""
+    in_flight: int = 0
+
+    @property
+    def cost_nanos(self) -> int:
+        """Nano-USD charged for all calls."""
+        return sum(call.cost for call in self.calls)
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """USD charged for all calls."""
+        return to_usd(self.cost_nanos)
+
+    @property
+    def presumed_usd(self) -> Decimal:
+        """The part of ``cost_usd`` charged for calls whose outcome nobody knows."""
+        return to_usd(sum(call.cost for call in self.calls if call.outcome == "presumed"))
+
+    @property
+    def input_tokens(self) -> int:
+        return sum(call.input_tokens for call in self.calls)
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(call.output_tokens for call in self.calls)
+
+    @property
+    def model_calls(self) -> tuple[CallRecord, ...]:
+        return tuple(call for call in self.calls if call.kind == "model")
+
+    @property
+    def tool_calls(self) -> tuple[CallRecord, ...]:
+        return tuple(call for call in self.calls if call.kind == "tool")
+
+    @property
+    def downgrades(self) -> tuple[CallRecord, ...]:
+        """Model calls made by a cheaper tier than the one asked for."""
+        return tuple(call for call in self.model_calls if call.model_used != call.model_asked)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object; money as decimal strings of USD, other amounts as integers."""
+        return {
+            "session": self.session,
+            "cost_usd": str(self.cost_usd),
+            "presumed_usd": str(self.presumed_usd),
+            "input_tokens": self.input_tokens,
+            "output_tokens": self.output_tokens,
+            "model_calls": len(self.model_calls),
+            "tool_calls": len(self.tool_calls),
+            "downgrades": len(self.downgrades),
+            "in_flight": self.in_flight,
+            "landing": self.landing,
+            "refusals": list(self.refusals),
+            "balances": [_balance_json(balance) for balance in self.balances],
+            "calls": [call.to_json() for call in self.calls],
+        }
+
+    def __rich__(self) -> Any:
+        from budgeted_agents.reports.tables import spend_table
+
+        return spend_table(self)
+
+    def __str__(self) -> str:
+        from budgeted_agents.reports.tables import as_text
+
+        return as_text(self)
+
+
+def spend_report(ledger: Ledger, policy: Policy, session: str, *, now: float) -> SpendReport:
+    """Fold a session's entries and notes into its report.
+
+    Args:
+        ledger: where the money is kept.
+        policy: the budgets, for the limits of accounts that no call has touched yet.
+        session: the session's id.
+        now: seconds since the epoch; overdue reservations are presumed first.
+    """
+    ledger.expire(now)
+    entries = list(ledger.entries(session))
+    notes = list(ledger.notes(session))
+    keys = {key for entry in entries for key, _ in entry.held}
+    accounts = [account for account in ledger.accounts() if account.key in keys]
+    return SpendReport(
+        session=session,
+        calls=tuple(record for entry in entries if (record := _record(entry)) is not None),
+        balances=ledger.balances(accounts),
+        refusals=tuple(_texts(notes, "refusal")),
+        landing=next(reversed(_texts(notes, "landing")), ""),
+        in_flight=sum(entry.state is State.RESERVED for entry in entries),
+    )
+
+
+def _record(entry: Entry) -> CallRecord | None:
+    """The record of a call that has ended; of one whose worker died, what was known when it began."""
+    if entry.record:
+        return CallRecord.from_json(entry.record)
+    if entry.state is not State.PRESUMED:
+        return None
+    memo: Mapping[str, Any] = entry.memo
+    dollars = max((amount for key, amount in entry.charged if key.endswith("|usd")), default=0)
+    return CallRecord(
+        id=entry.id,
+        kind=memo.get("kind", "model"),
+        session=entry.session,
+        run=memo.get("run", ""),
+        step=memo.get("step"),
+        started_at=entry.reserved_at,
+        ended_at=entry.closed_at or entry.deadline,
+        outcome="presumed",
+        attribution=memo.get("attribution", {}),
+        model_asked=memo.get("model_asked", ""),
+        model_used=memo.get("model_asked", ""),
+        tool=memo.get("tool", ""),
+        reserved=dollars,
+        cost=dollars,
+        granted=entry.granted,
+        reason="never settled: charged at its worst case",
+    )
+
+
+def _texts(notes: list[Note], kind: str) -> list[str]:
+    return [str(note.body.get("message", "")) for note in notes if note.body.get("kind") == kind]
+
+
+def _balance_json(balance: Balance) -> dict[str, Any]:
+    account = balance.account
+    return {
+        "budget": account.budget,
+        "scope": dict(account.scope),
+        "window": account.window,
+        "unit": account.unit,
+        "limit": balance.limit,
+        "spent": balance.spent,
+        "held": balance.held,
+        "available": balance.available,
+        "presumed": balance.presumed,
+    }

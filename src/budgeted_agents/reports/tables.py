@@ -1,0 +1,92 @@
+"""Reports as tables for a terminal. Rich is imported when one is printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from budgeted_agents.ledgers.contract import Balance
+from budgeted_agents.money import format_usd
+from budgeted_agents.traces import CallRecord
+
+if TYPE_CHECKING:
+    from budgeted_agents.reports.spend import SpendReport
+
+_BAR = 20
+
+
+def spend_table(report: SpendReport) -> RenderableType:
+    """Calls, balances, and what was refused or landed."""
+    parts: list[RenderableType] = [_calls(report), _balances(report)]
+    parts += [Text(f"refused: {text}", style="yellow") for text in dict.fromkeys(report.refusals)]
+    if report.landing:
+        parts.append(Text(f"landing: {report.landing}", style="bold"))
+    return Group(*parts)
+
+
+def as_text(report: SpendReport, width: int = 120) -> str:
+    """The same without color, for logs and files."""
+    console = Console(width=width, no_color=True, highlight=False)
+    with console.capture() as captured:
+        console.print(spend_table(report))
+    return captured.get()
+
+
+def _calls(report: SpendReport) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=f"Session {report.session}", title_justify="left")
+    for name in ("step", "node", "asked", "used"):
+        table.add_column(name, overflow="fold")
+    for name in ("in", "out", "cost"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("why", overflow="fold")
+    for call in report.calls:
+        table.add_row(*call_row(call))
+    table.add_section()
+    total = format_usd(report.cost_nanos)
+    table.add_row("", "", "", "total", f"{report.input_tokens:,}", f"{report.output_tokens:,}", total, "")
+    return table
+
+
+def call_row(call: CallRecord) -> tuple[str, ...]:
+    """A call as the cells of a row."""
+    why = [call.reason] if call.reason and call.reason != "as asked" else []
+    if call.outcome != "settled":
+        why.append(call.outcome + (f" after {call.error}" if call.error else ""))
+    if call.output_limit is not None:
+        why.append(f"answer limited to {call.output_limit:,} tokens")
+    why += call.flags
+    asked = call.model_asked or f"tool {call.tool}"
+    used = call.model_used if call.model_used != call.model_asked else "same" if call.model_used else ""
+    tokens = (f"{call.input_tokens:,}", f"{call.output_tokens:,}") if call.kind == "model" else ("", "")
+    cost = format_usd(call.cost) if call.kind == "model" else ""
+    return (str(call.step or ""), call.node, asked, used, *tokens, cost, "; ".join(why))
+
+
+def _balances(report: SpendReport) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("budget", "account", "spent", "of", "used"):
+        table.add_column(name, justify="right" if name in ("spent", "of") else "left", overflow="fold")
+    for balance in report.balances:
+        account = balance.account
+        scope = ", ".join(f"{name}={value}" for name, value in account.scope)
+        where = " ".join(part for part in (scope, account.window) if part)
+        table.add_row(account.budget, where, *_amounts(balance), _bar(balance))
+    return table
+
+
+def _amounts(balance: Balance) -> tuple[str, str]:
+    if balance.account.unit == "usd":
+        return format_usd(balance.spent), format_usd(balance.limit)
+    unit = balance.account.unit.replace("_", " ").replace(":", " of ")
+    return f"{balance.spent:,}", f"{balance.limit:,} {unit}"
+
+
+def _bar(balance: Balance) -> Text:
+    share = balance.spent / balance.limit if balance.limit > 0 else 0.0
+    full = min(round(share * _BAR), _BAR)
+    color = "red" if share >= 1 else "yellow" if share >= 0.8 else "green"
+    return Text.assemble(("█" * full, color), ("░" * (_BAR - full), "dim"), f" {share:.1%}")
