@@ -22,11 +22,19 @@ REPLY = Reply(
 SEARCH = {"name": "search", "description": "Searches.", "parameters": {"type": "object", "properties": {}}}
 
 
+class Pet(BaseModel):
+    """An animal."""
+
+    name: str
+
+
 class Person(BaseModel):
     """Somebody."""
 
     name: str
     age: int
+    pets: list[Pet]
+    friend: Pet | None
 
 
 def openai_model(provider: LocalProvider, **settings: Any) -> BaseChatModel:
@@ -93,4 +101,4 @@ def sum_of(chunks: list[AIMessageChunk]) -> AIMessageChunk:
 def test_structured_output_is_an_object_of_the_class(build: Any) -> None:
     with LocalProvider(fixed("Ann")) as provider:
         person = build(provider).with_structured_output(Person).invoke("Who?")
-    assert person == Person(name="Ann", age=0)
+    assert person == Person(name="Ann", age=0, pets=[Pet(name="Ann")], friend=Pet(name="Ann"))

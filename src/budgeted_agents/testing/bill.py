@@ -141,9 +141,10 @@ class Bill:
             self._records.append(record)
             return len(self._records) - 1
 
-    def change(self, place: int, **fields: object) -> None:
+    def finish(self, place: int, status: int, outcome: str, now: float) -> None:
+        """Books how a request ended."""
         with self._lock:
-            self._records[place] = replace(self._records[place], **fields)  # type: ignore[arg-type]
+            self._records[place] = replace(self._records[place], status=status, outcome=outcome, finished=now)
             self._lock.notify_all()
 
     def wait_for_outcomes(self, requests: int, timeout: float = 10.0) -> None:

@@ -43,6 +43,7 @@ from budgeted_agents.testing.conversation import (
 )
 from budgeted_agents.testing.gate import Gate
 from budgeted_agents.testing.replies import ReplyPolicy, fill, fixed, scripted
+from budgeted_agents.testing.research_policy import research_replies
 from budgeted_agents.testing.server import Exchange, ProviderServer
 
 BillMode = Literal["arrival", "sent"]
@@ -106,7 +107,6 @@ class LocalProvider:
 
     def close(self) -> None:
         """Lets go of all requests, closes all connections and the port. May be called twice."""
-        self._server.stopping.set()
         self.gate.open()
         self._server.stop()
 
@@ -140,7 +140,7 @@ class LocalProvider:
 
     @property
     def failures(self) -> tuple[BaseException, ...]:
-        """What the reply policy raised; the first of them is raised again when the context ends."""
+        """What went wrong in the reply policy or here; the first of it is raised again when the context ends."""
         return tuple(self._failures)
 
     def accept(self, request: Request) -> Exchange:
@@ -163,7 +163,7 @@ class LocalProvider:
             self._bill.charge(place, first + output * share)
 
         def finished(status: int, outcome: str) -> None:
-            self._bill.change(place, status=status, outcome=outcome, finished=self._now())
+            self._bill.finish(place, status, outcome, self._now())
 
         return Exchange(request, reply, answer, sent, finished)
 
@@ -172,19 +172,22 @@ class LocalProvider:
         now = self._now()
         self._bill.add(RequestRecord(request, TokenUsage(), Decimal(0), status, "refused", now, now))
 
+    def failed(self, error: BaseException) -> None:
+        """Keeps a failure of the policy or the server, which must not hide behind a client's retries."""
+        self._failures.append(error)
+
     def _numbered(self, request: Request) -> Request:
         with self._numbering:
             self._accepted += 1
             return replace(request, number=self._accepted)
 
     def _decide(self, request: Request) -> tuple[Reply, Answer]:
-        """The policy's reply; a failing policy must not hide behind a client's retries, so it is kept."""
         try:
             reply = self._policy(request)
             cached = self._cache.look_up(request, self._count) if self._cache and not reply.is_error else 0
             return reply, answer_to(request, reply, self._count, cached)
         except Exception as error:
-            self._failures.append(error)
+            self.failed(error)
             message = f"The reply policy failed: {error}"
             raise RequestRejected(message, status=500, kind="server_error") from error
 
@@ -204,10 +207,14 @@ def _policy(reply: ReplyPolicy | Sequence[Reply] | None) -> ReplyPolicy:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serves until interrupted, and prints the bill."""
+    policies = {"fill": fill(1_000), "research": research_replies()}
     parser = argparse.ArgumentParser(prog="python -m budgeted_agents.testing.provider", description=__doc__)
+    parser.add_argument(
+        "--reply", choices=sorted(policies), default="fill", help="fill: long answers; research: drive a research agent"
+    )
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 for any free one")
     options = parser.parse_args(arguments)
-    with LocalProvider(fill(200), port=options.port) as provider:
+    with LocalProvider(policies[options.reply], port=options.port) as provider:
         sys.stdout.write(f"{provider.base_url} (bill: {provider.url}/bill); Ctrl+C ends\n")
         sys.stdout.flush()
         try:

@@ -6,6 +6,7 @@ import json
 import select
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class Provider(Protocol):
     def accept(self, request: Request) -> Exchange: ...
 
     def reject(self, request: Request, status: int) -> None: ...
+
+    def failed(self, error: BaseException) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -101,13 +104,14 @@ class ProviderServer(ThreadingHTTPServer):
         return int(self.server_address[1])
 
     def start(self) -> None:
-        self._loop = threading.Thread(target=self.serve_forever, args=(_LOOK_EVERY,), daemon=True)
+        self._loop = threading.Thread(target=self._accept, name="local-provider", daemon=True)
         self._loop.start()
 
     def stop(self) -> None:
         """Stops listening, cuts every connection and waits for their threads."""
+        self.stopping.set()
         if self._loop is not None:
-            self.shutdown()
+            socket.create_connection(("127.0.0.1", self.port)).close()  # wakes the loop
             self._loop.join()
             self._loop = None
         self.server_close()
@@ -116,6 +120,15 @@ class ProviderServer(ThreadingHTTPServer):
         for connection, thread in connections.items():
             _shut(connection)
             thread.join(_JOIN_SECONDS)
+
+    def _accept(self) -> None:
+        """Takes connections until one comes after the stop. (``serve_forever`` would look for the stop by polling.)"""
+        while True:
+            connection, address = self.get_request()
+            if self.stopping.is_set():
+                connection.close()
+                return
+            self.process_request(connection, address)
 
     def opened(self, connection: socket.socket) -> None:
         with self._lock:
@@ -128,7 +141,10 @@ class ProviderServer(ThreadingHTTPServer):
             self._connections.pop(connection, None)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is a matter of course here; its request's record says so."""
+        """A client that goes away is a matter of course here, its request's record says so; a bug is not."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, OSError):
+            self.provider.failed(error)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -168,14 +184,11 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             body = _json_object(raw)
             request = Request(path, str(body.get("model", "")), (), body=body, headers=headers)
-            request = wire.parse(path, body, headers)
+            request = _parsed(wire, path, body, headers)
             exchange = self.server.provider.accept(request)
         except RequestRejected as rejection:
             self.server.provider.reject(request, rejection.status)
             self._send_json(rejection.status, wire.error(rejection.status, rejection.message, rejection.kind))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            self.server.provider.reject(request, 400)
-            self._send_json(400, wire.error(400, f"The body is malformed: {error!r}", None))
         else:
             self._carry_out(wire, exchange)
 
@@ -258,10 +271,20 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _json_object(raw: bytes) -> JsonObject:
-    body = json.loads(raw)
+    try:
+        body = json.loads(raw)
+    except ValueError as error:
+        raise RequestRejected(f"The body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise RequestRejected("The body has to be a JSON object")
     return body
+
+
+def _parsed(wire: Wire, path: str, body: JsonObject, headers: Mapping[str, str]) -> Request:
+    try:
+        return wire.parse(path, body, headers)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RequestRejected(f"The body is malformed: {error!r}") from error
 
 
 def _shut(connection: socket.socket) -> None:
