@@ -237,6 +237,37 @@ def test_web_searches_cost_the_listed_price_each_or_once_for_a_prompt(litellm: A
     assert compared >= 80
 
 
+def test_a_region_adds_the_listed_surcharge(litellm: Any) -> None:
+    usage = GRID["cache write 5m"]
+    theirs = _litellm_usage(usage)
+    compared: Counter[str] = Counter()
+    for provider, row, plain in _chat_models(None):
+        where = _regional(provider, row)
+        if where is None:
+            continue
+        region, told = where
+        price = PriceBook.default().price(plain.model, provider, region)
+        usage_there = theirs.model_copy(update={"inference_geo": region}) if provider == "anthropic" else theirs
+        prompt, completion = litellm.cost_per_token(
+            model=plain.model, custom_llm_provider=provider, usage_object=usage_there, **told
+        )
+        assert _same(price.cost(usage), (prompt + completion) * 1e9), plain.model
+        assert price.cost(usage) > plain.cost(usage)
+        compared[provider] += 1
+    assert set(compared) == {"anthropic", "openai", "vertex_ai"}
+
+
+def _regional(provider: str, row: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
+    """A region in which the row costs more, and how LiteLLM is told."""
+    if provider == "openai" and "regional_processing_uplift_multiplier_eu" in row:
+        return "eu", {"data_residency": "eu"}
+    if provider == "vertex_ai" and "regional_endpoint_uplift_multiplier" in row:
+        return "europe-west1", {"vertex_location": "europe-west1"}
+    if provider == "anthropic" and "us" in (row.get("provider_specific_entry") or {}):
+        return "us", {}
+    return None
+
+
 def test_off_peak_hours_are_charged_at_the_listed_full_rate(litellm: Any) -> None:
     usage = GRID["cache read"]
     discounted = 0

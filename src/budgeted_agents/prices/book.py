@@ -37,7 +37,7 @@ class PriceBook:
         self._lock = threading.Lock()
         self._rows: Rows = {}
         self._sources: Mapping[str, str] = {}
-        self._prices: dict[tuple[str, str | None], Price] = {}
+        self._prices: dict[tuple[str, str | None, str | None], Price] = {}
         if rows:
             self.register(rows, source=source)
 
@@ -98,19 +98,21 @@ class PriceBook:
             self._rows = {**self._rows, **merged}
             self._prices = {}
 
-    def price(self, model: str, provider: str | None = None) -> Price:
+    def price(self, model: str, provider: str | None = None, region: str | None = None) -> Price:
         """The price of a model.
 
         Args:
             model: its name, with or without provider: ``gpt-4o``, ``azure/gpt-4o``, ``claude-opus-4-6[1m]``.
             provider: who serves it, if the name does not say: LiteLLM's, LangChain's or OpenTelemetry's word for it.
+            region: where the call is served, if the provider charges more there: ``eu`` or ``us`` (OpenAI's data
+                residency), ``us`` (Claude's inference geography), a Vertex AI location other than ``global``.
 
         Raises:
             UnknownPrice: if no row prices the model by the token.
             InvalidPrice: if its row holds a bad price.
         """
-        found = self._prices.get((model, provider))
-        return found if found is not None else self._compile(model, provider)
+        found = self._prices.get((model, provider, region))
+        return found if found is not None else self._compile(model, provider, region)
 
     def __contains__(self, model: object) -> bool:
         """Whether a model has a price."""
@@ -123,15 +125,16 @@ class PriceBook:
         """The number of rows."""
         return len(self._rows)
 
-    def _compile(self, model: str, provider: str | None) -> Price:
+    def _compile(self, model: str, provider: str | None, region: str | None) -> Price:
         with self._lock:
             rows, sources, prices = self._rows, self._sources, self._prices
         name = find_row(model, provider, rows)
         row = None if name is None else Row(name, rows[name], sources[name])
         if row is None or not has_token_prices(row):
             raise self._unknown(model, row)
-        price = prices.get((row.model, None)) or prices.setdefault((row.model, None), Price(row, sources[row.model]))
-        prices[model, provider] = price
+        key = (row.model, None, region)
+        price = prices.get(key) or prices.setdefault(key, Price(row, sources[row.model], region))
+        prices[model, provider, region] = price
         return price
 
     def _unknown(self, model: str, row: Row | None) -> UnknownPrice:

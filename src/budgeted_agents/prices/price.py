@@ -57,7 +57,7 @@ class Price:
         "writes_cache_unasked",
     )
 
-    def __init__(self, row: Row, source: str) -> None:
+    def __init__(self, row: Row, source: str, region: str | None = None) -> None:
         self.model = row.model
         self.provider = row.provider
         self.source = source
@@ -66,7 +66,7 @@ class Price:
         self.writes_cache_unasked = row.has("cache_creation_input_token_cost") and not any(
             name in row.model for name in _ASKED_CACHES
         )
-        tables = compile_tables(row)
+        tables = compile_tables(row, region)
         self._tables: dict[str | None, Table] = {None: tables["standard"]}
         self._tables.update(tables)
         self._per_request = row.price("input_cost_per_request") or 0

@@ -65,12 +65,18 @@ def has_token_prices(row: Row) -> bool:
     return row.has("input_cost_per_token") or any(tier.has("input_cost_per_token") for _, tier in row.tiers())
 
 
-def compile_tables(row: Row) -> dict[str, Table]:
-    """The row's tables by service tier; ``standard`` is always there.
+def compile_tables(row: Row, region: str | None = None) -> dict[str, Table]:
+    """The row's tables by service tier; ``standard`` is always there. A region multiplies all rates by its surcharge.
 
     Raises:
         InvalidPrice: if a price in it is bad.
     """
+    tables = _tables(row)
+    surcharge = _surcharge(row, region.lower()) if region else None
+    return tables if surcharge is None else {tier: table.times(surcharge) for tier, table in tables.items()}
+
+
+def _tables(row: Row) -> dict[str, Table]:
     if any(tier.has("input_cost_per_token") for _, tier in row.tiers()):
         return {"standard": _tiered_table(row)}
     tables = {"standard": _table(row, "")}
@@ -81,6 +87,18 @@ def compile_tables(row: Row) -> dict[str, Table]:
     if fast is not None:
         tables["fast"] = tables["standard"].times(row.multiplier("provider_specific_entry.fast", fast))
     return tables
+
+
+def _surcharge(row: Row, region: str) -> Decimal | None:
+    """The factor on calls served in a region: OpenAI's data residency, Claude's geography, Vertex's endpoints."""
+    residency = f"regional_processing_uplift_multiplier_{region}"
+    if row.has(residency):
+        return row.multiplier(residency, row.fields[residency])
+    geography = row.mapping("provider_specific_entry").get(region) if region != "fast" else None
+    if geography is not None:
+        return row.multiplier(f"provider_specific_entry.{region}", geography)
+    endpoint = "regional_endpoint_uplift_multiplier"
+    return row.multiplier(endpoint, row.fields[endpoint]) if region != "global" and row.has(endpoint) else None
 
 
 def _table(row: Row, suffix: str) -> Table:
