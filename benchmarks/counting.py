@@ -11,7 +11,7 @@ from time import perf_counter
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
-from budgeted_agents.estimate import HistoryCounter, Parts, TextCounter, Tokenizer, tokenizer_for
+from budgeted_agents.estimate import HistoryCounter, Parts, Tokenizer, tokenizer_for
 
 LENGTHS = (10, 100, 400)
 STEPS = 20
@@ -57,7 +57,7 @@ def recount(tokenizer: Tokenizer) -> Callable[[list[BaseMessage]], int]:
 
 
 def remembered(tokenizer: Tokenizer) -> Callable[[list[BaseMessage]], object]:
-    return HistoryCounter(TextCounter(tokenizer), parts_of).count
+    return HistoryCounter(tokenizer, parts_of).count
 
 
 def main() -> None:

@@ -7,9 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budgeted_agents.estimate import HistoryCounter, Parts, Tally, TextCounter, count_text, tokenizer_for
-from budgeted_agents.estimate.history import MOST_HISTORIES, PER_CALL, PER_MESSAGE, PER_TOOL
-from budgeted_agents.estimate.texts import MOST_TEXTS
+from budgeted_agents.estimate import HistoryCounter, Parts, Tally, count_text, tokenizer_for
+from budgeted_agents.estimate.history import (
+    MOST_HISTORIES,
+    MOST_MESSAGES,
+    PER_CALL,
+    PER_MESSAGE,
+    PER_TOOL,
+    TOOL_INSTRUCTIONS,
+)
+from budgeted_agents.estimate.texts import MOST_TEXTS, TextCounter
 
 
 @dataclass
@@ -20,16 +27,20 @@ class Said:
     images: int = 0
 
 
+def said_parts(message: Said) -> Parts:
+    return Parts((message.content,), message.images)
+
+
 class Recorder:
     """A counter that remembers which messages it was made to look into."""
 
     def __init__(self) -> None:
         self.looked_into: list[str] = []
-        self.counter = HistoryCounter(TextCounter(tokenizer_for("gpt-4o")), self._parts_of)
+        self.counter = HistoryCounter(tokenizer_for("gpt-4o"), self._parts_of)
 
     def _parts_of(self, message: Said) -> Parts:
         self.looked_into.append(message.content)
-        return Parts((message.content,), message.images)
+        return said_parts(message)
 
     def count(self, messages: Sequence[Said]) -> Tally:
         self.looked_into.clear()
@@ -49,10 +60,7 @@ def conversation(length: int) -> list[Said]:
 def edited_histories(draw: st.DrawFn) -> list[list[Said]]:
     """Histories as agents make them: grown, pruned, reordered, copied, branched, with contents replaced in place."""
     pool = [Said(text, images) for text, images in draw(st.lists(st.tuples(st.text(max_size=8), st.integers(0, 2))))]
-    return [
-        draw(st.lists(st.sampled_from(pool), max_size=12)) if pool else []
-        for _ in range(draw(st.integers(1, 2 * MOST_HISTORIES)))
-    ]
+    return [draw(st.lists(st.sampled_from(pool), max_size=12)) if pool else [] for _ in range(draw(st.integers(1, 12)))]
 
 
 @given(edited_histories(), st.randoms(use_true_random=False))
@@ -119,7 +127,7 @@ def test_messages_that_are_dicts() -> None:
     def itself(message: dict[str, str]) -> dict[str, str]:
         return message
 
-    counter = HistoryCounter(TextCounter(tokenizer_for("gpt-4o")), lambda m: Parts((m["content"],)), fields_of=itself)
+    counter = HistoryCounter(tokenizer_for("gpt-4o"), lambda message: Parts((message["content"],)), fields_of=itself)
     messages = [{"role": "user", "content": "one"}]
     assert counter.count(messages).tokens == PER_CALL + PER_MESSAGE + 1
     messages[0]["content"] = "one two three"
@@ -135,6 +143,29 @@ def test_tools_are_counted_with_their_schemas() -> None:
     assert counter.count(said, [tool]).tokens == bare + PER_TOOL + count_text(text)
     assert counter.count(said, (text, tool)).tokens == bare + 2 * (PER_TOOL + count_text(text))
     assert counter.count(said).tokens == bare
+
+
+def test_tools_of_a_foreign_model_bring_instructions() -> None:
+    counter = HistoryCounter(tokenizer_for("claude"), said_parts)
+    bare = counter.count([Said("hi")]).tokens
+    assert counter.count([Said("hi")], ["{}"]).tokens == bare + TOOL_INSTRUCTIONS + PER_TOOL + 1
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    recorder = Recorder()
+    for number in range(MOST_HISTORIES + 10):
+        recorder.count([Said(f"{number} {place}") for place in range(MOST_MESSAGES // MOST_HISTORIES)])
+    assert len(recorder.counter._histories) == MOST_HISTORIES
+    assert len(recorder.counter._known) == MOST_MESSAGES
+
+
+def test_many_sessions_at_once_each_pay_for_what_is_new() -> None:
+    recorder, sessions = Recorder(), [conversation(5) for _ in range(MOST_HISTORIES)]
+    for step in range(3):
+        for session in sessions:
+            session.append(Said(f"step {step}"))
+            recorder.count(session)
+            assert step == 0 or recorder.looked_into == [f"step {step}"]
 
 
 @pytest.mark.parametrize(("model", "tokens"), [("gpt-4o", 10_100), ("azure/gpt-4o-mini", 96_500), ("claude", 10_100)])

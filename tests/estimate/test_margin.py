@@ -37,7 +37,7 @@ def test_a_longer_prompt_of_its_class_has_no_lower_bound(
         assert margins.bound(model, low) <= margins.bound(model, high)
 
 
-@pytest.mark.parametrize(("model", "short", "long"), [(EXACT, 132, 10_208), (FOREIGN, 700, 16_008)])
+@pytest.mark.parametrize(("model", "short", "long"), [(EXACT, 132, 10_208), (FOREIGN, 400, 16_008)])
 def test_the_first_bound(model: str, short: int, long: int) -> None:
     margins = Margins()
     assert (margins.bound(model, 100), margins.bound(model, 10_000)) == (short, long)

@@ -2,7 +2,6 @@
 
 from budgeted_agents.estimate.history import HistoryCounter, Parts, Tally, image_tokens
 from budgeted_agents.estimate.margin import Margins
-from budgeted_agents.estimate.texts import TextCounter
 from budgeted_agents.estimate.tokens import Tokenizer, count_text, is_counted, tokenizer_for
 
 __all__ = [
@@ -10,7 +9,6 @@ __all__ = [
     "Margins",
     "Parts",
     "Tally",
-    "TextCounter",
     "Tokenizer",
     "count_text",
     "image_tokens",

@@ -15,6 +15,7 @@ from threading import Lock
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from budgeted_agents.estimate.texts import TextCounter
+from budgeted_agents.estimate.tokens import Tokenizer
 
 Message = TypeVar("Message")
 Fields = Mapping[str, object]
@@ -32,13 +33,19 @@ PER_TOOL = 12
 """Tokens around a tool's schema."""
 
 IMAGE_TOKENS = 5_000
-"""Most tokens one image makes with current models (Claude up to 4,800; OpenAI and Gemini less)."""
+"""Most tokens one image makes with current models (Claude 4.7 and later: up to 4,784; OpenAI and Gemini less)."""
 
 IMAGE_TOKENS_MINI = 48_200
 """The exception: gpt-4o-mini bills 2,833 tokens for an image and 5,667 for each of at most eight tiles."""
 
-MOST_HISTORIES = 8
-"""Histories remembered, and therefore kept alive: enough for the branches of one run."""
+TOOL_INSTRUCTIONS = 350
+"""What a provider may add when there are tools: 346 tokens with Claude 4 (its pricing page), next to nothing elsewhere."""
+
+MOST_HISTORIES = 64
+"""Histories remembered, and kept alive by that: the branches and sessions under way at a time."""
+
+MOST_MESSAGES = 4_096
+"""Messages remembered beyond their history, and kept alive by that."""
 
 
 class Parts(NamedTuple):
@@ -72,37 +79,25 @@ class _History(Generic[Message]):
     messages: list[Message]
     fields: list[Fields]
     contents: list[object]
-    tallies: list[Tally]
     total: Tally
 
     def begins(self, messages: list[Message]) -> bool:
         """Whether ``messages`` is this history, perhaps with more behind it.
 
-        Lists compare identical items without looking into them, several times faster than any loop. The last message is
-        looked at first: it tells branches and reloaded histories apart at once.
+        Lists compare identical items without looking into them, several times faster than any loop.
         """
-        size = len(self.messages)
-        return (
-            size <= len(messages)
-            and (size == 0 or self.messages[-1] is messages[size - 1])
-            and self.messages == messages[:size]
-            and self.contents == list(map(_content, self.fields))
-        )
-
-    def known(self) -> dict[int, tuple[object, Tally]]:
-        """Content and tally of each message by its identity."""
-        return dict(zip(map(id, self.messages), zip(self.contents, self.tallies, strict=True), strict=True))
+        return self.messages == messages[: len(self.messages)] and list(map(_content, self.fields)) == self.contents
 
 
 class HistoryCounter(Generic[Message]):
-    """Counts the prompts of one run, its branches and threads included.
+    """Counts prompts for one tokenizer; one counter serves all sessions, branches and threads.
 
     A message is taken as unchanged while it is the same object (or an equal one) with the same content. A content
     replaced in place is counted anew; a content list that grows in place, or another field that changes, goes
     unnoticed.
 
     Args:
-        texts: counts the texts; one for a tokenizer, shared by all runs.
+        tokenizer: see ``tokenizer_for``; models with the same tokenizer share a counter.
         parts_of: what to count in a message.
         fields_of: a message's fields by name, as the message itself keeps them (not a copy), with ``"content"`` among
             them: its ``__dict__`` by default; for a message that is a dict, the message.
@@ -110,85 +105,80 @@ class HistoryCounter(Generic[Message]):
 
     def __init__(
         self,
-        texts: TextCounter,
+        tokenizer: Tokenizer,
         parts_of: Callable[[Message], Parts],
         fields_of: Callable[[Message], Fields] = vars,
     ) -> None:
-        self._texts = texts
+        self._texts = TextCounter(tokenizer)
+        self._instructions = 0 if tokenizer.exact else TOOL_INSTRUCTIONS
         self._parts_of = parts_of
         self._fields_of = fields_of
         self._lock = Lock()
-        self._histories: tuple[_History[Message], ...] = ()
+        self._histories: dict[int, _History[Message]] = {}  # by the identity of their last message, latest last
+        self._known: dict[int, tuple[Message, object, Tally]] = {}  # by the identity of the message
         self._tools: tuple[list[Tool], int] = ([], 0)
 
     def count(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Tally:
         """The whole prompt: messages, framing, and tool schemas (JSON objects or their text)."""
-        history = self._history(list(messages))
-        tokens, images = history.total
+        tokens, images = self._total(list(messages))
         return Tally(tokens + PER_CALL + (self._tool_tokens(list(tools)) if tools else 0), images)
 
-    def _history(self, messages: list[Message]) -> _History[Message]:
-        histories = self._histories  # replaced as a whole, never changed
-        beginnings = [history for history in histories if history.begins(messages)]
-        if not beginnings:
-            return self._recounted(histories, messages)
-        base = max(beginnings, key=lambda history: len(history.messages))
-        return base if len(base.messages) == len(messages) else self._extended(base, messages)
-
-    def _extended(self, base: _History[Message], messages: list[Message]) -> _History[Message]:
-        new = messages[len(base.messages) :]
+    def _total(self, messages: list[Message]) -> Tally:
+        base = self._longest_beginning(messages)
+        start = len(base.messages) if base else 0
+        if base and start == len(messages):
+            return base.total
+        new = messages[start:]
         fields = list(map(self._fields_of, new))
         contents = list(map(_content, fields))  # before counting, so that a change in between shows the next time
-        tallies = list(map(self._tally, new))
-        grown = _History(
-            base.messages + new,
-            base.fields + fields,
-            base.contents + contents,
-            base.tallies + tallies,
-            _sum([base.total, *tallies]),
-        )
+        total = _sum(map(self._tally, new, contents))
+        grown = _History(new, fields, contents, total) if base is None else _joined(base, new, fields, contents, total)
         self._remember(grown, instead_of=base)
-        return grown
+        return grown.total
 
-    def _recounted(self, histories: Iterable[_History[Message]], messages: list[Message]) -> _History[Message]:
-        fields = list(map(self._fields_of, messages))
-        contents = list(map(_content, fields))
-        found = _looked_up(histories, messages, contents)
-        tallies = [tally or self._tally(message) for tally, message in zip(found, messages, strict=True)]
-        counted: _History[Message] = _History(messages, fields, contents, tallies, _sum(tallies))
-        self._remember(counted)
-        return counted
+    def _longest_beginning(self, messages: list[Message]) -> _History[Message] | None:
+        """The longest remembered history that ``messages`` goes on from: usually all but the last few messages."""
+        for last in reversed(messages):
+            history = self._histories.get(id(last))
+            if history is not None and history.begins(messages):
+                return history
+        return None
 
-    def _remember(self, history: _History[Message], instead_of: _History[Message] | None = None) -> None:
+    def _remember(self, history: _History[Message], instead_of: _History[Message] | None) -> None:
         with self._lock:
-            others = [other for other in self._histories if other is not instead_of]
-            self._histories = (history, *others[: MOST_HISTORIES - 1])
+            if instead_of is not None:
+                self._histories.pop(id(instead_of.messages[-1]), None)
+            if history.messages:
+                self._histories.pop(id(history.messages[-1]), None)
+                self._histories[id(history.messages[-1])] = history
+            if len(self._histories) > MOST_HISTORIES:
+                del self._histories[next(iter(self._histories))]
 
-    def _tally(self, message: Message) -> Tally:
+    def _tally(self, message: Message, content: object) -> Tally:
+        """A message's own count, looked up if it was seen in another order or another history."""
+        seen = self._known.get(id(message))
+        if seen is not None and seen[1] is content:
+            return seen[2]
         texts, images, tokens = self._parts_of(message)
-        return Tally(PER_MESSAGE + tokens + sum(map(self._texts.count, texts)), images)
+        tally = Tally(PER_MESSAGE + tokens + sum(map(self._texts.count, texts)), images)
+        with self._lock:
+            self._known[id(message)] = (message, content, tally)
+            if len(self._known) > MOST_MESSAGES:
+                del self._known[next(iter(self._known))]
+        return tally
 
     def _tool_tokens(self, tools: list[Tool]) -> int:
         known, tokens = self._tools
         if known != tools:
-            tokens = sum([PER_TOOL + self._texts.count(_schema_text(tool)) for tool in tools])
+            tokens = self._instructions + sum([PER_TOOL + self._texts.count(_schema_text(tool)) for tool in tools])
             self._tools = (tools, tokens)
         return tokens
 
 
-def _looked_up(
-    histories: Iterable[_History[Message]], messages: Sequence[Message], contents: Sequence[object]
-) -> list[Tally | None]:
-    """Tallies of the messages that stand in a remembered history, wherever in it."""
-    found: list[Tally | None] = [None] * len(messages)
-    for history in histories:
-        known = history.known()
-        for place, message in enumerate(messages):
-            if found[place] is None and (seen := known.get(id(message))) and seen[0] is contents[place]:
-                found[place] = seen[1]
-        if None not in found:
-            break
-    return found
+def _joined(
+    base: _History[Message], new: list[Message], fields: list[Fields], contents: list[object], total: Tally
+) -> _History[Message]:
+    return _History(base.messages + new, base.fields + fields, base.contents + contents, _sum((base.total, total)))
 
 
 def _schema_text(tool: Tool) -> str:

@@ -48,10 +48,9 @@ class Start:
 START_EXACT = Start(surplus=32, percent=2)
 """The model's own vocabulary: only the framing is unknown."""
 
-START_FOREIGN = Start(surplus=600, percent=60)
+START_FOREIGN = Start(surplus=300, percent=60)
 """Another vocabulary. Against ``Tokenizer.count``, which allows for non-Latin scripts, Claude's published tokenizer
-makes 0.6 to 1.4 times the tokens and DeepSeek's 0.3 to 1.2; newer ones are not published. The surplus also covers the
-instructions a provider adds for tools (346 tokens for Claude)."""
+makes 0.6 to 1.4 times the tokens and DeepSeek's 0.3 to 1.2; newer ones are not published."""
 
 
 @dataclass(frozen=True, slots=True)
