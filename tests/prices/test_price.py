@@ -242,3 +242,30 @@ def test_a_worst_case_that_makes_no_sense_is_refused(asked: dict[str, Any], fiel
     with pytest.raises(InvalidUsage) as caught:
         PriceBook.default().price("gpt-4o").worst_case(**asked)
     assert caught.value.field == field
+
+
+def test_the_worst_case_covers_smaller_prompts_at_a_dearer_rate() -> None:
+    cheaper_above = price(
+        input_cost_per_token="2e-9",
+        input_cost_per_token_above_200k_tokens="1e-9",
+        output_cost_per_token="5e-9",
+        output_cost_per_token_above_200k_tokens="3e-9",
+    )
+    usage = Usage(input=200_000, output=10)
+    assert _within_bound(cheaper_above, usage, 200_001, None)
+
+
+def test_the_worst_case_covers_a_cache_read_that_costs_more_than_input() -> None:
+    odd = price(input_cost_per_token="1e-9", cache_read_input_token_cost="3e-9", output_cost_per_token=0)
+    assert odd.worst_case(1000) == (3000, 0)
+
+
+def test_a_class_listed_at_zero_is_free_and_not_plain_input() -> None:
+    free_cache = price(
+        input_cost_per_token="1e-9",
+        cache_read_input_token_cost=0,
+        cache_creation_input_token_cost=0,
+        output_cost_per_token="1e-9",
+        output_cost_per_reasoning_token=0,
+    )
+    assert free_cache.cost(Usage(cache_read=9, cache_write_5m=9, cache_write_1h=9, reasoning=9)) == 0
