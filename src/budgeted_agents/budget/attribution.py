@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 
 from budgeted_agents.errors import InvalidAttribution
 
@@ -38,7 +39,7 @@ MAX_LENGTH = 200
 
 Attribution = Mapping[str, str]
 
-_ambient: ContextVar[Attribution] = ContextVar("budgeted_agents_attribution", default={})
+_ambient: ContextVar[Attribution] = ContextVar("budgeted_agents_attribution", default=MappingProxyType({}))
 
 
 @contextmanager

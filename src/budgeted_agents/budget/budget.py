@@ -18,7 +18,7 @@ from budgeted_agents.money import MAX_AMOUNT, parse_usd
 OnExhausted = Literal["land", "suspend", "raise"]
 Mode = Literal["enforce", "shadow"]
 
-DEFAULT_LANDING_RESERVE = 0.05
+DEFAULT_LANDING_RESERVE = 0.03
 """Share of a session's budget that only the finalizer may spend, unless the budget says otherwise."""
 
 _NAME = re.compile(r"[^\s\x00-\x1f]([^\x00-\x1f]{0,98}[^\s\x00-\x1f])?")
@@ -65,7 +65,7 @@ class Budget(BaseModel):
         context_tokens: input tokens of one call; above it the context is pruned where that is possible.
         requests_per_minute: model calls begun in one minute of the clock.
         alert_at, downgrade_at: pressure (share of the limit, 0 to 1) of the ladder's first steps.
-        landing_reserve: share of the limit only the finalizer may spend; by default 0.05 for budgets per session or run
+        landing_reserve: share of the limit only the finalizer may spend; by default 0.03 for budgets per session or run
             that land, else 0.
         min_output_tokens: the shortest answer still worth paying for.
         max_wait: seconds a call waits for money that calls in flight hold and may give back, before it is refused.
@@ -111,7 +111,9 @@ class Budget(BaseModel):
     def _fill_and_check(self) -> Self:
         # object.__setattr__: the model is frozen for everyone else.
         if not self.name:
-            object.__setattr__(self, "name", "/".join([*(self.per or ("all",)), *([self.window] if self.window else [])]))
+            object.__setattr__(
+                self, "name", "/".join([*(self.per or ("all",)), *([self.window] if self.window else [])])
+            )
         if self.landing_reserve is None:
             lands = self.on_exhausted == "land" and bool({"session", "run"} & set(self.per))
             object.__setattr__(self, "landing_reserve", DEFAULT_LANDING_RESERVE if lands else 0.0)

@@ -28,6 +28,7 @@ from budgeted_agents.budget.attribution import DIMENSIONS
 from budgeted_agents.budget.budget import Budget
 from budgeted_agents.errors import InvalidBudget, InvalidPolicy
 
+
 @dataclass(frozen=True)
 class Policy:
     """Budgets that apply together, and which models belong to which class.
@@ -85,7 +86,7 @@ def as_policy(budget: BudgetLike) -> Policy:
         return Policy((budget,))
     if isinstance(budget, str | os.PathLike):
         return load_policy(Path(budget))
-    if isinstance(budget, Sequence) and all(isinstance(item, Budget) for item in budget):
+    if isinstance(budget, list | tuple) and all(isinstance(item, Budget) for item in budget):
         return Policy(tuple(budget))
     raise InvalidPolicy(
         "is neither a Budget, a list of them, nor a policy file",

@@ -66,7 +66,7 @@ def _first_day(kind: WindowKind, local: datetime) -> tuple[int, int, int]:
 @lru_cache(maxsize=4096)
 def _calendar_window(kind: WindowKind, zone: str, year: int, month: int, day: int) -> Window:
     tz = ZoneInfo(zone)
-    start = datetime(year, month, day)
+    start = datetime(year, month, day)  # noqa: DTZ001 -- a wall-clock date; its zone is applied by _instant
     end = _next_start(kind, start)
     name = "" if zone == "UTC" else f"@{zone}"
     stamp = start.strftime({"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m", "year": "%Y"}[kind])

@@ -56,9 +56,17 @@ class ModelCall:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to make the call, in the order to try them: a tier, and the answer lengths that are acceptable."""
+    """One way to make the call: a tier, and the answer lengths that are acceptable.
+
+    Attributes:
+        quote: the tier.
+        floor, ask: the shortest answer still worth paying for this way, and the longest one asked for, in tokens.
+        reason: why this way.
+        shortened: whether the answer may be shorter than a useful one.
+    """
 
     quote: Quote
     floor: int
     ask: int
     reason: str
+    shortened: bool = False

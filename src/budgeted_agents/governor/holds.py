@@ -45,9 +45,7 @@ def model_holds(
         for unit, limit, base, rate in _model_lines(budget, quote):
             in_window = window_at(WindowKind.MINUTE, "UTC", now).id if unit == "requests" else window
             keep = 0 if budget.name in landing else kept_for_landing(budget, unit, limit)
-            holds.append(
-                Hold(account(budget.name, scope, in_window, unit), limit, base, rate, keep, not budget.shadow)
-            )
+            holds.append(Hold(account(budget.name, scope, in_window, unit), limit, base, rate, keep, not budget.shadow))
     return tuple(holds)
 
 

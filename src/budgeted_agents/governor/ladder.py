@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from budgeted_agents.budget.budget import Budget
 from budgeted_agents.budget.policy import Policy
@@ -68,8 +68,8 @@ def candidates(call: ModelCall, state: Pressure, *, held_tier: int, min_output: 
     whole = [_candidate(call, quote, call.useful_output, reason) for quote, reason in tiers]
     if not call.clampable:
         return whole
-    shortened = [_candidate(call, quote, min_output, CLAMPED) for quote, _ in tiers]
-    return whole + [way for way, full in zip(shortened, whole, strict=True) if way.floor < full.floor]
+    cut = [replace(_candidate(call, quote, min_output, CLAMPED), shortened=True) for quote, _ in tiers]
+    return whole + [way for way, full in zip(cut, whole, strict=True) if way.floor < full.floor]
 
 
 def _candidate(call: ModelCall, quote: Quote, least: int, reason: str) -> Candidate:

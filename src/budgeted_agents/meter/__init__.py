@@ -1,10 +1,13 @@
 """Conducting one call, from admission to settlement."""
 
+from budgeted_agents.meter.admission import Admission, admit
 from budgeted_agents.meter.events import BudgetEvent, Listener
-from budgeted_agents.meter.meter import Admission, Meter, ToolAdmission
+from budgeted_agents.meter.meter import Meter, new_id
 from budgeted_agents.meter.outcomes import BillingTable
 from budgeted_agents.meter.run import Run
-from budgeted_agents.meter.steps import Steps, adrive, drive
+from budgeted_agents.meter.settlement import cancel, fail, keep_alive, settle
+from budgeted_agents.meter.steps import Pause, Steps, adrive, drive
+from budgeted_agents.meter.tools import ToolAdmission, admit_tool, cancel_tool, settle_tool
 
 __all__ = [
     "Admission",
@@ -12,9 +15,19 @@ __all__ = [
     "BudgetEvent",
     "Listener",
     "Meter",
+    "Pause",
     "Run",
     "Steps",
     "ToolAdmission",
+    "admit",
+    "admit_tool",
     "adrive",
+    "cancel",
+    "cancel_tool",
     "drive",
+    "fail",
+    "keep_alive",
+    "new_id",
+    "settle",
+    "settle_tool",
 ]

@@ -1,4 +1,4 @@
-"""``Run``: what one invocation of an application remembers while it goes on. Money is not among it: that is the ledger's."""
+"""``Run``: what one invocation of an application remembers while it goes on. Money is the ledger's to remember."""
 
 from __future__ import annotations
 

@@ -35,13 +35,20 @@ def drive(steps: Steps[T]) -> T:
         effect = next(steps)
         while True:
             try:
-                result = time.sleep(effect.seconds) if isinstance(effect, Pause) else effect()
-            except BaseException as error:
+                result = _performed(effect)
+            except BaseException as error:  # noqa: BLE001 -- the generator decides; what it does not handle comes out
                 effect = steps.throw(error)
             else:
                 effect = steps.send(result)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
+
+
+def _performed(effect: Effect) -> Any:
+    if isinstance(effect, Pause):
+        time.sleep(effect.seconds)
+        return None
+    return effect()
 
 
 async def adrive(steps: Steps[T], *, blocking: bool) -> T:
@@ -51,7 +58,7 @@ async def adrive(steps: Steps[T], *, blocking: bool) -> T:
         while True:
             try:
                 result = await _perform(effect, blocking)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 -- likewise
                 effect = steps.throw(error)
             else:
                 effect = steps.send(result)

@@ -52,5 +52,3 @@ def estimated(messages: Sequence[BaseMessage], quote: Quote) -> Usage:
         parts = parts_of(message)
         output += parts.tokens + sum(len(text.encode()) for text in parts.texts) // 2 + 1
     return Usage(input=quote.input_tokens, output=min(output, quote.output_limit))
-
-

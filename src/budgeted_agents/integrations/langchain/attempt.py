@@ -20,9 +20,8 @@ from budgeted_agents.integrations.langchain.governance import Governance
 from budgeted_agents.integrations.langchain.pruning import prune
 from budgeted_agents.integrations.langchain.quoting import UNPRICED, Quoted, Tier, quote
 from budgeted_agents.integrations.langchain.tools import tools_for
-from budgeted_agents.meter import Admission, Steps
+from budgeted_agents.meter import Admission, Pause, Steps, admit, fail, keep_alive, settle
 from budgeted_agents.meter.outcomes import retryable
-from budgeted_agents.meter.steps import Pause
 
 _FIRST_RETRY_PAUSE, _LONGEST_RETRY_PAUSE = 0.5, 8.0
 """Seconds between attempts, doubling: what the large providers' own clients do."""
@@ -72,8 +71,8 @@ class Attempt:
             yield from governance.check_depth(self.metadata, attribution)
             messages = yield from prune(governance, self.tiers[0].name, self.messages, self.kwargs, attribution)
             self._quoted = quote(governance, self.tiers, messages, self.kwargs, attribution, clampable=True)
-            self._admission = yield from governance.meter.admit(
-                governance.run, self._quoted.call, step=self.metadata.get("langgraph_step")
+            self._admission = yield from admit(
+                governance.meter, governance.run, self._quoted.call, step=self.metadata.get("langgraph_step")
             )
         except BudgetExceeded as refusal:
             raise governance.refuse(refusal, self.metadata) from None
@@ -95,14 +94,15 @@ class Attempt:
     def alive(self) -> Steps[None]:
         """Keep the hold of a long stream from expiring."""
         if self._admission is not None:
-            self._admission = yield from self.governance.meter.keep_alive(self._admission)
+            self._admission = yield from keep_alive(self.governance.meter, self._admission)
 
     def close(self, messages: Sequence[BaseMessage]) -> Steps[None]:
         """Settle with what the answer says it used."""
         admission, price = self._opened()
         answered = answers.of_messages(messages, admission.way.quote)
         unpriced = (UNPRICED,) if price.source == UNPRICED else ()
-        yield from self.governance.meter.settle(
+        yield from settle(
+            self.governance.meter,
             admission,
             answered.usage,
             price,
@@ -114,7 +114,7 @@ class Attempt:
     def abort(self, error: BaseException, *, answered: bool = False) -> Steps[bool]:
         """End an attempt that failed; True if it should be made again."""
         admission, price = self._opened()
-        record = yield from self.governance.meter.fail(admission, error, price, answered=answered)
+        record = yield from fail(self.governance.meter, admission, error, price, answered=answered)
         if record.outcome != "released" or self._failures >= self.retries or not retryable(error):
             return False
         yield Pause(min(_FIRST_RETRY_PAUSE * 2**self._failures, _LONGEST_RETRY_PAUSE))
@@ -122,5 +122,6 @@ class Attempt:
         return True
 
     def _opened(self) -> tuple[Admission, Any]:
-        assert self._admission is not None and self._quoted is not None, "open() comes first"
+        assert self._admission is not None, "open() comes first"
+        assert self._quoted is not None, "open() comes first"
         return self._admission, self._quoted.prices[self._admission.way.quote.tier]

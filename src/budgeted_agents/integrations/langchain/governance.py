@@ -16,7 +16,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
 
-from budgeted_agents.budget.attribution import Attribution, ambient, from_metadata
+from budgeted_agents.budget.attribution import ambient, from_metadata
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.governor import matching
 from budgeted_agents.meter import Meter, Run, Steps
@@ -65,9 +65,14 @@ class Governance:
             if budget.depth is not None and depth > budget.depth and not budget.shadow:
                 remedy = "Raise depth, or let the outer agent do the work itself."
                 error = over_cap(
-                    budget.name, "depth", needed=depth, limit=budget.depth, what="an agent inside an agent", remedy=remedy
+                    budget.name,
+                    "depth",
+                    needed=depth,
+                    limit=budget.depth,
+                    what="an agent inside an agent",
+                    remedy=remedy,
                 )
-                yield from self.meter.refused(self.run, error, attribution)
+                yield from self.meter.refused(self.run, error, attribution.get("node", ""))
                 raise error
 
     def refuse(self, error: BudgetExceeded, metadata: Mapping[str, Any]) -> BaseException:
@@ -84,7 +89,7 @@ register_configure_hook(_handler, inheritable=True)
 def current() -> Governance | None:
     """What governs the calls made here; None if nothing does."""
     handler = _handler.get()
-    return None if handler is None else handler.governance  # type: ignore[attr-defined, no-any-return]
+    return None if handler is None else handler.governance  # type: ignore[attr-defined]
 
 
 @contextmanager

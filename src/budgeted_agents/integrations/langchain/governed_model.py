@@ -78,13 +78,15 @@ def is_governed(model: object) -> bool:
 
 
 def _chat_model(model: ModelLike, settings: Mapping[str, Any]) -> BaseChatModel:
+    if not isinstance(model, str | BaseChatModel):
+        raise _invalid("is neither a LiteLLM name nor a chat model", model)
     if isinstance(model, BaseChatModel):
         return tiers_of(model)[0].model if is_governed(model) else model
-    if isinstance(model, str) and model.strip():
+    if model.strip():
         from budgeted_agents.integrations.litellm import chat_model
 
         return chat_model(model, **settings)
-    raise _invalid("is neither a LiteLLM name nor a chat model", model)
+    raise _invalid("is an empty name", model)
 
 
 def _invalid(problem: str, value: object) -> InvalidGraph:
@@ -116,9 +118,7 @@ class _Conducted:
         while True:
             target = drive(attempt.open())
             try:
-                result = target.model._generate(
-                    target.messages, stop=stop, run_manager=run_manager, **target.kwargs
-                )
+                result = target.model._generate(target.messages, stop=stop, run_manager=run_manager, **target.kwargs)
             except BaseException as error:
                 if drive(attempt.abort(error)):
                     continue
@@ -254,4 +254,6 @@ def _governed_class(base: type[BaseChatModel]) -> type[BaseChatModel]:
         "_stream_chat_model_events": None,
         "_astream_chat_model_events": None,
     }
-    return type(base)(base.__name__, (base,), body)
+    metaclass: Any = type(base)
+    made: type[BaseChatModel] = metaclass(base.__name__, (base,), body)
+    return made

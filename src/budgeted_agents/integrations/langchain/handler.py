@@ -20,11 +20,10 @@ from langchain_core.outputs import ChatGeneration, LLMResult
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain import answers
 from budgeted_agents.integrations.langchain.governance import Governance
-from budgeted_agents.integrations.langchain.observed import observe
 from budgeted_agents.integrations.langchain.governed_model import SELF_METERED
-from budgeted_agents.meter import Admission, ToolAdmission, drive
+from budgeted_agents.integrations.langchain.observed import observe
+from budgeted_agents.meter import Admission, ToolAdmission, admit, admit_tool, cancel, drive, fail, settle, settle_tool
 from budgeted_agents.prices import Price
-
 
 _admitted: ContextVar[list[ToolAdmission] | None] = ContextVar("budgeted_agents_admitted_tool", default=None)
 
@@ -101,9 +100,7 @@ class BudgetHandler(BaseCallbackHandler):
         quoted = observe(governance, messages, metadata, params)
         try:
             drive(governance.check_depth(metadata, quoted.call.attribution))
-            admission = drive(
-                governance.meter.admit(governance.run, quoted.call, step=metadata.get("langgraph_step"))
-            )
+            admission = drive(admit(governance.meter, governance.run, quoted.call, step=metadata.get("langgraph_step")))
         except BudgetExceeded as refusal:
             raise governance.refuse(refusal, metadata) from None
         self._models[run_id] = (admission, quoted.prices[0])
@@ -114,11 +111,12 @@ class BudgetHandler(BaseCallbackHandler):
             return
         messages = [g.message for g in response.generations[0] if isinstance(g, ChatGeneration)]
         if _from_cache(messages):
-            drive(self.governance.meter.cancel(admission, price, flag="cache_hit"))
+            drive(cancel(self.governance.meter, admission, price, flag="cache_hit"))
             return
         answered = answers.of_messages(messages, admission.way.quote)
         drive(
-            self.governance.meter.settle(
+            settle(
+                self.governance.meter,
                 admission,
                 answered.usage,
                 price,
@@ -132,7 +130,7 @@ class BudgetHandler(BaseCallbackHandler):
         admission, price = self._models.pop(run_id, (None, None))
         if admission is None or price is None:
             return
-        drive(self.governance.meter.fail(admission, error, price, answered=_answered(kwargs.get("response"))))
+        drive(fail(self.governance.meter, admission, error, price, answered=_answered(kwargs.get("response"))))
 
     # -- tools -------------------------------------------------------------------------------------------------------
 
@@ -151,7 +149,7 @@ class BudgetHandler(BaseCallbackHandler):
         governance, metadata = self.governance, metadata or {}
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         attribution = governance.attribution(metadata)
-        steps = governance.meter.admit_tool(governance.run, name, attribution, step=metadata.get("langgraph_step"))
+        steps = admit_tool(governance.meter, governance.run, name, attribution, step=metadata.get("langgraph_step"))
         try:
             self._tools[run_id] = drive(steps)
         except BudgetExceeded as refusal:
@@ -159,16 +157,16 @@ class BudgetHandler(BaseCallbackHandler):
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         if admission := self._tools.pop(run_id, None):
-            drive(self.governance.meter.settle_tool(admission))
+            drive(settle_tool(self.governance.meter, admission))
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         if admission := self._tools.pop(run_id, None):
-            drive(self.governance.meter.settle_tool(admission, error))
+            drive(settle_tool(self.governance.meter, admission, error))
 
 
 def _from_cache(messages: Sequence[BaseMessage]) -> bool:
     """LangChain marks an answer out of its own LLM cache by a cost of 0 beside the original usage."""
-    usage = getattr(messages[0], "usage_metadata", None) if messages else None
+    usage: Any = getattr(messages[0], "usage_metadata", None) if messages else None
     return bool(usage) and usage.get("total_cost") == 0
 
 

@@ -15,7 +15,11 @@ from budgeted_agents.integrations.langchain.clients import without_client_retrie
 LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 """Names under which chat-model classes keep their output limit, by how common they are."""
 
-_LIMIT_KWARG_BY_PROVIDER = {"google_genai": "max_output_tokens", "google_vertexai": "max_output_tokens", "ollama": "num_predict"}
+_LIMIT_KWARG_BY_PROVIDER = {
+    "google_genai": "max_output_tokens",
+    "google_vertexai": "max_output_tokens",
+    "ollama": "num_predict",
+}
 
 
 def model_name(model: BaseChatModel) -> str:

@@ -20,7 +20,7 @@ _SKIPPED = frozenset({"id", "index", "cache_control", "signature", "type", "extr
 
 
 def count(model: str, messages: Sequence[BaseMessage], schemas: Sequence[str] = ()) -> int:
-    """The likely number of input tokens of a prompt for a model. A message that was counted once is not counted again."""
+    """The likely number of input tokens of a prompt for a model. No message is counted twice."""
     return _counter(tokenizer_for(model)).count(messages, schemas).estimate(model)
 
 

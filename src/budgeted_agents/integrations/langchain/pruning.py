@@ -59,7 +59,7 @@ def prune(
         what="a model call whose latest turn alone is too long",
         remedy="Raise context_tokens, or hand the model less at a time.",
     )
-    yield from governance.meter.refused(governance.run, error, attribution)
+    yield from governance.meter.refused(governance.run, error, attribution.get("node", ""))
     raise error
 
 
@@ -75,12 +75,14 @@ def shortened(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:
 
 def _cleared(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:
     """Versions with ever more old tool results cleared, in a few strides rather than one by one."""
-    results = [i for i, message in enumerate(messages) if isinstance(message, ToolMessage) and message.content != CLEARED]
+    results = [
+        i for i, message in enumerate(messages) if isinstance(message, ToolMessage) and message.content != CLEARED
+    ]
     versions: list[list[BaseMessage]] = []
     old = len(results) - KEPT_RESULTS
-    for count in sorted({(old + 3) // 4, (old + 1) // 2, 3 * old // 4, old, len(results) - 1}):
-        if count > 0:
-            gone = set(results[:count])
+    for number in sorted({(old + 3) // 4, (old + 1) // 2, 3 * old // 4, old, len(results) - 1}):
+        if number > 0:
+            gone = set(results[:number])
             versions.append([_without_content(m) if i in gone else m for i, m in enumerate(messages)])
     return versions
 

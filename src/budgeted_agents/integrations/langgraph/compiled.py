@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from budgeted_agents.integrations.langgraph.pregel import (
     CompiledStateGraph,
     Pregel,
     PregelNode,
+    RunnableCallable,
     StateNodeSpec,
     coerce_to_runnable,
 )
@@ -37,7 +39,7 @@ from budgeted_agents.meter import BillingTable, Listener, Meter
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.reports import SpendReport, spend_report
 
-GraphT = TypeVar("GraphT", bound=Pregel)  # type: ignore[type-arg]
+GraphT = TypeVar("GraphT", bound=Pregel[Any, Any, Any, Any])
 
 LedgerLike = Ledger | str | None
 """What ``ledger=`` takes: an open ledger, a URL, or None for one in memory."""
@@ -113,8 +115,6 @@ def govern(graph: GraphT, settings: Settings) -> GraphT:
 
 
 def _attach_finalizer(twin: CompiledStateGraph[Any, Any, Any, Any], settings: Settings) -> Settings:
-    from dataclasses import replace
-
     taken = set(twin.nodes)
     name = next(name for name in (FINALIZER, *(f"{FINALIZER}_{n}" for n in range(2, 99))) if name not in taken)
     rearms = any(spec.defer for spec in twin.builder.nodes.values())
@@ -133,8 +133,6 @@ def _attach_finalizer(twin: CompiledStateGraph[Any, Any, Any, Any], settings: Se
 
 
 def _node_function(finalizer: Finalizer) -> Any:
-    from langgraph._internal._runnable import RunnableCallable
-
     return RunnableCallable(finalizer.run, finalizer.arun)
 
 
@@ -150,8 +148,7 @@ def _with_tools(node: PregelNode) -> PregelNode:
     """The node with its ``ToolNode``, if it is one, governed."""
     if not isinstance(node.bound, ToolNode):
         return node
-    twin = node.copy({"bound": governed_tool_node(node.bound)})
-    return twin
+    return node.copy({"bound": governed_tool_node(node.bound)})
 
 
 class Governed:
@@ -213,9 +210,7 @@ def _governed_class(base: type[Any]) -> type[Any]:
                 steps.close()
         _raise_if_asked(self.settings, handler)
 
-    async def astream(
-        self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any
-    ) -> AsyncIterator[Any]:
+    async def astream(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         handler = _opened(self, config, may_wait=False)
         with governed_by(handler):
             chunks = base.astream(self, input, _with_handler(config, handler), **kwargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Self
 
 from langgraph.graph.state import CompiledStateGraph, StateGraph
@@ -48,14 +49,19 @@ class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
     ) -> None:
         super().__init__(state_schema, context_schema, **kwargs)
         self._finalizer: Any = None
-        self._governing = None if budget is None else {
-            "budget": as_policy(budget),
-            "ledger": ledger,
-            "prices": prices,
-            "attribution": attribution,
-            "listeners": listeners,
-            "billing": billing,
-        }
+        self._govern = (
+            None
+            if budget is None
+            else partial(
+                budgeted,
+                budget=as_policy(budget),
+                ledger=ledger,
+                prices=prices,
+                attribution=attribution,
+                listeners=listeners,
+                billing=billing,
+            )
+        )
 
     def set_finalizer(self, finalizer: Any) -> Self:
         """What a run lands with once its budget is spent: a node's function, or the name of one of the graph's nodes.
@@ -77,9 +83,7 @@ class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
     def compile(self, *args: Any, **kwargs: Any) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]:
         """As ``StateGraph.compile``; with a budget, the compiled graph is governed and has ``spend(config)``."""
         compiled = super().compile(*args, **kwargs)
-        if self._governing is None:
-            return compiled
-        return budgeted(compiled, finalizer=self._finalizer, **self._governing)
+        return compiled if self._govern is None else self._govern(compiled, finalizer=self._finalizer)
 
 
 def _invalid(problem: str, value: object) -> InvalidGraph:

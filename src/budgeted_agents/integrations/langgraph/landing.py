@@ -95,7 +95,7 @@ class Finalizer:
                 return _answered(governance, model.invoke(prompt, config, **kwargs))
             except BudgetedAgentsError:
                 continue
-            except Exception as error:  # the provider failed: what was paid for is still worth landing with
+            except Exception as error:  # noqa: BLE001 -- whatever failed, what was paid for is worth landing with
                 return _plainly(governance, state, type(error).__name__)
         return _plainly(governance, state)
 
@@ -107,7 +107,7 @@ class Finalizer:
                 return _answered(governance, await model.ainvoke(prompt, config, **kwargs))
             except BudgetedAgentsError:
                 continue
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 -- likewise
                 return _plainly(governance, state, type(error).__name__)
         return _plainly(governance, state)
 
@@ -150,7 +150,7 @@ def note_landing(governance: Governance) -> Steps[None]:
     try:
         yield partial(governance.meter.ledger.note, run.session, body, now=now)
     except BudgetedAgentsError as error:  # a report without this line is better than a lost answer
-        governance.meter.publish("unsettled", f"The landing could not be noted: {error}", run)
+        governance.meter.publish("unsettled", f"The landing could not be noted: {error}", run.session)
 
 
 # -- histories ------------------------------------------------------------------------------------------------------
@@ -207,7 +207,10 @@ def merged(update: Update, missing: Sequence[ToolMessage]) -> Update:
     if isinstance(update, Mapping):
         own = update.get("messages") or []
         return {**update, "messages": [*missing, *(own if isinstance(own, list) else [own])]}
-    return [Command(update={"messages": list(missing)}), update if isinstance(update, Command) else Command(update=update)]
+    return [
+        Command(update={"messages": list(missing)}),
+        update if isinstance(update, Command) else Command(update=update),
+    ]
 
 
 def as_plain_text(history: Sequence[BaseMessage]) -> list[BaseMessage]:
@@ -224,5 +227,3 @@ def as_plain_text(history: Sequence[BaseMessage]) -> list[BaseMessage]:
         else:
             plain.append(message)
     return plain
-
-

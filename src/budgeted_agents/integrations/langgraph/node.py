@@ -51,7 +51,7 @@ class GovernedSeq(RunnableSeq):
             return self._stopped(governance, config, error)
 
     def _stopped(self, governance: Governance, config: RunnableConfig | None, error: Exception) -> None:
-        """Land if the budget that refused says so; else let the interrupt stop the run here, to be resumed or raised."""
+        """Land if the budget that refused says so; else let the interrupt stop the run here, to go on or to be raised."""
         refusal = refusal_behind(governance, config, error)
         if refusal is None or config is None:
             raise error
@@ -59,15 +59,12 @@ class GovernedSeq(RunnableSeq):
         if not self.settings.lands(refusal):
             raise error if isinstance(error, GraphInterrupt) else BudgetInterrupt(refusal)
         if first:
-            text = f"Landing: {refusal}"
-            governance.meter.publish("landing", text, governance.run, refusal.budget, refusal.account, refusal.unit)
+            governance.meter.publish("landing", f"Landing: {refusal}", governance.run.session)
         pregel.write_error(config, refusal)
         pregel.write(config, pregel.BRANCH_TO.format(self.settings.finalizer_name), None)
 
 
-def refusal_behind(
-    governance: Governance, config: RunnableConfig | None, error: Exception
-) -> BudgetExceeded | None:
+def refusal_behind(governance: Governance, config: RunnableConfig | None, error: Exception) -> BudgetExceeded | None:
     """The refusal an interrupt stands for; None if it is a question to a person or a breakpoint.
 
     LangGraph merges interrupts of parallel tasks into a plain one, so the place of the refusal is what counts.

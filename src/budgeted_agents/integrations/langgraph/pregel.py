@@ -9,7 +9,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONF, CONFIG_KEY_SEND, ERROR
-from langgraph._internal._runnable import RunnableSeq, coerce_to_runnable
+from langgraph._internal._runnable import RunnableCallable, RunnableSeq, coerce_to_runnable
 from langgraph.graph._node import StateNodeSpec
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
@@ -24,11 +24,13 @@ __all__ = [
     "CompiledStateGraph",
     "Pregel",
     "PregelNode",
+    "RunnableCallable",
     "RunnableSeq",
     "StateNodeSpec",
     "coerce_to_runnable",
-    "task_step",
+    "task_metadata",
     "write",
+    "write_error",
 ]
 
 
@@ -45,8 +47,3 @@ def write_error(config: RunnableConfig, error: BaseException) -> None:
 def task_metadata(config: RunnableConfig | None) -> Mapping[str, Any]:
     """Metadata of the task a config belongs to."""
     return (config or {}).get("metadata") or {}
-
-
-def task_step(config: RunnableConfig | None) -> Any:
-    """The superstep a task runs in."""
-    return task_metadata(config).get("langgraph_step")

@@ -15,8 +15,7 @@ from budgeted_agents.governor import matching
 from budgeted_agents.integrations.langchain.governance import Governance, current
 from budgeted_agents.integrations.langchain.handler import BudgetHandler
 from budgeted_agents.integrations.langgraph.interrupts import BudgetInterrupt
-from budgeted_agents.meter import Meter, Run, Steps
-from budgeted_agents.meter.meter import new_id
+from budgeted_agents.meter import Meter, Run, Steps, new_id
 from budgeted_agents.meter.refusals import over_cap
 
 FINALIZER = "finalizer"
@@ -80,7 +79,7 @@ class Settings:
                     what=f"another visit of node {node!r}",
                     remedy="Raise loops, or let the graph leave the cycle earlier.",
                 )
-                yield from governance.meter.refused(governance.run, error, attribution)
+                yield from governance.meter.refused(governance.run, error, node)
                 raise error
 
     def open_run(self, config: RunnableConfig | None, *, may_wait: bool) -> BudgetHandler:
@@ -114,7 +113,9 @@ class Settings:
                 remedy="Give both graphs the same ledger, or the inner one none",
             )
         taken = {budget.name for budget in outer.policy.budgets}
-        own = [_renamed(budget, taken, str(metadata.get("langgraph_node") or "inner")) for budget in self.policy.budgets]
+        own = [
+            _renamed(budget, taken, str(metadata.get("langgraph_node") or "inner")) for budget in self.policy.budgets
+        ]
         classes = {**self.policy.model_classes, **outer.policy.model_classes}
         return replace(outer, policy=Policy((*outer.policy.budgets, *own), classes))
 

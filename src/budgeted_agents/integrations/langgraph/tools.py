@@ -16,7 +16,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.governance import Governance, current
 from budgeted_agents.integrations.langchain.handler import admitted
-from budgeted_agents.meter import Steps, ToolAdmission, adrive, drive
+from budgeted_agents.meter import Steps, ToolAdmission, admit_tool, adrive, cancel_tool, drive
 
 Answer = Any
 Execute = Callable[[ToolCallRequest], Answer]
@@ -83,7 +83,8 @@ def _awrapper(inner: Any) -> Callable[[ToolCallRequest, AsyncExecute], Awaitable
 
 def _admit(governance: Governance, request: ToolCallRequest) -> Steps[ToolAdmission]:
     metadata = request.runtime.config.get("metadata") or {}
-    return governance.meter.admit_tool(
+    return admit_tool(
+        governance.meter,
         governance.run,
         request.tool_call["name"],
         governance.attribution(metadata),
@@ -94,7 +95,7 @@ def _admit(governance: Governance, request: ToolCallRequest) -> Steps[ToolAdmiss
 def _unused(governance: Governance, admissions: list[ToolAdmission]) -> Steps[None]:
     """Give back what was held for a call that never reached its tool (an unknown tool, arguments that do not fit)."""
     for admission in admissions:
-        yield from governance.meter.cancel_tool(admission)
+        yield from cancel_tool(governance.meter, admission)
 
 
 def _answer(request: ToolCallRequest, refusal: BudgetExceeded) -> ToolMessage:

@@ -26,7 +26,9 @@ def chat_model(name: str, **settings: Any) -> BaseChatModel:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     from langchain_litellm import ChatLiteLLM
 
-    known = set(ChatLiteLLM.model_fields) | {f.alias for f in ChatLiteLLM.model_fields.values() if f.alias} | {"base_url"}
+    known = (
+        set(ChatLiteLLM.model_fields) | {f.alias for f in ChatLiteLLM.model_fields.values() if f.alias} | {"base_url"}
+    )
     unknown = sorted(set(settings) - known)
     if unknown:
         raise _invalid("is not a setting of ChatLiteLLM", unknown[0], settings[unknown[0]], name)

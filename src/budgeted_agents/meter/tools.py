@@ -1,0 +1,85 @@
+"""Tool calls: counted before they are made, recorded when they end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from budgeted_agents.governor import tool_holds
+from budgeted_agents.ledgers.contract import Refusal
+from budgeted_agents.meter.meter import Meter, new_id
+from budgeted_agents.meter.refusals import from_ledger
+from budgeted_agents.meter.run import Run
+from budgeted_agents.meter.settlement import close
+from budgeted_agents.meter.steps import Steps
+from budgeted_agents.traces import CallRecord
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAdmission:
+    """A tool call that may be made; ``counted`` is False if no budget limits the tool."""
+
+    id: str
+    run: Run
+    tool: str
+    attribution: Mapping[str, str]
+    started_at: float
+    counted: bool
+    step: int | None = None
+
+
+def admit_tool(
+    meter: Meter, run: Run, tool: str, attribution: Mapping[str, str], *, step: int | None = None
+) -> Steps[ToolAdmission]:
+    """Count a tool call before it is made.
+
+    Raises:
+        BudgetExceeded: a limit on tool calls has been reached; the refusal has been noted in the session.
+    """
+    id, now = new_id(), meter.clock()
+    holds = tool_holds(meter.policy, attribution, tool, now=now)
+    if holds:
+        memo = {"kind": "tool", "tool": tool, "run": run.id, "step": step, "attribution": dict(attribution)}
+        answer = yield partial(
+            meter.ledger.reserve,
+            id,
+            holds,
+            floor=0,
+            ask=0,
+            now=now,
+            ttl=meter.hold_ttl,
+            session=run.session,
+            memo=memo,
+        )
+        if isinstance(answer, Refusal):
+            error = from_ledger(answer, f"another call of tool {tool!r}")
+            yield from meter.refused(run, error, attribution.get("node", ""))
+            raise error
+    return ToolAdmission(id, run, tool, attribution, now, bool(holds), step)
+
+
+def cancel_tool(meter: Meter, admission: ToolAdmission) -> Steps[None]:
+    """Give back what was held for a tool that was not called after all."""
+    if admission.counted:
+        yield partial(meter.ledger.release, admission.id, now=meter.clock())
+
+
+def settle_tool(meter: Meter, admission: ToolAdmission, error: BaseException | None = None) -> Steps[CallRecord]:
+    """Record the end of a tool call; a call that failed was made all the same."""
+    record = CallRecord(
+        id=admission.id,
+        kind="tool",
+        session=admission.run.session,
+        run=admission.run.id,
+        step=admission.step,
+        started_at=admission.started_at,
+        ended_at=meter.clock(),
+        outcome="settled",
+        attribution=admission.attribution,
+        tool=admission.tool,
+        error=type(error).__name__ if error else "",
+    )
+    if admission.counted:
+        yield from close(meter, record, partial(meter.ledger.settle, admission.id, {}, now=record.ended_at))
+    return record
