@@ -51,7 +51,7 @@ class GovernedSeq(RunnableSeq):
             return self._stopped(governance, config, error)
 
     def _stopped(self, governance: Governance, config: RunnableConfig | None, error: Exception) -> None:
-        """Land if the budget that refused says so; else let the interrupt stop the run here, to go on or to be raised."""
+        """Land if the budget that refused says so; else let the interrupt stop the run here."""
         refusal = refusal_behind(governance, config, error)
         if refusal is None or config is None:
             raise error
