@@ -39,7 +39,7 @@ IMAGE_TOKENS_MINI = 48_200
 """The exception: gpt-4o-mini bills 2,833 tokens for an image and 5,667 for each of at most eight tiles."""
 
 TOOL_INSTRUCTIONS = 350
-"""What a provider may add when there are tools: 346 tokens with Claude 4 (its pricing page), next to nothing elsewhere."""
+"""What a provider may add when there are tools: 346 tokens with Claude 4 (its pricing page)."""
 
 MOST_HISTORIES = 64
 """Histories remembered, and kept alive by that: the branches and sessions under way at a time."""
