@@ -112,6 +112,18 @@ def test_research_replies_follow_the_conversation() -> None:
     assert "At noon parcels go. [ship.md]" in policy(Request("/", "m", done)).text
 
 
+@pytest.mark.parametrize("wish", ["Sum up now.", "The budget is spent: answer from what stands above."])
+def test_research_replies_answer_the_question_whoever_speaks_last(wish: str) -> None:
+    found = Message("tool", "1. ship.md:3\n# Ships\nBoats are small. Parcels go\nby sea at noon.", tool_call_id="a")
+    called = Message("assistant", tool_calls=(ToolCall("search", id="a"),))
+    request = Request("/", "m", (Message("user", "When do parcels go?"), called, found, Message("user", wish)))
+    assert research_replies(sentences=1)(request).text == "Parcels go by sea at noon. [ship.md]"
+
+
+def test_research_replies_without_documents_say_so() -> None:
+    assert research_replies()(HELLO).text == "The documents do not say."
+
+
 def test_a_gate_nobody_reaches_times_out() -> None:
     with pytest.raises(TimeoutError, match="0 of 1"):
         Gate().wait_for(1, timeout=0.01)

@@ -13,6 +13,7 @@ ReplyPolicy = Callable[[Request], Reply]
 
 _WORD = re.compile(r"\w+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n(?=\s*(?:[-*#|]|\d+\.))")  # lines may be wrapped, lists are not
+_HEADING = re.compile(r"^#.*$", re.MULTILINE)
 _COMMON_WORDS = frozenset(
     _WORD.findall(
         "a about all an and any are as at be been between by can could do does each for from had has have how i if in "
@@ -72,7 +73,7 @@ def extractive(sentences: int = 3) -> ReplyPolicy:
     def extracted(request: Request) -> Reply:
         question = request.user_texts[0] if request.user_texts else ""
         sources = request.tool_results or request.user_texts[1:] or (request.system,)
-        best = best_sentences("\n".join(sources), question, sentences)
+        best = best_of(sentences_of("\n\n".join(sources)), question, sentences)
         return Reply(" ".join(best) or "The documents do not say.")
 
     return extracted
@@ -84,9 +85,14 @@ def key_words(text: str) -> list[str]:
     return list(dict.fromkeys(word for word in words if len(word) > 1 and word not in _COMMON_WORDS))
 
 
-def best_sentences(text: str, question: str, count: int) -> list[str]:
+def sentences_of(text: str) -> list[str]:
+    """The sentences and list items of a text, each on one line and once; headings are left out."""
+    plain = _HEADING.sub("\n", text)
+    return list(dict.fromkeys(" ".join(sentence.split()) for sentence in _SENTENCE_END.split(plain)))
+
+
+def best_of(sentences: Iterable[str], question: str, count: int) -> list[str]:
     """The sentences that share most key words with the question, best first; none without a shared word."""
     wanted = set(key_words(question))
-    candidates = dict.fromkeys(" ".join(sentence.split()) for sentence in _SENTENCE_END.split(text))
-    ranked = sorted(candidates, key=lambda sentence: -len(wanted & set(key_words(sentence))))
-    return [sentence for sentence in ranked if wanted & set(key_words(sentence))][:count]
+    shared = {sentence: len(wanted & set(key_words(sentence))) for sentence in sentences}
+    return sorted((sentence for sentence in shared if shared[sentence]), key=lambda sentence: -shared[sentence])[:count]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from budgeted_agents.testing.conversation import Message, Reply, Request, ToolCall
-from budgeted_agents.testing.replies import ReplyPolicy, best_sentences, key_words
+from budgeted_agents.testing.replies import ReplyPolicy, best_of, key_words, sentences_of
 
 _HEADING = re.compile(r"^(?:\d+\. )?(?P<file>[\w./-]+\.\w+):(?P<line>\d+)$", re.MULTILINE)
 _ARITHMETIC = re.compile(r"\(?\d[\d.]*(?:\s*[-+*/]\s*\(?\d[\d.]*\)?)+")
@@ -88,12 +88,10 @@ def _planned(system: str) -> list[str]:
 
 def _answer(request: Request, sentences: int) -> str:
     """The best sentences of the texts given, each with the file it stands in."""
-    question = _question(request)
-    quotes = []
-    for file, text in _sections("\n".join([*request.tool_results, *request.user_texts])):
-        quotes += [(sentence, file) for sentence in best_sentences(text, question, sentences)]
-    files = dict(reversed(quotes))
-    best = best_sentences("\n".join(files), question, sentences)
+    sections = _sections("\n\n".join([*request.tool_results, *request.user_texts]))
+    quotes = [(sentence, file) for file, text in sections for sentence in sentences_of(text)]
+    files = dict(reversed(quotes))  # the first file that says it
+    best = best_of(dict(quotes), _question(request), sentences)
     return " ".join(f"{sentence} [{files[sentence]}]" for sentence in best) or "The documents do not say."
 
 
@@ -101,15 +99,16 @@ def _sections(text: str) -> Iterator[tuple[str, str]]:
     """Each piece of text under a ``file:line`` heading."""
     headings = list(_HEADING.finditer(text))
     ends = [heading.start() for heading in headings[1:]] + [len(text)]
-    for heading, end in zip(headings, ends, strict=True):
+    for heading, end in zip(headings, ends, strict=False):  # without a heading there is an end, and nothing to yield
         yield heading["file"], text[heading.end() : end]
 
 
 def _question(request: Request) -> str:
-    """The question named as such, or the last user message."""
-    last = request.user_texts[-1] if request.user_texts else ""
-    named = _QUESTION.search(last)
-    return named.group(1) if named else last
+    """The question named as such, or the last user message that asks one (others tell the agent what to do)."""
+    texts = request.user_texts or ("",)
+    asked = [text for text in texts if "?" in text] or texts
+    named = _QUESTION.search(asked[-1])
+    return named.group(1) if named else asked[-1]
 
 
 def _this_turn(messages: Sequence[Message]) -> Sequence[Message]:
