@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
@@ -299,3 +300,22 @@ def test_a_failing_policy_is_heard_though_the_client_only_sees_a_500() -> None:
     ):
         chat(client)
     assert provider.bill_nanos == 0
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply("one two"), Reply("no", status=500), Reply("x", reset=True), Reply(cut_after=0)]
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_has_its_answer_finds_the_outcome_in_the_bill(reply: Reply, stream: bool) -> None:
+    """Many times over: a provider that books after it has sent is late only now and then."""
+    times = 30
+    with LocalProvider([reply] * times) as provider, client_of(provider) as client:
+        for _ in range(times):
+            try:
+                answer = chat(client, stream=stream)
+                if stream:
+                    list(answer)
+            except (openai.APIError, httpx.HTTPError):
+                pass
+            assert provider.requests[-1].finished is not None
+    assert {record.outcome for record in provider.requests} <= {"answered", "refused", "cut"}

@@ -193,56 +193,62 @@ class _Handler(BaseHTTPRequestHandler):
             self._carry_out(wire, exchange)
 
     def _carry_out(self, wire: Wire, exchange: Exchange) -> None:
+        """Answers as scripted. The outcome is booked just before the last byte, so that a client which has its answer
+        finds it in the bill; should that byte not go out, the outcome is corrected."""
         try:
-            exchange.finished(*self._answer(wire, exchange))
+            self._answer(wire, exchange)
         except OSError:
             exchange.finished(0, "client_gone")
             self.close_connection = True
 
-    def _answer(self, wire: Wire, exchange: Exchange) -> tuple[int, str]:
-        """Waits, then sends what the reply says; returns the status and the outcome."""
+    def _answer(self, wire: Wire, exchange: Exchange) -> None:
         reply = exchange.reply
         self.server.provider.gate.pass_through()
         self.server.stopping.wait(reply.delay)
         if reply.is_error:
             error = wire.error(reply.status, reply.text or f"Scripted error {reply.status}", None)
+            exchange.finished(reply.status, "refused")
             self._send_json(reply.status, error, reply.headers)
-            return reply.status, "refused"
-        if reply.cut_after is None and (reply.hang or reply.reset):
-            return 0, self._break_off(reply)
-        if exchange.request.stream and wire.events is not None:
-            return self._send_stream(exchange, list(wire.events(exchange.request, exchange.answer)))
-        return self._send_plain(exchange, wire.body(exchange.request, exchange.answer))
+        elif reply.cut_after is None and (reply.hang or reply.reset):
+            self._break_off(exchange, status=0)
+        elif exchange.request.stream and wire.events is not None:
+            self._send_stream(exchange, list(wire.events(exchange.request, exchange.answer)))
+        else:
+            self._send_plain(exchange, wire.body(exchange.request, exchange.answer))
 
-    def _send_plain(self, exchange: Exchange, body: JsonObject) -> tuple[int, str]:
-        reply = exchange.reply
+    def _send_plain(self, exchange: Exchange, body: JsonObject) -> None:
+        is_cut = exchange.reply.cut_after is not None
         exchange.sent(Decimal(1))
-        self._send_json(200, body, reply.headers, is_cut=reply.cut_after is not None)
-        return 200, self._break_off(reply) if reply.cut_after is not None else "answered"
+        if not is_cut:
+            exchange.finished(200, "answered")
+        self._send_json(200, body, exchange.reply.headers, is_cut=is_cut)
+        if is_cut:
+            self._break_off(exchange, status=200)
 
-    def _send_stream(self, exchange: Exchange, events: list[str]) -> tuple[int, str]:
+    def _send_stream(self, exchange: Exchange, events: list[str]) -> None:
         """Sends events in chunked encoding; what has gone out is billed, also if the client leaves half way."""
         reply = exchange.reply
         self._send_head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked", **reply.headers})
         for count, event in enumerate(events[: reply.cut_after], start=1):
             self.server.stopping.wait(reply.chunk_delay)
             exchange.sent(Decimal(count) / len(events))
+            if count == len(events) and reply.cut_after is None:
+                exchange.finished(200, "answered")
             self._send_chunk(event.encode())
-        if reply.cut_after is not None:
-            return 200, self._break_off(reply)
-        self._send_chunk(b"")
-        return 200, "answered"
+        if reply.cut_after is None:
+            self._send_chunk(b"")
+        else:
+            self._break_off(exchange, status=200)
 
-    def _break_off(self, reply: Reply) -> str:
-        """Leaves the client without (the rest of) its answer, and says how it ended."""
+    def _break_off(self, exchange: Exchange, status: int) -> None:
+        """Leaves the client without (the rest of) its answer."""
         self.close_connection = True
-        if reply.hang and self._wait_for_client_to_leave():
-            return "client_gone"
-        if reply.reset:
+        is_left = exchange.reply.hang and self._wait_for_client_to_leave()
+        exchange.finished(status, "client_gone" if is_left else "cut")
+        if exchange.reply.reset:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.rfile.close()
             self.connection.close()
-        return "cut"
 
     def _wait_for_client_to_leave(self) -> bool:
         while not self.server.stopping.is_set():
