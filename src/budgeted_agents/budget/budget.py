@@ -121,6 +121,14 @@ class Budget(BaseModel):
             check(self)
         return self
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some fields changed, validated like any other budget.
+
+        Raises:
+            InvalidBudget: the changed budget would be wrong.
+        """
+        return type(self)(**{**self.model_dump(), **(update or {})})
+
     @cached_property
     def usd_nanos(self) -> int | None:
         """The USD limit in nano-USD."""

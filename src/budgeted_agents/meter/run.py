@@ -35,6 +35,7 @@ class Run:
     _rearmed: bool = False
     _tiers: dict[Tiers, int] = field(default_factory=dict)
     _cached: dict[str, int] = field(default_factory=dict)
+    _answers: dict[str, int] = field(default_factory=dict)
     _visits: dict[str, set[object]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -65,6 +66,13 @@ class Run:
 
     def remember_cache(self, model: str, tokens: int) -> None:
         self._cached[model] = tokens
+
+    def longest_answer(self, node: str) -> int | None:
+        """Output tokens of the longest answer a node has got in this run; None if it has got none."""
+        return self._answers.get(node)
+
+    def remember_answer(self, node: str, tokens: int) -> None:
+        self._answers[node] = max(tokens, self._answers.get(node, 0))
 
     def visit(self, node: str, step: object) -> int:
         """Count a visit of a node; all tasks of one step (a fan-out) are one visit. Returns the visits so far."""

@@ -48,6 +48,7 @@ def settle(
     cost = price.cost(usage, service_tier)
     if "estimated" not in flags:
         meter.margins.learn(quote.model, quote.estimate, prompt)
+        admission.run.remember_answer(admission.call.attribution.get("node", ""), usage.completion_tokens)
         admission.run.remember_cache(quote.model, prompt if usage.cache_read or usage.cache_write_5m else 0)
     record = replace(
         _record(meter, admission, "settled", price, flags),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from budgeted_agents.budget import Policy
 from budgeted_agents.ledgers.contract import Balance, Entry, Ledger, Note, State
 from budgeted_agents.money import to_usd
 from budgeted_agents.traces import CallRecord
@@ -83,7 +82,7 @@ class SpendReport:
             "in_flight": self.in_flight,
             "landing": self.landing,
             "refusals": list(self.refusals),
-            "balances": [_balance_json(balance) for balance in self.balances],
+            "balances": [balance_json(balance) for balance in self.balances],
             "calls": [call.to_json() for call in self.calls],
         }
 
@@ -98,12 +97,11 @@ class SpendReport:
         return as_text(self)
 
 
-def spend_report(ledger: Ledger, policy: Policy, session: str, *, now: float) -> SpendReport:
+def spend_report(ledger: Ledger, session: str, *, now: float) -> SpendReport:
     """Fold a session's entries and notes into its report.
 
     Args:
         ledger: where the money is kept.
-        policy: the budgets, for the limits of accounts that no call has touched yet.
         session: the session's id.
         now: seconds since the epoch; overdue reservations are presumed first.
     """
@@ -154,7 +152,7 @@ def _texts(notes: list[Note], kind: str) -> list[str]:
     return [str(note.body.get("message", "")) for note in notes if note.body.get("kind") == kind]
 
 
-def _balance_json(balance: Balance) -> dict[str, Any]:
+def balance_json(balance: Balance) -> dict[str, Any]:
     account = balance.account
     return {
         "budget": account.budget,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -21,7 +22,7 @@ _BAR = 20
 
 def spend_table(report: SpendReport) -> RenderableType:
     """Calls, balances, and what was refused or landed."""
-    parts: list[RenderableType] = [_calls(report), _balances(report)]
+    parts: list[RenderableType] = [_calls(report), balances_table(report.balances)]
     parts += [Text(f"refused: {text}", style="yellow") for text in dict.fromkeys(report.refusals)]
     if report.landing:
         parts.append(Text(f"landing: {report.landing}", style="bold"))
@@ -56,8 +57,8 @@ def call_row(call: CallRecord) -> tuple[str, ...]:
     why = [call.reason] if call.reason and call.reason != "as asked" else []
     if call.outcome != "settled":
         why.append(call.outcome + (f" after {call.error}" if call.error else ""))
-    if call.output_limit is not None:
-        why.append(f"answer limited to {call.output_limit:,} tokens")
+    if call.output_limit is not None and call.output_tokens >= call.output_limit:
+        why.append(f"cut off at {call.output_limit:,} tokens")
     why += call.flags
     asked = call.model_asked or f"tool {call.tool}"
     used = call.model_used if call.model_used != call.model_asked else "same" if call.model_used else ""
@@ -66,11 +67,12 @@ def call_row(call: CallRecord) -> tuple[str, ...]:
     return (str(call.step or ""), call.node, asked, used, *tokens, cost, "; ".join(why))
 
 
-def _balances(report: SpendReport) -> Table:
+def balances_table(balances: Iterable[Balance]) -> Table:
+    """Balances with a bar for the share that is spent."""
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("budget", "account", "spent", "of", "used"):
         table.add_column(name, justify="right" if name in ("spent", "of") else "left", overflow="fold")
-    for balance in report.balances:
+    for balance in balances:
         account = balance.account
         scope = ", ".join(f"{name}={value}" for name, value in account.scope)
         where = " ".join(part for part in (scope, account.window) if part)

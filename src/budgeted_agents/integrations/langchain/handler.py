@@ -48,7 +48,6 @@ class BudgetHandler(BaseCallbackHandler):
 
     raise_error = True
     ignore_chain = True
-    ignore_agent = True
     ignore_retriever = True
     ignore_retry = True
     ignore_custom_event = True

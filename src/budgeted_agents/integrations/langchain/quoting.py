@@ -18,8 +18,8 @@ from budgeted_agents.integrations.langchain.messages import cache_write, count, 
 from budgeted_agents.prices import Price, PriceBook
 from budgeted_agents.usage import Usage
 
-USUAL_ANSWER = 1024
-"""Output tokens of a usual answer, for calls that ask for no limit."""
+USUAL_ANSWER, SHORT_ANSWER = 1024, 256
+"""Output tokens of a usual answer, for calls that ask for no limit: to begin with, and at least once answers are known."""
 
 USUAL_LIMIT = 16_384
 """Output limit taken for a model whose price row names none, in tokens."""
@@ -65,7 +65,7 @@ def quote(
     prices = tuple(price_of(governance, tier.name, tier.provider) for tier in tiers)
     asked = introspect.asked_limit(tiers[0].model, kwargs)
     asks = [_output_limit(asked, price) for price in prices]
-    useful = asked or min(USUAL_ANSWER, asks[0])
+    useful = asked or min(_usual_answer(governance, attribution), asks[0])
     shape = _Shape(
         governance,
         messages,
@@ -115,6 +115,13 @@ def _quote(shape: _Shape, index: int, tier: Tier, price: Price, ask: int, servic
         output_limit=ask,
         expected=price.cost(likely, service_tier),
     )
+
+
+def _usual_answer(governance: Governance, attribution: Mapping[str, str]) -> int:
+    """How long an answer this node is likely to need: twice its longest so far, so that a node of short answers is
+    not stepped down to a cheaper model for the sake of a long one it never gives."""
+    longest = governance.run.longest_answer(attribution.get("node", ""))
+    return USUAL_ANSWER if longest is None else min(max(2 * longest, SHORT_ANSWER), USUAL_ANSWER)
 
 
 def _output_limit(asked: int | None, price: Price) -> int:

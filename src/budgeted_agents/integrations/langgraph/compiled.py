@@ -164,7 +164,7 @@ class Governed:
         """
         session = session_of(config) or self.__dict__.get("latest_session", "")
         meter = self.settings.meter
-        return spend_report(meter.ledger, meter.policy, session, now=meter.clock())
+        return spend_report(meter.ledger, session, now=meter.clock())
 
 
 def session_of(config: RunnableConfig | None) -> str:

@@ -1,0 +1,28 @@
+"""``budgeted-agents report``."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import click
+
+
+@click.command("report")
+@click.argument("ledger")
+@click.option("--session", help="One session, call by call; without it, the balance of every account.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; money as decimal strings of USD.")
+def command(ledger: str, session: str | None, as_json: bool) -> None:
+    """Print what was spent on LEDGER (e.g. sqlite:///spend.db)."""
+    from rich.console import Console
+
+    from budgeted_agents.ledgers import open_ledger
+    from budgeted_agents.reports import account_report, spend_report
+
+    book = open_ledger(ledger)
+    now = time.time()
+    report = spend_report(book, session, now=now) if session else account_report(book, now=now)
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        Console().print(report)
