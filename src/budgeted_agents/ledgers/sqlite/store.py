@@ -1,8 +1,7 @@
 """One SQLite file: who may write when, how durably, and what happens when it fails. Knows nothing of ledgers' verbs.
 
-Writers queue in an advisory lock (``flock``) on a file beside the database, which serves them about in turn; SQLite's
-own lock is polled and starves some of them. Checkpoints happen at a commit or at the last close, so also inside the
-queue, where no other writer can restart the log under them.
+Writers take turns (see ``turns``). Checkpoints happen at a commit or at the last close, so also within a turn, where no
+other writer can restart the log under them.
 """
 
 from __future__ import annotations
@@ -15,17 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Lock
 
-from budgeted_agents.errors import LedgerUnavailable
+from budgeted_agents.errors import BudgetedAgentsError, LedgerUnavailable
 from budgeted_agents.ledgers.sqlite import schema
 from budgeted_agents.ledgers.sqlite.location import check_location, refused
+from budgeted_agents.ledgers.sqlite.turns import Turns
 
-try:
-    import fcntl
-except ImportError:  # Windows: no queue, so writers are kept apart by SQLite's own lock alone
-    fcntl = None  # type: ignore[assignment]
-
-BUSY_SECONDS = 3.0
-"""How long to wait for a lock that another program holds on the file."""
+PATIENCE = 3.0
+"""How long to wait for a lock that another program holds on the file, or for a turn that does not come."""
 
 
 class Store:
@@ -37,7 +32,7 @@ class Store:
         self._read_lock = Lock()
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
-        self._queue = -1
+        self._turns: Turns | None = None
         self._inode = 0
         self._synchronous = ""
         self._closed = False
@@ -60,7 +55,7 @@ class Store:
         """A write transaction. ``durable``: it survives a power cut once this returns; else a process's death only."""
         with self._write_lock, self._translated():
             self._ready()
-            with self._queued(), _transaction(self._prepared("FULL" if durable else "NORMAL")) as db:
+            with self._turn(), _transaction(self._prepared("FULL" if durable else "NORMAL")) as db:
                 yield db
 
     @contextlib.contextmanager
@@ -91,14 +86,20 @@ class Store:
         self._read_lock.release()
 
     def _disconnect(self) -> None:
-        if self._writer is None:
+        turns = self._turns
+        if turns is None:
             return
-        with self._queued():
-            for connection in (self._reader, self._writer):
-                if connection is not None:
-                    connection.close()
+        with contextlib.suppress(LedgerUnavailable), turns.turn():  # SQLite keeps a close apart from writers as well
+            self._close_connections()
+        self._close_connections()
+        turns.close()
+        self._turns = None
+
+    def _close_connections(self) -> None:
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                connection.close()
         self._reader = self._writer = None
-        os.close(self._queue)
 
     # Below here the write lock is held.
 
@@ -110,12 +111,13 @@ class Store:
 
     def _connect(self) -> None:
         with self._translated():
-            self._queue = os.open(f"{self.path}-queue", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._turns = Turns(self.path.with_name(f"{self.path.name}-queue"), PATIENCE)
             try:
-                with self._queued():
+                with self._turn():
                     self._writer, self._reader = self._connections()
             except BaseException:
-                os.close(self._queue)
+                self._turns.close()
+                self._turns = None
                 raise
             self._inode = self.path.stat().st_ino
             self._synchronous = ""
@@ -125,7 +127,7 @@ class Store:
         try:
             with _transaction(writer):
                 schema.prepare(writer, str(self.path))
-            writer.execute("PRAGMA journal_mode = WAL")
+            _turn_on_log(writer, self.path)
             reader.execute("PRAGMA query_only = ON")
         except BaseException as error:
             writer.close()
@@ -136,7 +138,7 @@ class Store:
         return writer, reader
 
     def _connection(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
 
     def _prepared(self, synchronous: str) -> sqlite3.Connection:
         assert self._writer is not None
@@ -158,16 +160,9 @@ class Store:
                 "Put it back, or open the ledger again."
             )
 
-    @contextlib.contextmanager
-    def _queued(self) -> Iterator[None]:
-        if fcntl is None:
-            yield
-            return
-        fcntl.flock(self._queue, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._queue, fcntl.LOCK_UN)
+    def _turn(self) -> contextlib.AbstractContextManager[None]:
+        assert self._turns is not None
+        return self._turns.turn()
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -181,12 +176,22 @@ class Store:
             ) from error
 
 
+def _turn_on_log(db: sqlite3.Connection, path: Path) -> None:
+    mode = db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise refused(f"cannot have a write-ahead log here (it is {mode!r})", path, "Put the file on a local disk")
+
+
 @contextlib.contextmanager
 def _transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """An error of ours is a decision, made before the verb's own writes: what was reaped before it stands."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield db
         db.execute("COMMIT")
+    except BudgetedAgentsError:
+        db.execute("COMMIT")
+        raise
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")
@@ -207,10 +212,12 @@ def _close_before_fork(store: Store) -> None:
         _hooked = True
 
 
+_fork_lock = Lock()
 _forking: list[Store] = []
 
 
 def _before_fork() -> None:
+    _fork_lock.acquire()
     _forking[:] = list(_open_stores)
     for store in _forking:
         store.pause()
@@ -220,3 +227,4 @@ def _after_fork() -> None:
     for store in _forking:
         store.resume()
     _forking.clear()
+    _fork_lock.release()
