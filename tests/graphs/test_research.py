@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
@@ -53,6 +54,23 @@ def test_it_finds_the_file_and_cites_it(docs: Path) -> None:
         assert len(state["plan"]) == 3
         assert state["messages"][-1].text == state["answer"]
         assert {record.status for record in provider.requests} == {200}
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_model_of_another_provider_does_as_well(docs: Path, streaming: bool) -> None:
+    with LocalProvider(research_replies()) as provider:
+        model = ChatAnthropic(
+            model_name="claude-haiku-4-5",
+            base_url=provider.url,
+            api_key=SecretStr("sk-local"),
+            max_retries=0,
+            streaming=streaming,
+            timeout=None,
+            stop=None,
+        )
+        state = build_research_graph(model, docs).compile().invoke({"question": QUESTION})
+        assert {(record.status, record.request.stream) for record in provider.requests} == {(200, streaming)}
+    assert "[refunds.md]" in state["answer"]
 
 
 def test_the_context_and_so_the_cost_of_each_round_grows(docs: Path) -> None:

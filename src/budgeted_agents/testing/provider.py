@@ -208,7 +208,9 @@ def _policy(reply: ReplyPolicy | Sequence[Reply] | None) -> ReplyPolicy:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serves until interrupted, and prints the bill."""
     policies = {"fill": fill(1_000), "research": research_replies()}
-    parser = argparse.ArgumentParser(prog="python -m budgeted_agents.testing.provider", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m budgeted_agents.testing.provider", description="A local LLM provider with an exact bill."
+    )
     parser.add_argument(
         "--reply", choices=sorted(policies), default="fill", help="fill: long answers; research: drive a research agent"
     )
