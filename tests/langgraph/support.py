@@ -6,10 +6,9 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.runnables import RunnableConfig
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
@@ -17,6 +16,9 @@ from budgeted_agents.estimate import count_text
 from budgeted_agents.reports import SpendReport
 from budgeted_agents.testing import LocalProvider, Reply, Request, ToolCall, fill
 from budgeted_agents.testing.replies import ReplyPolicy
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
 
 CAP = Decimal("1.00")
 LONG_PROMPT = "hello " * 7_990

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import operator
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -57,10 +58,8 @@ def catching_everything(graph: Any, model: BaseChatModel) -> None:
     def work(state: State) -> Any:
         got = []
         for _ in range(20):
-            try:
+            with suppress(Exception):
                 got.append(slim(model.invoke(LONG_PROMPT)))
-            except Exception:  # noqa: BLE001, PERF203, S110 -- what this node is for
-                pass
         return {"messages": got}
 
     graph.add_node("work", work)

@@ -7,6 +7,7 @@ timeouts see nothing new.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,21 @@ class GovernedSeq(RunnableSeq):
             return await super().ainvoke(input, config, **kwargs)
         except (GraphInterrupt, BudgetExceeded) as error:
             return self._stopped(governance, config, error)
+
+    async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
+        """How LangGraph runs a node under ``astream_events`` and ``astream_log``; there is no synchronous way."""
+        governance = current()
+        if governance is None:
+            async for nothing in super().astream(input, config, **kwargs):
+                yield nothing
+            return
+        try:
+            entering = self.settings.enter_node(governance, pregel.task_metadata(config))
+            await adrive(entering, blocking=governance.meter.ledger.blocking)
+            async for nothing in super().astream(input, config, **kwargs):
+                yield nothing
+        except (GraphInterrupt, BudgetExceeded) as error:
+            self._stopped(governance, config, error)
 
     def _stopped(self, governance: Governance, config: RunnableConfig | None, error: Exception) -> None:
         """Land if the budget that refused says so; else let the interrupt stop the run here."""
