@@ -6,6 +6,7 @@ Inside a graph or chain they come from ``config["metadata"]`` and ``thread_id``;
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -39,6 +40,8 @@ MAX_LENGTH = 200
 
 Attribution = Mapping[str, str]
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 _ambient: ContextVar[Attribution] = ContextVar("budgeted_agents_attribution", default=MappingProxyType({}))
 
 
@@ -65,11 +68,12 @@ def ambient() -> Attribution:
 
 def from_metadata(metadata: Mapping[str, object], wanted: frozenset[str] = DIMENSIONS) -> dict[str, str]:
     """The wanted dimensions found in a config's metadata; values that are not short names are passed over."""
-    return {
-        name: str(value)[:MAX_LENGTH]
+    found = {
+        name: str(value)
         for name, value in metadata.items()
-        if name in wanted and isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+        if name in wanted and isinstance(value, str | int) and not isinstance(value, bool)
     }
+    return {name: value for name, value in found.items() if _is_short_name(value)}
 
 
 def checked(dimensions: Mapping[str, object], *, place: str) -> dict[str, str]:
@@ -79,12 +83,17 @@ def checked(dimensions: Mapping[str, object], *, place: str) -> dict[str, str]:
         InvalidAttribution: naming the first that is not.
     """
     for name, value in dimensions.items():
-        if not isinstance(value, str) or not value or len(value) > MAX_LENGTH or len(name) > MAX_LENGTH:
+        if not _is_short_name(name) or not _is_short_name(value):
             raise InvalidAttribution(
                 "is not a short name",
-                field=name,
+                field=str(name),
                 value=value,
                 place=place,
                 remedy=f"Give a non-empty string of at most {MAX_LENGTH} characters",
             )
     return {name: str(value) for name, value in dimensions.items()}
+
+
+def _is_short_name(value: object) -> bool:
+    """Text that a ledger can keep: a lone surrogate, half a character, has no UTF-8 form."""
+    return isinstance(value, str) and 0 < len(value) <= MAX_LENGTH and not _SURROGATE.search(value)

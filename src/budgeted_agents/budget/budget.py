@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
@@ -21,7 +20,7 @@ Mode = Literal["enforce", "shadow"]
 DEFAULT_LANDING_RESERVE = 0.03
 """Share of a session's budget that only the finalizer may spend, unless the budget says otherwise."""
 
-_NAME = re.compile(r"[^\s\x00-\x1f]([^\x00-\x1f]{0,98}[^\s\x00-\x1f])?")
+_LONGEST_NAME = 100
 
 
 def _usd(value: object) -> Decimal:
@@ -40,7 +39,7 @@ def _choices(value: object) -> object:
 
 
 Count = Annotated[int, Field(strict=True, gt=0, le=MAX_AMOUNT)]
-Share = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 
 
 class Budget(BaseModel):
@@ -97,7 +96,7 @@ class Budget(BaseModel):
     downgrade_at: Share = 0.9
     landing_reserve: Share | None = None
     min_output_tokens: Count = 128
-    max_wait: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 30.0
+    max_wait: Annotated[float, Field(strict=True, ge=0, le=3600, allow_inf_nan=False)] = 30.0
     on_exhausted: OnExhausted = "land"
     mode: Mode = "enforce"
 
@@ -127,7 +126,8 @@ class Budget(BaseModel):
         Raises:
             InvalidBudget: the changed budget would be wrong.
         """
-        return type(self)(**{**self.model_dump(), **(update or {})})
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**{**given, **(update or {})})
 
     @cached_property
     def usd_nanos(self) -> int | None:
@@ -149,57 +149,76 @@ class Budget(BaseModel):
 class _Contradiction(ValueError):
     """Fields that are each well-formed and cannot hold together."""
 
-    def __init__(self, field: str, problem: str, remedy: str) -> None:
-        self.field, self.problem, self.remedy = field, problem, remedy
+    def __init__(self, field: str, value: object, problem: str, remedy: str) -> None:
+        self.field, self.value, self.problem, self.remedy = field, value, problem, remedy
         super().__init__(problem)
 
 
 def _check_name(budget: Budget) -> None:
-    if not _NAME.fullmatch(budget.name):
-        raise _Contradiction("name", "is not a short printable name", "Use at most 100 printable characters")
+    name = budget.name
+    if len(name) > _LONGEST_NAME or not name.isprintable() or name != name.strip():
+        remedy = f"Use at most {_LONGEST_NAME} printable characters, none of them a space at an end"
+        raise _Contradiction("name", name, "is not a short printable name", remedy)
 
 
 def _check_dimensions(budget: Budget) -> None:
     for field, names in (("per", budget.per), ("where", tuple(budget.where))):
         if any(not name.isidentifier() for name in names):
-            raise _Contradiction(field, "holds a name that is not an identifier", 'Use names such as "tenant"')
+            value = getattr(budget, field)
+            raise _Contradiction(field, value, "holds a name that is not an identifier", 'Use names such as "tenant"')
     if len(set(budget.per)) != len(budget.per):
-        raise _Contradiction("per", "names a dimension twice", "Name each dimension once")
+        raise _Contradiction("per", budget.per, "names a dimension twice", "Name each dimension once")
+    if not all(values and all(values) for values in budget.where.values()):
+        remedy = 'Name the values to match, e.g. {"model_class": ("premium",)}'
+        raise _Contradiction("where", budget.where, "has a dimension that no call could match", remedy)
 
 
 def _check_zone(budget: Budget) -> None:
     try:
         ZoneInfo(budget.timezone)
     except (KeyError, ValueError, OSError):
-        raise _Contradiction("timezone", "is not a known time zone", 'Use an IANA name, e.g. "Europe/Paris"') from None
+        remedy = 'Use an IANA name, e.g. "Europe/Paris"'
+        raise _Contradiction("timezone", budget.timezone, "is not a known time zone", remedy) from None
 
 
 def _check_limits(budget: Budget) -> None:
-    limits = ("usd", "tokens", "model_calls", "tool_calls", "loops", "depth", "context_tokens", "requests_per_minute")
-    if all(getattr(budget, limit) is None for limit in limits):
-        raise _Contradiction("usd", "no limit is given at all", f"Give at least one of {', '.join(limits)}")
+    if all(getattr(budget, limit) is None for limit in _LIMITS):
+        raise _Contradiction("usd", None, "no limit is given at all", f"Give at least one of {', '.join(_LIMITS)}")
     if budget.usd is not None and budget.usd == 0:
-        raise _Contradiction("usd", "is zero: nothing could ever be called", "Give an amount above zero")
-    if isinstance(budget.tool_calls, Mapping) and not budget.tool_calls:
-        raise _Contradiction("tool_calls", "names no tool", 'Give a number, or e.g. {"search": 5}')
+        raise _Contradiction("usd", budget.usd, "is zero: nothing could ever be called", "Give an amount above zero")
+    if isinstance(budget.tool_calls, Mapping) and not all(budget.tool_calls or [""]):
+        raise _Contradiction("tool_calls", budget.tool_calls, "names no tool", 'Give a number, or e.g. {"search": 5}')
 
 
 def _check_thresholds(budget: Budget) -> None:
-    if budget.alert_at > 1 or budget.downgrade_at > 1:
-        field = "alert_at" if budget.alert_at > 1 else "downgrade_at"
-        raise _Contradiction(field, "is above 1", "Give a share of the limit between 0 and 1, e.g. 0.8")
-    if budget.downgrade_at < budget.alert_at:
-        raise _Contradiction("downgrade_at", f"is below alert_at ({budget.alert_at})", "Alert first, then downgrade")
-    if budget.landing_reserve is not None and budget.landing_reserve >= 1:
-        raise _Contradiction("landing_reserve", "leaves nothing for the work itself", "Give a share below 1, e.g. 0.05")
+    alert, downgrade, reserve = budget.alert_at, budget.downgrade_at, budget.landing_reserve
+    for field, share in (("alert_at", alert), ("downgrade_at", downgrade)):
+        if share > 1:
+            raise _Contradiction(field, share, "is above 1", "Give a share of the limit between 0 and 1, e.g. 0.8")
+    if downgrade < alert:
+        remedy = "Alert first, then downgrade: give a downgrade_at that is not below alert_at"
+        raise _Contradiction("downgrade_at", downgrade, f"is below alert_at ({alert})", remedy)
+    if reserve is not None and reserve >= 1:
+        problem = "leaves nothing for the work itself"
+        raise _Contradiction("landing_reserve", reserve, problem, "Give a share below 1, e.g. 0.05")
 
+
+_LIMITS = ("usd", "tokens", "model_calls", "tool_calls", "loops", "depth", "context_tokens", "requests_per_minute")
 
 _CHECKS = (_check_name, _check_dimensions, _check_zone, _check_limits, _check_thresholds)
 
 _REMEDIES = {
     "extra_forbidden": "Remove it, or see the fields of Budget for the right name",
     "greater_than": "Give a number above zero",
+    "greater_than_equal": "Give a number that is not negative",
+    "less_than_equal": "Give a smaller number",
+    "finite_number": "Give a finite number",
     "int_type": "Give a whole number",
+    "float_type": "Give a number, e.g. 0.5",
+    "string_type": "Give text",
+    "tuple_type": 'Give a name, or several, e.g. ("tenant", "feature")',
+    "mapping_type": 'Give a mapping, e.g. {"model_class": ("premium",)}',
+    "dict_type": 'Give a mapping, e.g. {"model_class": ("premium",)}',
     "literal_error": "Use one of the values named",
     "enum": "Use one of the values named",
 }
@@ -207,12 +226,14 @@ _REMEDIES = {
 
 def _invalid(fields: Mapping[str, Any], error: ValidationError) -> InvalidBudget:
     """The first problem as a typed error; pydantic's own text says what is expected."""
-    first = error.errors()[0]
+    found = error.errors()
+    # A field that takes a number or a mapping has one error for each; the one that reached furthest is to the point.
+    first = max((e for e in found if e["loc"][:1] == found[0]["loc"][:1]), key=lambda e: len(_path(e["loc"])))
     cause = first.get("ctx", {}).get("error")
-    path = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("constrained-", "function-")))
+    path = ".".join(_path(first["loc"]))
     place = f"Budget {fields['name']!r}" if isinstance(fields.get("name"), str) and fields["name"] else "Budget"
     if isinstance(cause, _Contradiction):
-        value = fields.get(cause.field)
+        value = fields.get(cause.field, cause.value)
         return InvalidBudget(cause.problem, field=cause.field, value=value, place=place, remedy=cause.remedy)
     if isinstance(cause, InvalidAmount):
         return InvalidBudget(cause.problem, field=path or "usd", value=cause.value, place=place, remedy=cause.remedy)
@@ -221,3 +242,9 @@ def _invalid(fields: Mapping[str, Any], error: ValidationError) -> InvalidBudget
     if first["type"] == "extra_forbidden":
         problem = "is not a field of Budget"
     return InvalidBudget(problem, field=path, value=first["input"], place=place, remedy=remedy)
+
+
+def _path(loc: tuple[int | str, ...]) -> list[str]:
+    """Where in the budget an error is, without the names pydantic gives to what it tried there."""
+    tried = ("constrained-", "function-", "mapping[", "dict[")
+    return [str(part) for part in loc if not str(part).startswith(tried)]

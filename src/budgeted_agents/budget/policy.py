@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -27,6 +27,9 @@ from typing import Any
 from budgeted_agents.budget.attribution import DIMENSIONS
 from budgeted_agents.budget.budget import Budget
 from budgeted_agents.errors import InvalidBudget, InvalidPolicy
+
+MAX_BYTES = 1_000_000
+"""Size of the largest policy file that is read."""
 
 
 @dataclass(frozen=True)
@@ -106,27 +109,56 @@ def load_policy(path: Path) -> Policy:
     document = _read(path)
     unknown = set(document) - {"budgets", "model_classes"}
     if unknown:
-        raise _bad("is not a section of a policy file", sorted(unknown)[0], None, path)
+        name = min(unknown)
+        raise _bad("is not a section of a policy file", name, document[name], path)
     tables = document.get("budgets", [])
     if not isinstance(tables, list) or not tables:
         raise _bad("lists no budget", "budgets", tables, path)
     budgets = [_budget(table, f"{path}: budgets[{index}]") for index, table in enumerate(tables)]
-    return Policy(tuple(budgets), _classes(document.get("model_classes", {}), path))
+    classes = _classes(document.get("model_classes", {}), path)
+    try:
+        return Policy(tuple(budgets), classes)
+    except InvalidBudget as error:
+        raise _moved(error, f"{path}: budgets") from None
 
 
 def _read(path: Path) -> dict[str, Any]:
-    parse = {".toml": tomllib.loads, ".json": json.loads}.get(path.suffix)
+    formats: dict[str, Callable[[str], object]] = {".toml": tomllib.loads, ".json": _parse_json}
+    parse = formats.get(path.suffix)
     if parse is None:
         raise _bad("is not a .toml or .json file", "budget", str(path), path)
     try:
-        document = parse(path.read_text(encoding="utf-8"))
+        document = parse(_text(path))
     except OSError as error:
         raise _bad(f"cannot be read ({error.strerror})", "budget", str(path), path) from None
+    except RecursionError:
+        raise _bad("is nested too deep", "budget", str(path), path) from None
     except ValueError as error:  # TOML and JSON errors, and text that is not UTF-8, are all ValueErrors
         raise _bad(f"cannot be understood: {error}", "budget", str(path), path) from None
     if not isinstance(document, dict):
         raise _bad("is not a table of budgets", "budget", str(path), path)
     return document
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        body = file.read(MAX_BYTES + 1)
+    if len(body) > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES:,} bytes")
+    return body.decode("utf-8")
+
+
+def _parse_json(text: str) -> object:
+    return json.loads(text, object_pairs_hook=_without_repeats)
+
+
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object's fields: a name that comes twice would silently lift the first limit. TOML refuses that itself."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is given twice")
+    return fields
 
 
 def _budget(table: object, place: str) -> Budget:
@@ -135,9 +167,12 @@ def _budget(table: object, place: str) -> Budget:
     try:
         return Budget(**table)
     except InvalidBudget as error:
-        raise InvalidBudget(
-            error.problem, field=error.field, value=error.value, place=place, remedy=error.remedy
-        ) from None
+        raise _moved(error, place) from None
+
+
+def _moved(error: InvalidBudget, place: str) -> InvalidBudget:
+    """The same error, where the file has it."""
+    return InvalidBudget(error.problem, field=error.field, value=error.value, place=place, remedy=error.remedy)
 
 
 def _classes(table: object, path: Path) -> dict[str, tuple[str, ...]]:

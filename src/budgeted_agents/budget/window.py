@@ -34,12 +34,20 @@ class Window:
     end: float
 
 
+_LONGEST_SET_BACK = 6 * 3600
+"""Seconds: no clock has been set back by more since zones have rules."""
+
+
 def window_at(kind: WindowKind, zone: str, now: float) -> Window:
     """The window of this kind that ``now`` (seconds since the epoch) falls in, by the calendar of ``zone``."""
     if kind in (WindowKind.MINUTE, WindowKind.HOUR):
         return _clock_window(kind, now)
     local = datetime.fromtimestamp(now, UTC).astimezone(ZoneInfo(zone))
-    return _calendar_window(kind, zone, *_first_day(kind, local))
+    window = _calendar_window(kind, zone, *_first_day(kind, local))
+    if now < window.end:
+        return window
+    # The clock went back over midnight and shows the old date once more; the new window has begun all the same.
+    return window_at(kind, zone, now + _LONGEST_SET_BACK)
 
 
 def _clock_window(kind: WindowKind, now: float) -> Window:
@@ -92,7 +100,7 @@ def _instant(midnight: datetime, tz: tzinfo) -> float:
     jumps over it. Both are the smallest instant whose local date is not before the one asked for.
     """
     guess = midnight.replace(tzinfo=tz, fold=0).timestamp()
-    before, after = guess - 6 * 3600, guess + 6 * 3600
+    before, after = guess - _LONGEST_SET_BACK, guess + _LONGEST_SET_BACK
     if datetime.fromtimestamp(guess - 1, UTC).astimezone(tz).date() < midnight.date() and (
         datetime.fromtimestamp(guess, UTC).astimezone(tz).date() >= midnight.date()
     ):
