@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from langgraph.typing import ContextT, InputT, OutputT, StateT
+
 from budgeted_agents.budget import Budget
 from budgeted_agents.errors import UnknownPrice
 from budgeted_agents.integrations.langgraph import BudgetedGraph as _BudgetedGraph
@@ -38,6 +40,6 @@ def _book() -> AnyModel:
     return book
 
 
-class NeverReached(_BudgetedGraph):  # type: ignore[type-arg]
+class NeverReached(_BudgetedGraph[StateT, ContextT, InputT, OutputT]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, budget=BUDGET, prices=_book(), **kwargs)

@@ -9,8 +9,8 @@ Adapters drive these steps (see ``steps``); they price, decide and count nothing
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -77,4 +77,4 @@ class Meter:
 
 def new_id() -> str:
     """An id for an attempt: random, so that no coordination is needed and no id is ever used twice."""
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()

@@ -37,6 +37,7 @@ class Governance:
         as_raised: turns a refusal into the exception to raise.
         refusals: model calls refused so far, with the checkpoint namespace each was made in.
         models: the tiers of the model called last, for the finalizer to land with.
+        own: names of the budgets that are this run's own, not those of a run around it; its landing may spend theirs.
     """
 
     meter: Meter
@@ -44,6 +45,7 @@ class Governance:
     as_raised: Callable[[BudgetExceeded], BaseException] = _same
     refusals: list[tuple[str, BudgetExceeded]] = field(default_factory=list)
     models: Any = None
+    own: frozenset[str] = frozenset()
 
     def attribution(self, metadata: Mapping[str, Any]) -> dict[str, str]:
         """Who a call is for, from what encloses it; the innermost says most."""

@@ -19,7 +19,7 @@ from budgeted_agents.prices import Price, PriceBook
 from budgeted_agents.usage import Usage
 
 USUAL_ANSWER, SHORT_ANSWER = 1024, 256
-"""Output tokens of a usual answer, for calls that ask for no limit: to begin with, and at least once answers are known."""
+"""Output tokens of a usual answer where none is asked for: to begin with, and at least, once answers are known."""
 
 USUAL_LIMIT = 16_384
 """Output limit taken for a model whose price row names none, in tokens."""

@@ -12,9 +12,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from langchain_core.callbacks import BaseCallbackManager
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config, merge_configs
+from langchain_core.runnables.config import merge_configs
 from langgraph.prebuilt import ToolNode
 
 from budgeted_agents.budget import BudgetLike, as_policy
@@ -23,7 +22,7 @@ from budgeted_agents.errors import BudgetExceeded, InvalidGraph
 from budgeted_agents.integrations.langchain.governance import governed_by
 from budgeted_agents.integrations.langchain.handler import BudgetHandler
 from budgeted_agents.integrations.langgraph.landing import Finalizer
-from budgeted_agents.integrations.langgraph.node import governed_node
+from budgeted_agents.integrations.langgraph.node import governed_node, on_exhausted
 from budgeted_agents.integrations.langgraph.pregel import (
     CompiledStateGraph,
     Pregel,
@@ -173,17 +172,6 @@ def session_of(config: RunnableConfig | None) -> str:
     return str(metadata.get("session") or configurable.get("thread_id") or "")
 
 
-def _with_handler(config: RunnableConfig | None, handler: BudgetHandler) -> RunnableConfig:
-    """The config with the handler among its callbacks, for code that hands it to threads of its own."""
-    full = ensure_config(config)
-    callbacks = full.get("callbacks")
-    if isinstance(callbacks, BaseCallbackManager):
-        callbacks = callbacks.copy()
-        callbacks.add_handler(handler, inherit=True)
-        return {**full, "callbacks": callbacks}
-    return {**full, "callbacks": [*(callbacks or []), handler]}
-
-
 def _plain_class(cls: type) -> type:
     """The class below a governed one; graphs are not governed twice over, the later budget takes the place."""
     return next(base for base in cls.__mro__ if "settings" not in vars(base) and not issubclass(base, Governed))
@@ -196,7 +184,7 @@ def _governed_class(base: type[Any]) -> type[Any]:
     def stream(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
         handler = _opened(self, config, may_wait=True)
         with governed_by(handler):
-            steps = base.stream(self, input, _with_handler(config, handler), **kwargs)
+            steps = base.stream(self, input, config, **kwargs)
         try:
             while True:
                 with governed_by(handler):
@@ -208,12 +196,12 @@ def _governed_class(base: type[Any]) -> type[Any]:
         finally:
             with governed_by(handler):
                 steps.close()
-        _raise_if_asked(self.settings, handler)
+        _raise_if_asked(handler)
 
     async def astream(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         handler = _opened(self, config, may_wait=False)
         with governed_by(handler):
-            chunks = base.astream(self, input, _with_handler(config, handler), **kwargs)
+            chunks = base.astream(self, input, config, **kwargs)
         async with aclosing(chunks) as steps:
             while True:
                 with governed_by(handler):
@@ -222,12 +210,18 @@ def _governed_class(base: type[Any]) -> type[Any]:
                     except StopAsyncIteration:
                         break
                 yield chunk
-        _raise_if_asked(self.settings, handler)
+        _raise_if_asked(handler)
 
     def copy(self: Any, update: dict[str, Any] | None = None) -> Any:
         twin = base.copy(self, update)
         twin.__dict__["settings"] = self.settings
         return twin
+
+    def get_graph(self: Any, config: RunnableConfig | None = None, *, xray: int | bool = False) -> Any:
+        return base.get_graph(_as_built(self, base), config, xray=xray)
+
+    async def aget_graph(self: Any, config: RunnableConfig | None = None, *, xray: int | bool = False) -> Any:
+        return await base.aget_graph(_as_built(self, base), config, xray=xray)
 
     stream.__doc__, astream.__doc__, copy.__doc__ = base.stream.__doc__, base.astream.__doc__, base.copy.__doc__
     body = {
@@ -237,9 +231,19 @@ def _governed_class(base: type[Any]) -> type[Any]:
         "stream": stream,
         "astream": astream,
         "copy": copy,
+        "get_graph": get_graph,
+        "aget_graph": aget_graph,
         "spend": Governed.spend,
     }
     return type(base.__name__, (base,), body)
+
+
+def _as_built(graph: Any, base: type[Any]) -> Any:
+    """The graph as its author drew it, without the finalizer."""
+    plain = base.copy(graph)
+    plain.nodes = {name: node for name, node in graph.nodes.items() if name != graph.settings.finalizer_name}
+    plain.trigger_to_nodes = _triggers(plain.nodes)
+    return plain
 
 
 def _opened(graph: Any, config: RunnableConfig | None, *, may_wait: bool) -> BudgetHandler:
@@ -249,11 +253,11 @@ def _opened(graph: Any, config: RunnableConfig | None, *, may_wait: bool) -> Bud
     return handler
 
 
-def _raise_if_asked(settings: Settings, handler: BudgetHandler) -> None:
+def _raise_if_asked(handler: BudgetHandler) -> None:
     """Raise at the very end, when every sibling has kept its results, if the budget that refused says so."""
     governance = handler.governance
     refusal = governance.run.exhausted
-    if refusal is not None and settings.on_exhausted(refusal) == "raise":
+    if refusal is not None and on_exhausted(governance, refusal) == "raise":
         raise BudgetExceeded(
             refusal.message,
             budget=refusal.budget,

@@ -22,7 +22,7 @@ from langchain_core.messages import (
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
-from budgeted_agents.errors import BudgetedAgentsError
+from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded
 from budgeted_agents.integrations.langchain import introspect
 from budgeted_agents.integrations.langchain.governance import Governance, current, landing
 from budgeted_agents.integrations.langchain.governed_model import governed
@@ -62,12 +62,11 @@ class Finalizer:
         if self._settings.rearms and governance.run.rearm():
             return Command(goto=self._settings.finalizer_name)
         missing = missing_results(messages_of(state))
-        with landing(self._settings.landing_names()):
+        with landing(governance.own):
             if self._own is None:
                 update = self._default(governance, state, missing, config)
             else:
-                update = self._own.invoke(with_messages(state, missing), config)
-                governance.run.landed = "by the graph's own finalizer"
+                update = self._own_update(governance, state, missing, config)
         drive(note_landing(governance))
         return merged(update, missing)
 
@@ -78,14 +77,34 @@ class Finalizer:
         if self._settings.rearms and governance.run.rearm():
             return Command(goto=self._settings.finalizer_name)
         missing = missing_results(messages_of(state))
-        with landing(self._settings.landing_names()):
+        with landing(governance.own):
             if self._own is None:
                 update = await self._adefault(governance, state, missing, config)
             else:
-                update = await self._own.ainvoke(with_messages(state, missing), config)
-                governance.run.landed = "by the graph's own finalizer"
+                update = await self._own_aupdate(governance, state, missing, config)
         await adrive(note_landing(governance), blocking=governance.meter.ledger.blocking)
         return merged(update, missing)
+
+    def _own_update(
+        self, governance: Governance, state: Any, missing: Sequence[ToolMessage], config: RunnableConfig
+    ) -> Update:
+        """The user's finalizer; if not even the landing reserve covers it, the partial state."""
+        assert self._own is not None
+        governance.run.landed = "by the graph's own finalizer"
+        try:
+            return self._own.invoke(with_messages(state, missing), config)
+        except BudgetExceeded:
+            return _plainly(governance, state, "the budget does not cover it")
+
+    async def _own_aupdate(
+        self, governance: Governance, state: Any, missing: Sequence[ToolMessage], config: RunnableConfig
+    ) -> Update:
+        assert self._own is not None
+        governance.run.landed = "by the graph's own finalizer"
+        try:
+            return await self._own.ainvoke(with_messages(state, missing), config)
+        except BudgetExceeded:
+            return _plainly(governance, state, "the budget does not cover it")
 
     def _default(
         self, governance: Governance, state: Any, missing: Sequence[ToolMessage], config: RunnableConfig

@@ -72,12 +72,19 @@ class GovernedSeq(RunnableSeq):
         if refusal is None or config is None:
             raise error
         first = governance.run.exhaust(refusal)
-        if not self.settings.lands(refusal):
+        if on_exhausted(governance, refusal) != "land":
             raise error if isinstance(error, GraphInterrupt) else BudgetInterrupt(refusal)
         if first:
             governance.meter.publish("landing", f"Landing: {refusal}", governance.run.session)
         pregel.write_error(config, refusal)
         pregel.write(config, pregel.BRANCH_TO.format(self.settings.finalizer_name), None)
+
+
+def on_exhausted(governance: Governance, refusal: BudgetExceeded) -> str:
+    """What the budget that refused says: land, suspend or raise. A budget that is not known here is one of a graph
+    inside, which has landed if it was to land: what comes out of it suspends or is raised."""
+    known = {budget.name: budget.on_exhausted for budget in governance.meter.policy.budgets}
+    return known.get(refusal.budget, "suspend" if isinstance(refusal, GraphInterrupt) else "raise")
 
 
 def refusal_behind(governance: Governance, config: RunnableConfig | None, error: Exception) -> BudgetExceeded | None:

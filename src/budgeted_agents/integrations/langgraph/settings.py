@@ -44,19 +44,6 @@ class Settings:
     def policy(self) -> Policy:
         return self.meter.policy
 
-    def lands(self, refusal: BudgetExceeded) -> bool:
-        """Whether a refusal lands this graph, rather than suspending it or being raised."""
-        return self.on_exhausted(refusal) == "land"
-
-    def on_exhausted(self, refusal: BudgetExceeded) -> str:
-        """What the budget that refused says; the budget of an outer graph lands the inner one."""
-        names = {budget.name: budget.on_exhausted for budget in self.policy.budgets}
-        return names.get(refusal.budget, "land")
-
-    def landing_names(self) -> frozenset[str]:
-        """The budgets whose landing reserve this graph's finalizer may spend: its own, not an outer graph's."""
-        return frozenset(budget.name for budget in self.policy.budgets)
-
     def enter_node(self, governance: Governance, metadata: Mapping[str, Any]) -> Steps[None]:
         """Count a visit of a node.
 
@@ -65,7 +52,11 @@ class Settings:
         """
         node = str(metadata.get("langgraph_node") or "")
         attribution = governance.attribution(metadata)
-        budgets = [b for b in matching(self.policy, attribution) if b.loops is not None and not b.shadow]
+        budgets = [
+            budget
+            for budget in matching(governance.meter.policy, attribution)
+            if budget.name in governance.own and budget.loops is not None and not budget.shadow
+        ]
         if not budgets or node == self.finalizer_name:
             return
         visits = governance.run.visit(node, metadata.get("langgraph_step"))
@@ -98,7 +89,9 @@ class Settings:
             may_wait=may_wait and (outer is None or outer.run.may_wait),
             depth=outer.run.depth + 1 if outer else 1,
         )
-        return BudgetHandler(Governance(meter, run, as_raised=BudgetInterrupt))
+        names = {budget.name for budget in meter.policy.budgets}
+        own = names - {budget.name for budget in outer.meter.policy.budgets} if outer else names
+        return BudgetHandler(Governance(meter, run, as_raised=BudgetInterrupt, own=frozenset(own)))
 
     def _inside(self, outer: Meter, metadata: Mapping[str, Any]) -> Meter:
         """The outer meter with this graph's budgets added: both hold, on one ledger, all or nothing."""
@@ -112,9 +105,11 @@ class Settings:
                 place=f"graph inside {outer.ledger.url}",
                 remedy="Give both graphs the same ledger, or the inner one none",
             )
+        # A budget that equals an outer one (a graph inside itself) is kept by keeping the outer one.
+        new = [budget for budget in self.policy.budgets if budget not in outer.policy.budgets]
         taken = {budget.name for budget in outer.policy.budgets}
         own = [
-            _renamed(budget, taken, str(metadata.get("langgraph_node") or "inner")) for budget in self.policy.budgets
+            _renamed(budget, taken, str(metadata.get("langgraph_node") or "inner")) for budget in new
         ]
         classes = {**self.policy.model_classes, **outer.policy.model_classes}
         return replace(outer, policy=Policy((*outer.policy.budgets, *own), classes))
@@ -122,4 +117,7 @@ class Settings:
 
 def _renamed(budget: Budget, taken: set[str], node: str) -> Budget:
     """Budgets of an inner graph that have an outer one's name are kept apart by the node they run in."""
-    return budget if budget.name not in taken else budget.model_copy(update={"name": f"{budget.name}@{node}"})
+    name = budget.name
+    while name in taken:
+        name = f"{name}/{node}" if "@" in name else f"{name}@{node}"
+    return budget if name == budget.name else budget.model_copy(update={"name": name})

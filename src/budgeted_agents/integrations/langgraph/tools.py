@@ -1,12 +1,13 @@
 """Tool caps inside ``ToolNode``: a refused call is answered by a ``ToolMessage`` that says so, and the agent goes on.
 
-Raising instead would take the whole ``ToolNode`` down, with the results of parallel calls that already ran.
+Raising instead would take the whole ``ToolNode`` down, with the results of parallel calls that already ran. The calls
+are counted innermost, so that a user's own wrapper that retries a tool is charged for each attempt.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any
 
 from langchain_core.messages import ToolMessage
@@ -18,10 +19,6 @@ from budgeted_agents.integrations.langchain.governance import Governance, curren
 from budgeted_agents.integrations.langchain.handler import admitted
 from budgeted_agents.meter import Steps, ToolAdmission, admit_tool, adrive, cancel_tool, drive
 
-Answer = Any
-Execute = Callable[[ToolCallRequest], Answer]
-AsyncExecute = Callable[[ToolCallRequest], Awaitable[Answer]]
-
 _HANDLED_INSIDE_TOOLS = frozenset({"depth"})
 """Caps whose refusal inside a tool only ends the tool: the agent that called it can go on without it."""
 
@@ -29,56 +26,44 @@ _HANDLED_INSIDE_TOOLS = frozenset({"depth"})
 def governed_tool_node(node: ToolNode) -> ToolNode:
     """A twin of a ``ToolNode`` whose calls are counted and capped by whatever governs the run."""
     twin = copy.copy(node)
-    inner, ainner = node._wrap_tool_call, node._awrap_tool_call
-    twin._wrap_tool_call = _wrapper(inner)
-    if inner is None or ainner is not None:
-        twin._awrap_tool_call = _awrapper(ainner)
-    else:  # the user gave only a synchronous wrapper: asynchronous calls go through it, as they did before
-        twin._awrap_tool_call = None
-    # RunnableCallable keeps bound methods of the original.
-    twin.func, twin.afunc = twin._func, twin._afunc
+    twin.__class__ = _governed_class(type(node))
+    twin.func, twin.afunc = twin._func, twin._afunc  # the copies are bound to the original
     return twin
 
 
-def _wrapper(inner: Any) -> Callable[[ToolCallRequest, Execute], Answer]:
-    def wrap(request: ToolCallRequest, execute: Execute) -> Answer:
-        def run(request: ToolCallRequest) -> Answer:
-            governance = current()
-            if governance is None:
-                return execute(request)
-            try:
-                admission = drive(_admit(governance, request))
-                with admitted(admission) as unused:
-                    answer = execute(request)
-            except BudgetExceeded as refusal:
-                return _answer(request, refusal)
-            drive(_unused(governance, unused))
-            return answer
+@lru_cache(maxsize=64)
+def _governed_class(base: type[ToolNode]) -> type[ToolNode]:
+    """A subclass of a ``ToolNode`` class that admits each call, and looks like it."""
 
-        return run(request) if inner is None else inner(request, run)
+    def execute(self: Any, request: ToolCallRequest, *args: Any) -> Any:
+        governance = current()
+        if governance is None:
+            return base._execute_tool_sync(self, request, *args)
+        try:
+            admission = drive(_admit(governance, request))
+            with admitted(admission) as unused:
+                answer = base._execute_tool_sync(self, request, *args)
+        except BudgetExceeded as refusal:
+            return _answer(request, refusal)
+        drive(_cancel(governance, unused))
+        return answer
 
-    return wrap
+    async def aexecute(self: Any, request: ToolCallRequest, *args: Any) -> Any:
+        governance = current()
+        if governance is None:
+            return await base._execute_tool_async(self, request, *args)
+        blocking = governance.meter.ledger.blocking
+        try:
+            admission = await adrive(_admit(governance, request), blocking=blocking)
+            with admitted(admission) as unused:
+                answer = await base._execute_tool_async(self, request, *args)
+        except BudgetExceeded as refusal:
+            return _answer(request, refusal)
+        await adrive(_cancel(governance, unused), blocking=blocking)
+        return answer
 
-
-def _awrapper(inner: Any) -> Callable[[ToolCallRequest, AsyncExecute], Awaitable[Answer]]:
-    async def awrap(request: ToolCallRequest, execute: AsyncExecute) -> Answer:
-        async def run(request: ToolCallRequest) -> Answer:
-            governance = current()
-            if governance is None:
-                return await execute(request)
-            blocking = governance.meter.ledger.blocking
-            try:
-                admission = await adrive(_admit(governance, request), blocking=blocking)
-                with admitted(admission) as unused:
-                    answer = await execute(request)
-            except BudgetExceeded as refusal:
-                return _answer(request, refusal)
-            await adrive(_unused(governance, unused), blocking=blocking)
-            return answer
-
-        return await run(request) if inner is None else await inner(request, run)
-
-    return awrap
+    body = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
+    return type(base.__name__, (base,), {**body, "_execute_tool_sync": execute, "_execute_tool_async": aexecute})
 
 
 def _admit(governance: Governance, request: ToolCallRequest) -> Steps[ToolAdmission]:
@@ -92,9 +77,9 @@ def _admit(governance: Governance, request: ToolCallRequest) -> Steps[ToolAdmiss
     )
 
 
-def _unused(governance: Governance, admissions: list[ToolAdmission]) -> Steps[None]:
+def _cancel(governance: Governance, unused: list[ToolAdmission]) -> Steps[None]:
     """Give back what was held for a call that never reached its tool (an unknown tool, arguments that do not fit)."""
-    for admission in admissions:
+    for admission in unused:
         yield from cancel_tool(governance.meter, admission)
 
 
