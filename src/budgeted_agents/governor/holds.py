@@ -9,7 +9,7 @@ from budgeted_agents.budget.attribution import UNATTRIBUTED, Attribution
 from budgeted_agents.budget.budget import Budget
 from budgeted_agents.budget.policy import Policy
 from budgeted_agents.budget.window import WindowKind, window_at
-from budgeted_agents.governor.call import Quote
+from budgeted_agents.governor.call import ModelCall, Quote
 from budgeted_agents.ledgers.contract import Account, Hold
 
 account = lru_cache(maxsize=16_384)(Account)
@@ -21,6 +21,12 @@ def matching(policy: Policy, attribution: Attribution) -> Iterator[Budget]:
     for budget in policy.budgets:
         if not budget.where or all(attribution.get(name) in values for name, values in budget.where.items()):
             yield budget
+
+
+def governing(policy: Policy, call: ModelCall) -> tuple[Budget, ...]:
+    """Budgets that govern this call by one of its tiers at least."""
+    found = {budget.name: budget for quote in call.quotes for budget in matching(policy, _who(call.attribution, quote))}
+    return tuple(found.values())
 
 
 def scope_of(budget: Budget, attribution: Attribution) -> tuple[tuple[str, str], ...]:
@@ -36,9 +42,7 @@ def model_holds(
     policy: Policy, attribution: Attribution, quote: Quote, *, now: float, landing: frozenset[str] = frozenset()
 ) -> tuple[Hold, ...]:
     """What a model call by this tier holds: one hold for each limit of each matching budget."""
-    who = {**attribution, "model": quote.model}
-    if quote.model_class:
-        who["model_class"] = quote.model_class
+    who = _who(attribution, quote)
     holds: list[Hold] = []
     for budget in matching(policy, who):
         scope, window = scope_of(budget, who), window_id(budget, now)
@@ -47,6 +51,12 @@ def model_holds(
             keep = 0 if budget.name in landing else kept_for_landing(budget, unit, limit)
             holds.append(Hold(account(budget.name, scope, in_window, unit), limit, base, rate, keep, not budget.shadow))
     return tuple(holds)
+
+
+def _who(attribution: Attribution, quote: Quote) -> Attribution:
+    """Who a call is for when this tier makes it."""
+    who = {**attribution, "model": quote.model}
+    return who | {"model_class": quote.model_class} if quote.model_class else who
 
 
 def _model_lines(budget: Budget, quote: Quote) -> Iterator[tuple[str, int, int, int]]:

@@ -106,8 +106,8 @@ def _next_cheaper(quotes: Sequence[Quote], index: int) -> int | None:
 
 
 def least_output(budgets: Iterable[Budget]) -> int:
-    """The shortest answer that every budget still finds worth paying for, in tokens."""
-    return max((budget.min_output_tokens for budget in budgets), default=1)
+    """The shortest answer that every one of these budgets that enforces still finds worth paying for, in tokens."""
+    return max((budget.min_output_tokens for budget in budgets if not budget.shadow), default=1)
 
 
 def context_limit(budgets: Iterable[Budget]) -> int | None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from budgeted_agents.budget import WindowKind, window_at
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.governor import (
     Candidate,
     ModelCall,
     Pressure,
     candidates,
+    governing,
     least_output,
-    matching,
     model_holds,
     pressure,
 )
-from budgeted_agents.ledgers.contract import Balance, Hold, Refusal, Reservation
+from budgeted_agents.ledgers.contract import Hold, Refusal, Reservation
+from budgeted_agents.meter.booking import catch_up, give_back
 from budgeted_agents.meter.meter import Meter, new_id
 from budgeted_agents.meter.refusals import from_ledger
 from budgeted_agents.meter.run import Run
@@ -62,81 +64,126 @@ def admit(meter: Meter, run: Run, call: ModelCall, *, step: int | None = None) -
     """
     id, started = new_id(), meter.clock()
     tiers = tuple(quote.model for quote in call.quotes)
-    holds = model_holds(meter.policy, call.attribution, call.quotes[0], now=started, landing=call.landing)
-    balances = yield partial(meter.ledger.balances, [hold.account for hold in holds])
-    state = pressure(meter.policy, holds, balances)
-    budgets = list(matching(meter.policy, call.attribution))
+    budgets = governing(meter.policy, call)
+    patience = {budget.name: budget.max_wait for budget in budgets} if run.may_wait else {}
+    yield from catch_up(meter)  # what is still held for calls that have ended would count against this one
+    state = yield from _pressure(meter, call, started)
     ways = candidates(call, state, held_tier=run.held_tier(tiers), min_output=least_output(budgets))
-    patience = max((budget.max_wait for budget in budgets), default=0.0) if run.may_wait else 0.0
-    memo = _memo(run, call, step)
     try:
-        way, reservation = yield from _reserve(meter, run, id, call, ways, memo, until=started + patience)
+        admission = yield from _reserve(meter, _Attempt(id, run, call, step, started, patience), ways)
+        _remember_tier(meter, run, tiers, admission.way, state)
+        return admission
     except BudgetExceeded:
         raise
     except BaseException:
         # Interrupted while the ledger may have been at work: whatever it held, or is about to, goes back.
-        yield partial(meter.ledger.release, id, now=meter.clock())
+        yield from give_back(meter, id, run.session)
         raise
-    _remember_tier(meter, run, tiers, way, state)
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """What stays the same while the ways to make a call are tried. ``patience``: seconds to wait, by budget."""
+
+    id: str
+    run: Run
+    call: ModelCall
+    step: int | None
+    started_at: float
+    patience: Mapping[str, float]
+
+    def memo(self, way: Candidate) -> dict[str, Any]:
+        """What a report can say of a call whose worker died before it was recorded."""
+        return {
+            "kind": "model",
+            "run": self.run.id,
+            "step": self.step,
+            "attribution": dict(self.call.attribution),
+            "model_asked": self.call.quotes[0].model,
+            "model_used": way.quote.model,
+        }
+
+    def wait(self, refusal: Refusal, now: float) -> float | None:
+        """Seconds in which waiting may turn this refusal into money; None if the budget that binds waits no longer."""
+        account = refusal.binding.account
+        left = self.started_at + self.patience.get(account.budget, 0.0) - now
+        if refusal.waiting_helps:
+            return left if left > 0 else None
+        if account.unit != "requests":
+            return None
+        next_minute = window_at(WindowKind.MINUTE, "UTC", now).end - now
+        return next_minute if next_minute <= left else None
+
+
+def _pressure(meter: Meter, call: ModelCall, now: float) -> Steps[Pressure]:
+    """The pressure on the accounts of the tier that was asked for."""
+    holds = model_holds(meter.policy, call.attribution, call.quotes[0], now=now, landing=call.landing)
+    balances = yield partial(meter.ledger.balances, [hold.account for hold in holds])
+    return pressure(meter.policy, holds, balances)
+
+
+def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Steps[Admission]:
+    """Try the ways in order. While money that others hold would make a whole answer fit, or the next minute has room
+    for it, wait before an answer is cut short or the call refused."""
+    pause = _FIRST_PAUSE
+    while True:
+        now = meter.clock()
+        waits: list[float] = []
+        for way in ways:
+            if way.shortened and waits:
+                break
+            holds = model_holds(
+                meter.policy, attempt.call.attribution, way.quote, now=now, landing=attempt.call.landing
+            )
+            reserve = partial(meter.ledger.reserve, attempt.id, holds, floor=way.floor, ask=way.ask, now=now)
+            answer = yield partial(reserve, ttl=meter.hold_ttl, session=attempt.run.session, memo=attempt.memo(way))
+            if isinstance(answer, Reservation):
+                return _admission(meter, attempt, way, holds, answer)
+            refusal, refused, wait = answer, way, attempt.wait(answer, now)
+            if wait is not None:
+                waits.append(min(wait, pause) if refusal.waiting_helps else wait)
+        if not waits:
+            yield from _refuse(meter, attempt, refused, refusal)
+        yield Pause(min(waits))
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _admission(
+    meter: Meter, attempt: _Attempt, way: Candidate, holds: Sequence[Hold], reservation: Reservation
+) -> Admission:
     granted = reservation.granted
+    missed = _missed(way, holds, reservation)
+    if missed:
+        meter.publish(
+            "shadow", f"Budget {missed!r} would have refused a call of {way.quote.model}", attempt.run.session
+        )
     return Admission(
-        id=id,
-        run=run,
-        call=call,
+        id=attempt.id,
+        run=attempt.run,
+        call=attempt.call,
         way=way,
         granted=granted,
         output_limit=granted if granted < way.quote.output_limit else None,
         reserved=max((amount for account, amount in reservation.held if account.unit == "usd"), default=0),
-        started_at=started,
+        started_at=attempt.started_at,
         deadline=reservation.deadline,
-        step=step,
-        flags=_shadow_flags(holds, balances, way),
+        step=attempt.step,
+        flags=(f"shadow: budget {missed!r} would have refused",) if missed else (),
     )
 
 
-def _reserve(
-    meter: Meter,
-    run: Run,
-    id: str,
-    call: ModelCall,
-    ways: Sequence[Candidate],
-    memo: dict[str, Any],
-    *,
-    until: float,
-) -> Steps[tuple[Candidate, Reservation]]:
-    """Try the ways in order. While money that others hold would make a whole answer fit, wait for it before an answer
-    is cut short or the call refused."""
-    pause = _FIRST_PAUSE
-    while True:
-        now = meter.clock()
-        refusals: list[Refusal] = []
-        for way in ways:
-            if way.shortened and now < until and any(refusal.waiting_helps for refusal in refusals):
-                break
-            answer = yield partial(
-                meter.ledger.reserve,
-                id,
-                model_holds(meter.policy, call.attribution, way.quote, now=now, landing=call.landing),
-                floor=way.floor,
-                ask=way.ask,
-                now=now,
-                ttl=meter.hold_ttl,
-                session=run.session,
-                memo=memo,
-            )
-            if isinstance(answer, Reservation):
-                return way, answer
-            refusals.append(answer)
-        if now >= until or not any(refusal.waiting_helps for refusal in refusals):
-            yield from _refuse(meter, run, call, refusals[-1])
-        yield Pause(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE)
+def _missed(way: Candidate, holds: Sequence[Hold], reservation: Reservation) -> str:
+    """The first budget that only watches and would have refused this way if it were enforced; else empty."""
+    for hold, (_, held), balance in zip(holds, reservation.held, reservation.balances, strict=True):
+        needed = hold.base - (-way.floor * hold.rate // 1000)
+        if not hold.enforce and balance.available + held - hold.keep < needed:
+            return hold.account.budget
+    return ""
 
 
-def _refuse(meter: Meter, run: Run, call: ModelCall, refusal: Refusal) -> Steps[None]:
-    quote = call.quotes[-1]
-    error = from_ledger(refusal, f"a call of {quote.model} with {quote.input_tokens:,} input tokens")
-    yield from meter.refused(run, error, call.attribution.get("node", ""))
+def _refuse(meter: Meter, attempt: _Attempt, way: Candidate, refusal: Refusal) -> Steps[None]:
+    error = from_ledger(refusal, f"a call of {way.quote.model} with {way.quote.input_tokens:,} input tokens")
+    yield from meter.refused(attempt.run, error, attempt.call.attribution.get("node", ""))
     raise error
 
 
@@ -145,24 +192,3 @@ def _remember_tier(meter: Meter, run: Run, tiers: tuple[str, ...], way: Candidat
         meter.publish("downgrade", f"{tiers[0]} steps down to {way.quote.model}: {way.reason}", run.session)
     if way.quote.tier or state.relieved:
         run.hold_tier(tiers, way.quote.tier)
-
-
-def _memo(run: Run, call: ModelCall, step: int | None) -> dict[str, Any]:
-    """What a report can say of a call whose worker died before it was recorded."""
-    return {
-        "kind": "model",
-        "run": run.id,
-        "step": step,
-        "attribution": dict(call.attribution),
-        "model_asked": call.quotes[0].model,
-    }
-
-
-def _shadow_flags(holds: Sequence[Hold], balances: Sequence[Balance], way: Candidate) -> tuple[str, ...]:
-    """What an enforced budget would have done where these only watch."""
-    for hold, balance in zip(holds, balances, strict=True):
-        if not hold.enforce:
-            needed = hold.base + -(-way.floor * hold.rate // 1000)
-            if hold.limit + balance.credit - balance.spent - balance.held - hold.keep < needed:
-                return (f"shadow: budget {hold.account.budget!r} would have refused",)
-    return ()

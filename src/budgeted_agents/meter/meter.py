@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from budgeted_agents.budget.policy import Policy
-from budgeted_agents.errors import BudgetExceeded
+from budgeted_agents.errors import BudgetExceeded, LedgerError
 from budgeted_agents.estimate import Margins
 from budgeted_agents.ledgers.contract import Account, Balance, Ledger, Settlement
 from budgeted_agents.meter.events import BudgetEvent, EventKind, Listener, publish
@@ -27,6 +28,15 @@ from budgeted_agents.prices import PriceBook
 
 HOLD_TTL = 900.0
 """Seconds until a reservation whose worker is silent is presumed spent: half again the usual 600 s request time-out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """A change of the ledger that ends a call: the verb, whose session it is, and what ended, for people."""
+
+    verb: Callable[[], Settlement | None]
+    session: str
+    what: str
 
 
 @dataclass(eq=False)
@@ -42,7 +52,7 @@ class Meter:
         listeners: told of every event.
         clock: seconds since the epoch.
         hold_ttl: seconds a silent reservation lasts.
-        unsettled: settlements the ledger could not take yet; they go first once it can.
+        unsettled: bookings the ledger could not take yet; they go first once it can.
     """
 
     policy: Policy
@@ -53,7 +63,7 @@ class Meter:
     listeners: Sequence[Listener] = ()
     clock: Callable[[], float] = time.time
     hold_ttl: float = HOLD_TTL
-    unsettled: list[Callable[[], Settlement | None]] = field(default_factory=list)
+    unsettled: deque[Booking] = field(default_factory=deque)
 
     def publish(self, kind: EventKind, message: str, session: str = "", balance: Balance | None = None) -> None:
         """Tell the log and the listeners of something, and of the account it concerns."""
@@ -65,14 +75,24 @@ class Meter:
         publish(event, self.listeners)
 
     def refused(self, run: Run, error: BudgetExceeded, node: str = "") -> Steps[None]:
-        """Tell of a refusal, and note it in the session."""
+        """Tell of a refusal, and note it in the session; a ledger that cannot take the note does not change it."""
         event = BudgetEvent(
             "refusal", str(error), run.session, error.budget, error.account, error.unit, limit=error.limit
         )
         publish(event, self.listeners)
         body = {"kind": "refusal", "message": str(error), "budget": error.budget, "unit": error.unit}
         body |= {"node": node, "run": run.id}
-        yield partial(self.ledger.note, run.session, body, now=self.clock())
+        try:
+            yield partial(self.ledger.note, run.session, body, now=self.clock())
+        except LedgerError as failure:
+            self.publish("unsettled", f"A refusal could not be noted: {failure}", run.session)
+
+    def next_unsettled(self) -> Booking | None:
+        """Take the first of what could not be booked yet; another thread may have taken the last."""
+        try:
+            return self.unsettled.popleft()
+        except IndexError:
+            return None
 
 
 def new_id() -> str:

@@ -1,17 +1,13 @@
-"""The end of a model call: what it really cost, recorded and booked. Never fails: what cannot be booked now is booked
-with a later call, because the answer is paid for and must reach the user.
-"""
+"""The end of a model call: what it really cost, recorded and booked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from budgeted_agents.errors import LedgerError
-from budgeted_agents.ledgers.contract import Settlement
+from budgeted_agents.errors import LedgerUnavailable
 from budgeted_agents.meter.admission import Admission
-from budgeted_agents.meter.events import EventKind, amount_text
+from budgeted_agents.meter.booking import close
 from budgeted_agents.meter.meter import Meter
 from budgeted_agents.meter.steps import Steps
 from budgeted_agents.prices import Price
@@ -49,7 +45,9 @@ def settle(
     if "estimated" not in flags:
         meter.margins.learn(quote.model, quote.estimate, prompt)
         admission.run.remember_answer(admission.call.attribution.get("node", ""), usage.completion_tokens)
-        admission.run.remember_cache(quote.model, prompt if usage.cache_read or usage.cache_write_5m else 0)
+        admission.run.remember_cache(quote.model, prompt if _is_cached(usage) else 0)
+    if cost > admission.reserved > 0:
+        flags += ("overrun",)
     record = replace(
         _record(meter, admission, "settled", price, flags),
         usage=_counts(usage),
@@ -85,29 +83,15 @@ def cancel(meter: Meter, admission: Admission, price: Price, *, flag: str) -> St
 
 
 def keep_alive(meter: Meter, admission: Admission) -> Steps[Admission]:
-    """Extend the hold of a long stream once half its time is gone."""
+    """Extend the hold of a long stream once half its time is gone; a ledger that is away must not end the stream."""
     now = meter.clock()
     if admission.deadline - now > meter.hold_ttl / 2:
         return admission
-    yield partial(meter.ledger.extend, admission.id, ttl=meter.hold_ttl, now=now)
-    return replace(admission, deadline=now + meter.hold_ttl)
-
-
-def close(meter: Meter, record: CallRecord, verb: Callable[..., Settlement | None]) -> Steps[None]:
-    """Book a record, and before it what could not be booked earlier."""
-    book = partial(verb, record=record.to_json())
     try:
-        while meter.unsettled:
-            yield meter.unsettled[0]
-            meter.unsettled.pop(0)
-        settlement = yield book
-    except LedgerError as error:
-        # The hold stays, so the cap holds; if the truth is never booked, the hold is presumed spent when it expires.
-        meter.unsettled.append(book)
-        meter.publish("unsettled", f"A call could not be booked yet and stays held: {error}", record.session)
-    else:
-        if settlement is not None:
-            _announce(meter, settlement, record)
+        yield partial(meter.ledger.extend, admission.id, ttl=meter.hold_ttl, now=now)
+    except LedgerUnavailable:
+        return admission  # to be tried again at the next chunk; a hold that expires meanwhile is settled late
+    return replace(admission, deadline=now + meter.hold_ttl)
 
 
 def _record(
@@ -135,24 +119,9 @@ def _record(
     )
 
 
-def _announce(meter: Meter, settlement: Settlement, record: CallRecord) -> None:
-    """Alert where this very settlement crossed a threshold: that happens once for each account and window, whatever
-    the number of processes."""
-    alert_at = {budget.name: budget.alert_at for budget in meter.policy.budgets}
-    for (account, charged), balance in zip(settlement.charged, settlement.balances, strict=True):
-        before, limit = balance.spent - charged, balance.limit
-        thresholds: tuple[tuple[EventKind, float], ...] = (("alert", alert_at.get(account.budget, 1)), ("exhausted", 1))
-        for kind, share in thresholds:
-            if before < share * limit <= balance.spent:
-                text = f"{amount_text(account.unit, balance.spent)} of {amount_text(account.unit, limit)}"
-                meter.publish(
-                    kind, f"Budget {account.budget!r} has spent {text} ({account.key})", record.session, balance
-                )
-    excess = dict(settlement.overrun)
-    for balance in settlement.balances:
-        if over := excess.get(balance.account):
-            message = f"A call of {record.model_used} cost {amount_text(balance.account.unit, over)} more than reserved"
-            meter.publish("overrun", message, record.session, balance)
+def _is_cached(usage: Usage) -> bool:
+    """Whether the provider has the prompt in its cache now."""
+    return bool(usage.cache_read or usage.cache_write_5m or usage.cache_write_1h)
 
 
 def _counts(usage: Usage) -> dict[str, int]:

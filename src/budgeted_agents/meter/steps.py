@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +33,20 @@ Steps = Generator[Effect, Any, T]
 def drive(steps: Steps[T]) -> T:
     """Conduct the steps in this thread."""
     try:
-        effect = next(steps)
-        while True:
-            try:
-                result = _performed(effect)
-            except BaseException as error:  # noqa: BLE001 -- the generator decides; what it does not handle comes out
-                effect = steps.throw(error)
-            else:
-                effect = steps.send(result)
+        _conduct(steps, next(steps))
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
+
+
+def _conduct(steps: Steps[Any], effect: Effect) -> NoReturn:
+    """Go on from this effect to the end, which is the generator's: StopIteration, or what it does not handle."""
+    while True:
+        try:
+            result = _performed(effect)
+        except BaseException as error:  # noqa: BLE001 -- the generator decides; what it does not handle comes out
+            effect = steps.throw(error)
+        else:
+            effect = steps.send(result)
 
 
 def _performed(effect: Effect) -> Any:
@@ -58,7 +63,10 @@ async def adrive(steps: Steps[T], *, blocking: bool) -> T:
         while True:
             try:
                 result = await _perform(effect, blocking)
-            except BaseException as error:  # noqa: BLE001 -- likewise
+            except GeneratorExit as error:
+                # The loop dropped this coroutine, so nothing can be awaited any more: clean up in this thread.
+                _conduct(steps, steps.throw(error))
+            except BaseException as error:  # noqa: BLE001 -- as above
                 effect = steps.throw(error)
             else:
                 effect = steps.send(result)
@@ -72,7 +80,7 @@ async def _perform(effect: Effect, blocking: bool) -> Any:
     if not blocking:
         return effect()
     context = contextvars.copy_context()
-    work = asyncio.get_running_loop().run_in_executor(_threads(), context.run, effect)
+    work = asyncio.get_running_loop().run_in_executor(_threads(os.getpid()), context.run, effect)
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -90,6 +98,7 @@ async def _finished(work: asyncio.Future[Any]) -> None:
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
-    """Threads apart from the loop's default ones, which calls that wait for money may all occupy."""
+def _threads(process: int) -> ThreadPoolExecutor:
+    """Threads apart from the loop's default ones, which an application may all keep busy. A forked process has none of
+    its parent's threads, so each process (by its id) gets its own."""
     return ThreadPoolExecutor(max_workers=8, thread_name_prefix="budgeted-agents-ledger")

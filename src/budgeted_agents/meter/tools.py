@@ -8,10 +8,10 @@ from functools import partial
 
 from budgeted_agents.governor import tool_holds
 from budgeted_agents.ledgers.contract import Refusal
+from budgeted_agents.meter.booking import close, give_back
 from budgeted_agents.meter.meter import Meter, new_id
 from budgeted_agents.meter.refusals import from_ledger
 from budgeted_agents.meter.run import Run
-from budgeted_agents.meter.settlement import close
 from budgeted_agents.meter.steps import Steps
 from budgeted_agents.traces import CallRecord
 
@@ -41,17 +41,12 @@ def admit_tool(
     holds = tool_holds(meter.policy, attribution, tool, now=now)
     if holds:
         memo = {"kind": "tool", "tool": tool, "run": run.id, "step": step, "attribution": dict(attribution)}
-        answer = yield partial(
-            meter.ledger.reserve,
-            id,
-            holds,
-            floor=0,
-            ask=0,
-            now=now,
-            ttl=meter.hold_ttl,
-            session=run.session,
-            memo=memo,
-        )
+        reserve = partial(meter.ledger.reserve, id, holds, floor=0, ask=0, now=now, ttl=meter.hold_ttl)
+        try:
+            answer = yield partial(reserve, session=run.session, memo=memo)
+        except BaseException:
+            yield from give_back(meter, id, run.session)
+            raise
         if isinstance(answer, Refusal):
             error = from_ledger(answer, f"another call of tool {tool!r}")
             yield from meter.refused(run, error, attribution.get("node", ""))
@@ -62,7 +57,7 @@ def admit_tool(
 def cancel_tool(meter: Meter, admission: ToolAdmission) -> Steps[None]:
     """Give back what was held for a tool that was not called after all."""
     if admission.counted:
-        yield partial(meter.ledger.release, admission.id, now=meter.clock())
+        yield from give_back(meter, admission.id, admission.run.session)
 
 
 def settle_tool(meter: Meter, admission: ToolAdmission, error: BaseException | None = None) -> Steps[CallRecord]:

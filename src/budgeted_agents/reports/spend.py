@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from budgeted_agents.ledgers.contract import Balance, Entry, Ledger, Note, State
+from budgeted_agents.ledgers.contract import Account, Balance, Entry, Ledger, Note, State
 from budgeted_agents.money import to_usd
 from budgeted_agents.traces import CallRecord
 
@@ -108,26 +108,25 @@ def spend_report(ledger: Ledger, session: str, *, now: float) -> SpendReport:
     ledger.expire(now)
     entries = list(ledger.entries(session))
     notes = list(ledger.notes(session))
-    keys = {key for entry in entries for key, _ in entry.held}
-    accounts = [account for account in ledger.accounts() if account.key in keys]
+    keys = dict.fromkeys(key for entry in entries for key, _ in entry.held)
     return SpendReport(
         session=session,
         calls=tuple(record for entry in entries if (record := _record(entry)) is not None),
-        balances=ledger.balances(accounts),
+        balances=ledger.balances([Account.from_key(key) for key in keys]),
         refusals=tuple(_texts(notes, "refusal")),
-        landing=next(reversed(_texts(notes, "landing")), ""),
+        landing=_landing(entries, notes),
         in_flight=sum(entry.state is State.RESERVED for entry in entries),
     )
 
 
 def _record(entry: Entry) -> CallRecord | None:
-    """The record of a call that has ended; of one whose worker died, what was known when it began."""
+    """The record of a call that has ended; of one that was charged without a record, what was known when it began."""
     if entry.record:
         return CallRecord.from_json(entry.record)
-    if entry.state is not State.PRESUMED:
+    if entry.state not in (State.PRESUMED, State.SETTLED):
         return None
+    presumed = entry.state is State.PRESUMED
     memo: Mapping[str, Any] = entry.memo
-    dollars = max((amount for key, amount in entry.charged if key.endswith("|usd")), default=0)
     return CallRecord(
         id=entry.id,
         kind=memo.get("kind", "model"),
@@ -136,16 +135,31 @@ def _record(entry: Entry) -> CallRecord | None:
         step=memo.get("step"),
         started_at=entry.reserved_at,
         ended_at=entry.closed_at or entry.deadline,
-        outcome="presumed",
+        outcome="presumed" if presumed else "settled",
         attribution=memo.get("attribution", {}),
         model_asked=memo.get("model_asked", ""),
-        model_used=memo.get("model_asked", ""),
+        model_used=memo.get("model_used", ""),
         tool=memo.get("tool", ""),
-        reserved=dollars,
-        cost=dollars,
+        reserved=_dollars(entry.held),
+        cost=_dollars(entry.charged),
         granted=entry.granted,
-        reason="never settled: charged at its worst case",
+        reason="never settled: charged at its worst case" if presumed else "settled without a record",
     )
+
+
+def _dollars(amounts: Iterable[tuple[str, int]]) -> int:
+    """Nano-USD of one call: every account in USD is charged the same."""
+    return max((amount for key, amount in amounts if key.endswith("|usd")), default=0)
+
+
+def _landing(entries: Sequence[Entry], notes: Sequence[Note]) -> str:
+    """How the latest run landed; empty if a later one made calls since."""
+    landings = [note for note in notes if note.body.get("kind") == "landing"]
+    if not landings:
+        return ""
+    latest = landings[-1]
+    later = [e for e in entries if e.reserved_at > latest.at and e.memo.get("run") != latest.body.get("run")]
+    return "" if later else str(latest.body.get("message", ""))
 
 
 def _texts(notes: list[Note], kind: str) -> list[str]:

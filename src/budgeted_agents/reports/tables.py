@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -23,29 +24,28 @@ _BAR = 20
 def spend_table(report: SpendReport) -> RenderableType:
     """Calls, balances, and what was refused or landed."""
     parts: list[RenderableType] = [_calls(report), balances_table(report.balances)]
-    parts += [Text(f"refused: {text}", style="yellow") for text in dict.fromkeys(report.refusals)]
+    parts += [_plain(f"refused: {text}", style="yellow") for text in dict.fromkeys(report.refusals)]
     if report.landing:
-        parts.append(Text(f"landing: {report.landing}", style="bold"))
+        parts.append(_plain(f"landing: {report.landing}", style="bold"))
     return Group(*parts)
 
 
 def as_text(report: SpendReport, width: int = 120) -> str:
     """The same without color, for logs and files."""
-    console = Console(width=width, no_color=True, highlight=False)
-    with console.capture() as captured:
-        console.print(spend_table(report))
-    return captured.get()
+    page = StringIO()
+    Console(file=page, width=width, color_system=None, force_terminal=False).print(spend_table(report))
+    return page.getvalue()
 
 
 def _calls(report: SpendReport) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=f"Session {report.session}", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title=_plain(f"Session {report.session}"), title_justify="left")
     for name in ("step", "node", "asked", "used"):
         table.add_column(name, overflow="fold")
     for name in ("in", "out", "cost"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why", overflow="fold")
     for call in report.calls:
-        table.add_row(*call_row(call))
+        table.add_row(*map(_plain, call_row(call)))
     table.add_section()
     total = format_usd(report.cost_nanos)
     table.add_row("", "", "", "total", f"{report.input_tokens:,}", f"{report.output_tokens:,}", total, "")
@@ -64,7 +64,7 @@ def call_row(call: CallRecord) -> tuple[str, ...]:
     used = call.model_used if call.model_used != call.model_asked else "same" if call.model_used else ""
     tokens = (f"{call.input_tokens:,}", f"{call.output_tokens:,}") if call.kind == "model" else ("", "")
     cost = format_usd(call.cost) if call.kind == "model" else ""
-    return (str(call.step or ""), call.node, asked, used, *tokens, cost, "; ".join(why))
+    return ("" if call.step is None else str(call.step), call.node, asked, used, *tokens, cost, "; ".join(why))
 
 
 def balances_table(balances: Iterable[Balance]) -> Table:
@@ -76,7 +76,7 @@ def balances_table(balances: Iterable[Balance]) -> Table:
         account = balance.account
         scope = ", ".join(f"{name}={value}" for name, value in account.scope)
         where = " ".join(part for part in (scope, account.window) if part)
-        table.add_row(account.budget, where, *_amounts(balance), _bar(balance))
+        table.add_row(*map(_plain, (account.budget, where, *_amounts(balance))), _bar(balance))
     return table
 
 
@@ -92,3 +92,8 @@ def _bar(balance: Balance) -> Text:
     full = min(round(share * _BAR), _BAR)
     color = "red" if share >= 1 else "yellow" if share >= 0.8 else "green"
     return Text.assemble(("█" * full, color), ("░" * (_BAR - full), "dim"), f" {share:.1%}")
+
+
+def _plain(text: str, style: str = "") -> Text:
+    """Names come from outside: nothing in them is markup, and no control character reaches the terminal."""
+    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text), style=style)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, Self
 
 Outcome = Literal["settled", "released", "presumed"]
@@ -70,9 +70,13 @@ class CallRecord:
         return self.usage.get("output_tokens", 0)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; fields that hold their default are left out."""
-        found = asdict(self)
-        return {name: value for name, value in found.items() if value not in ("", 0, None, (), {}) or name == "cost"}
+        """A JSON object; optional fields that hold their default are left out, except the cost."""
+        found = {name: getattr(self, name) for name in _DEFAULTS}
+        return {
+            name: dict(value) if isinstance(value, Mapping) else value
+            for name, value in found.items()
+            if value != _DEFAULTS[name] or name == "cost"
+        }
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
@@ -81,3 +85,9 @@ class CallRecord:
         values = {name: value for name, value in body.items() if name in known}
         values["flags"] = tuple(values.get("flags", ()))
         return cls(**values)
+
+
+_DEFAULTS: Mapping[str, Any] = {
+    f.name: f.default_factory() if f.default_factory is not MISSING else f.default for f in fields(CallRecord)
+}
+"""What each field holds if nothing else is said; a field that must be given has MISSING here."""
