@@ -66,6 +66,7 @@ class Attempt:
             UnknownPrice: a model has no known price.
         """
         governance = self.governance
+        governance.models = self.tiers
         attribution = governance.attribution(self.metadata)
         try:
             yield from governance.check_depth(self.metadata, attribution)
@@ -77,7 +78,6 @@ class Attempt:
         except BudgetExceeded as refusal:
             raise governance.refuse(refusal, self.metadata) from None
         tier = self.tiers[self._admission.way.quote.tier]
-        governance.models = self.tiers
         return Target(tier.model, messages, self._arguments(tier, self._admission))
 
     def _arguments(self, tier: Tier, admission: Admission) -> dict[str, Any]:

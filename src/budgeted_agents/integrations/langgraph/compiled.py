@@ -7,13 +7,15 @@ The compiled class overrides only ``stream`` and ``astream``, because every othe
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
+from langgraph.channels import LastValue
+from langgraph.errors import GraphInterrupt
 from langgraph.prebuilt import ToolNode
 
 from budgeted_agents.budget import BudgetLike, as_policy
@@ -117,7 +119,8 @@ def _attach_finalizer(twin: CompiledStateGraph[Any, Any, Any, Any], settings: Se
     taken = set(twin.nodes)
     name = next(name for name in (FINALIZER, *(f"{FINALIZER}_{n}" for n in range(2, 99))) if name not in taken)
     rearms = any(spec.defer for spec in twin.builder.nodes.values())
-    settings = replace(settings, finalizer_name=name, rearms=rearms)
+    replaces = isinstance(twin.channels.get("messages"), LastValue)
+    settings = replace(settings, finalizer_name=name, rearms=rearms, replaces_messages=replaces)
     finalizer = Finalizer(settings, settings.finalizer)
     spec: StateNodeSpec[Any, Any] = StateNodeSpec(
         coerce_to_runnable(_node_function(finalizer), name=name, trace=True),
@@ -187,7 +190,7 @@ def _governed_class(base: type[Any]) -> type[Any]:
             steps = base.stream(self, input, config, **kwargs)
         try:
             while True:
-                with governed_by(handler):
+                with governed_by(handler), _raising_if_asked(handler):
                     try:
                         chunk = next(steps)
                     except StopIteration:
@@ -204,7 +207,7 @@ def _governed_class(base: type[Any]) -> type[Any]:
             chunks = base.astream(self, input, config, **kwargs)
         async with aclosing(chunks) as steps:
             while True:
-                with governed_by(handler):
+                with governed_by(handler), _raising_if_asked(handler):
                     try:
                         chunk = await anext(steps)
                     except StopAsyncIteration:
@@ -251,6 +254,16 @@ def _opened(graph: Any, config: RunnableConfig | None, *, may_wait: bool) -> Bud
     handler = settings.open_run(merge_configs(graph.config, config), may_wait=may_wait)
     graph.__dict__["latest_session"] = handler.governance.run.session
     return handler
+
+
+@contextmanager
+def _raising_if_asked(handler: BudgetHandler) -> Iterator[None]:
+    """Inside another graph a refusal leaves this one as an interrupt, unless its budget says otherwise."""
+    try:
+        yield
+    except GraphInterrupt:
+        _raise_if_asked(handler)
+        raise
 
 
 def _raise_if_asked(handler: BudgetHandler) -> None:

@@ -48,6 +48,10 @@ NOT_CALLED = "This tool was not called: the budget was spent."
 Update = Any
 
 
+class Appended(dict[str, list[BaseMessage]]):
+    """An update of the default finalizer's: messages to put behind the history."""
+
+
 class Finalizer:
     """The node a run lands on: completes the history, then lets the user's finalizer or the default one answer."""
 
@@ -68,7 +72,7 @@ class Finalizer:
             else:
                 update = self._own_update(governance, state, missing, config)
         drive(note_landing(governance))
-        return merged(update, missing)
+        return self._completed(update, missing, state)
 
     async def arun(self, state: Any, config: RunnableConfig) -> Update:
         governance = current()
@@ -83,7 +87,15 @@ class Finalizer:
             else:
                 update = await self._own_aupdate(governance, state, missing, config)
         await adrive(note_landing(governance), blocking=governance.meter.ledger.blocking)
-        return merged(update, missing)
+        return self._completed(update, missing, state)
+
+    def _completed(self, update: Update, missing: Sequence[ToolMessage], state: Any) -> Update:
+        """The update with the missing results; with the whole history where an update replaces it."""
+        if not self._settings.replaces_messages:
+            return merged(update, missing)
+        if isinstance(update, Appended):
+            return {"messages": [*messages_of(state), *missing, *update["messages"]]}
+        return merged(update, [*messages_of(state), *missing] if missing and not _holds_messages(update) else [])
 
     def _own_update(
         self, governance: Governance, state: Any, missing: Sequence[ToolMessage], config: RunnableConfig
@@ -148,7 +160,7 @@ def _ways_to_answer(
 
 def _answered(governance: Governance, answer: BaseMessage) -> Update:
     governance.run.landed = "by the default finalizer"
-    return {"messages": [answer]}
+    return Appended(messages=[answer])
 
 
 def _plainly(governance: Governance, state: Any, failure: str = "") -> Update:
@@ -158,7 +170,11 @@ def _plainly(governance: Governance, state: Any, failure: str = "") -> Update:
     if messages_of(state) is None or not _has_messages(state):
         return None
     why = f" ({run.exhausted})" if run.exhausted else ""
-    return {"messages": [AIMessage(f"I had to stop here because the budget for this task is spent.{why}")]}
+    return Appended(messages=[AIMessage(f"I had to stop here because the budget for this task is spent.{why}")])
+
+
+def _holds_messages(update: Update) -> bool:
+    return isinstance(update, Mapping) and "messages" in update
 
 
 def note_landing(governance: Governance) -> Steps[None]:
@@ -217,7 +233,7 @@ def missing_results(history: Sequence[BaseMessage]) -> list[ToolMessage]:
     ]
 
 
-def merged(update: Update, missing: Sequence[ToolMessage]) -> Update:
+def merged(update: Update, missing: Sequence[BaseMessage]) -> Update:
     """The finalizer's update behind the missing results."""
     if not missing:
         return update

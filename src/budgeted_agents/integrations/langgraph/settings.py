@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
 from budgeted_agents.budget import Budget, Policy
-from budgeted_agents.errors import BudgetExceeded, InvalidGraph
+from budgeted_agents.errors import InvalidGraph
 from budgeted_agents.governor import matching
 from budgeted_agents.integrations.langchain.governance import Governance, current
 from budgeted_agents.integrations.langchain.handler import BudgetHandler
@@ -30,6 +30,7 @@ class Settings:
         meter: conducts the calls of runs that are not inside another governed run.
         finalizer: the user's finalizer, None for the default one.
         finalizer_name: the node it is attached under.
+        replaces_messages: whether an update of ``messages`` replaces the history, for want of a reducer.
         rearms: whether the graph has deferred nodes of its own, which the finalizer lets go first.
         attribution: dimensions that hold for every run of this graph.
     """
@@ -37,6 +38,7 @@ class Settings:
     meter: Meter
     finalizer: Any = None
     finalizer_name: str = FINALIZER
+    replaces_messages: bool = False
     rearms: bool = False
     attribution: Mapping[str, str] = field(default_factory=dict)
 
@@ -108,9 +110,7 @@ class Settings:
         # A budget that equals an outer one (a graph inside itself) is kept by keeping the outer one.
         new = [budget for budget in self.policy.budgets if budget not in outer.policy.budgets]
         taken = {budget.name for budget in outer.policy.budgets}
-        own = [
-            _renamed(budget, taken, str(metadata.get("langgraph_node") or "inner")) for budget in new
-        ]
+        own = [_renamed(budget, taken, str(metadata.get("langgraph_node") or "inner")) for budget in new]
         classes = {**self.policy.model_classes, **outer.policy.model_classes}
         return replace(outer, policy=Policy((*outer.policy.budgets, *own), classes))
 
