@@ -81,7 +81,7 @@ def _chat_model(model: ModelLike, settings: Mapping[str, Any]) -> BaseChatModel:
     if not isinstance(model, str | BaseChatModel):
         raise _invalid("is neither a LiteLLM name nor a chat model", model)
     if isinstance(model, BaseChatModel):
-        return tiers_of(model)[0].model if is_governed(model) else model
+        return tiers_of(model)[0].given if is_governed(model) else model
     if model.strip():
         from budgeted_agents.integrations.litellm import chat_model
 
@@ -113,7 +113,7 @@ class _Conducted:
     ) -> ChatResult:
         governance = current()
         if governance is None:
-            return self._tiers[0].model._generate(messages, stop=stop, run_manager=run_manager, **kwargs)
+            return self._tiers[0].given._generate(messages, stop=stop, run_manager=run_manager, **kwargs)
         attempt = self._attempt(governance, messages, kwargs, run_manager)
         while True:
             target = drive(attempt.open())
@@ -135,7 +135,7 @@ class _Conducted:
     ) -> ChatResult:
         governance = current()
         if governance is None:
-            return await self._tiers[0].model._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
+            return await self._tiers[0].given._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
         blocking = governance.meter.ledger.blocking
         attempt = self._attempt(governance, messages, kwargs, run_manager)
         while True:
@@ -164,7 +164,7 @@ class _ConductedStream(_Conducted):
     ) -> Iterator[ChatGenerationChunk]:
         governance = current()
         if governance is None:
-            yield from self._tiers[0].model._stream(messages, stop=stop, run_manager=run_manager, **kwargs)
+            yield from self._tiers[0].given._stream(messages, stop=stop, run_manager=run_manager, **kwargs)
             return
         attempt = self._attempt(governance, messages, kwargs, run_manager)
         received: list[BaseMessage] = []
@@ -192,7 +192,7 @@ class _ConductedStream(_Conducted):
     ) -> AsyncIterator[ChatGenerationChunk]:
         governance = current()
         if governance is None:
-            async for chunk in self._tiers[0].model._astream(messages, stop=stop, run_manager=run_manager, **kwargs):
+            async for chunk in self._tiers[0].given._astream(messages, stop=stop, run_manager=run_manager, **kwargs):
                 yield chunk
             return
         blocking = governance.meter.ledger.blocking

@@ -27,8 +27,15 @@ USUAL_LIMIT = 16_384
 
 @dataclass(frozen=True)
 class Tier:
-    """A chat model of a best-first list, as it is called: its own retries off."""
+    """A chat model of a best-first list.
 
+    Attributes:
+        given: the model as it was given, called where no budget governs.
+        model: the same with its own retries off, called under a budget.
+        name, provider: what its price is looked up by.
+    """
+
+    given: BaseChatModel
     model: BaseChatModel
     name: str
     provider: str | None
@@ -36,7 +43,7 @@ class Tier:
     @classmethod
     def of(cls, model: BaseChatModel) -> Tier:
         name, provider = introspect.price_name(model)
-        return cls(introspect.without_retries(model), name, provider)
+        return cls(model, introspect.without_retries(model), name, provider)
 
 
 @dataclass(frozen=True, slots=True)
