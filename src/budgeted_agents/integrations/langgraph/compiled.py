@@ -46,6 +46,9 @@ LedgerLike = Ledger | str | None
 """What ``ledger=`` takes: an open ledger, a URL, or None for one in memory."""
 
 
+_SET_BY_COMPILE = ("_output_mapper", "_state_mapper", "_serde_allowlist")
+
+
 def budgeted(
     graph: GraphT,
     *,
@@ -104,7 +107,7 @@ def _checked_finalizer(finalizer: Any) -> Any:
 
 def govern(graph: GraphT, settings: Settings) -> GraphT:
     """The twin itself: copied, its nodes governed, its finalizer attached, its class exchanged."""
-    twin = graph.copy()
+    twin = _whole(graph.copy(), graph)
     twin.nodes, twin.channels = dict(graph.nodes), dict(graph.channels)
     if isinstance(twin, CompiledStateGraph):
         settings = _attach_finalizer(twin, settings)
@@ -113,6 +116,14 @@ def govern(graph: GraphT, settings: Settings) -> GraphT:
     object.__setattr__(twin, "__class__", _governed_class(_plain_class(type(graph))))
     twin.__dict__["settings"] = settings
     return twin
+
+
+def _whole(copied: GraphT, graph: GraphT) -> GraphT:
+    """A copy with what ``Pregel.copy`` leaves behind: attributes that ``compile`` sets beside its constructor."""
+    for name in _SET_BY_COMPILE:
+        if name in graph.__dict__:
+            copied.__dict__[name] = graph.__dict__[name]
+    return copied
 
 
 def _attach_finalizer(twin: CompiledStateGraph[Any, Any, Any, Any], settings: Settings) -> Settings:
@@ -216,7 +227,7 @@ def _governed_class(base: type[Any]) -> type[Any]:
         _raise_if_asked(handler)
 
     def copy(self: Any, update: dict[str, Any] | None = None) -> Any:
-        twin = base.copy(self, update)
+        twin = _whole(base.copy(self, update), self)
         twin.__dict__["settings"] = self.settings
         return twin
 
@@ -243,7 +254,7 @@ def _governed_class(base: type[Any]) -> type[Any]:
 
 def _as_built(graph: Any, base: type[Any]) -> Any:
     """The graph as its author drew it, without the finalizer."""
-    plain = base.copy(graph)
+    plain = _whole(base.copy(graph), graph)
     plain.nodes = {name: node for name, node in graph.nodes.items() if name != graph.settings.finalizer_name}
     plain.trigger_to_nodes = _triggers(plain.nodes)
     return plain
