@@ -7,6 +7,7 @@ history to a string at every call; events it does not need are switched off for 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,8 +23,22 @@ from budgeted_agents.integrations.langchain import answers
 from budgeted_agents.integrations.langchain.governance import Governance
 from budgeted_agents.integrations.langchain.governed_model import SELF_METERED
 from budgeted_agents.integrations.langchain.observed import observe
-from budgeted_agents.meter import Admission, ToolAdmission, admit, admit_tool, cancel, drive, fail, settle, settle_tool
+from budgeted_agents.meter import (
+    Admission,
+    ToolAdmission,
+    admit,
+    admit_tool,
+    cancel,
+    cancel_tool,
+    drive,
+    fail,
+    settle,
+    settle_tool,
+)
 from budgeted_agents.prices import Price
+
+_TOOL_ARGUMENTS = "_to_args_and_kwargs"
+"""The method in which langchain-core's tools check their arguments, before they run."""
 
 _admitted: ContextVar[list[ToolAdmission] | None] = ContextVar("budgeted_agents_admitted_tool", default=None)
 
@@ -159,7 +174,12 @@ class BudgetHandler(BaseCallbackHandler):
             drive(settle_tool(self.governance.meter, admission))
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        if admission := self._tools.pop(run_id, None):
+        admission = self._tools.pop(run_id, None)
+        if admission is None:
+            return
+        if _never_ran(error):
+            drive(cancel_tool(self.governance.meter, admission))
+        else:
             drive(settle_tool(self.governance.meter, admission, error))
 
 
@@ -167,6 +187,12 @@ def _from_cache(messages: Sequence[BaseMessage]) -> bool:
     """LangChain marks an answer out of its own LLM cache by a cost of 0 beside the original usage."""
     usage: Any = getattr(messages[0], "usage_metadata", None) if messages else None
     return bool(usage) and usage.get("total_cost") == 0
+
+
+def _never_ran(error: BaseException) -> bool:
+    """Whether a tool's arguments did not fit its schema: langchain-core says so in the same words as for an error of
+    the tool's own, so the place it comes from tells them apart."""
+    return any(frame.f_code.co_name == _TOOL_ARGUMENTS for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _answered(response: Any) -> bool:

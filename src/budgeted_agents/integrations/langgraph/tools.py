@@ -37,7 +37,7 @@ def _governed_class(base: type[ToolNode]) -> type[ToolNode]:
 
     def execute(self: Any, request: ToolCallRequest, *args: Any) -> Any:
         governance = current()
-        if governance is None:
+        if governance is None or request.tool is None:
             return base._execute_tool_sync(self, request, *args)
         try:
             admission = drive(_admit(governance, request))
@@ -50,7 +50,7 @@ def _governed_class(base: type[ToolNode]) -> type[ToolNode]:
 
     async def aexecute(self: Any, request: ToolCallRequest, *args: Any) -> Any:
         governance = current()
-        if governance is None:
+        if governance is None or request.tool is None:
             return await base._execute_tool_async(self, request, *args)
         blocking = governance.meter.ledger.blocking
         try:
@@ -78,7 +78,7 @@ def _admit(governance: Governance, request: ToolCallRequest) -> Steps[ToolAdmiss
 
 
 def _cancel(governance: Governance, unused: list[ToolAdmission]) -> Steps[None]:
-    """Give back what was held for a call that never reached its tool (an unknown tool, arguments that do not fit)."""
+    """Give back what was held for a call that never reached its tool."""
     for admission in unused:
         yield from cancel_tool(governance.meter, admission)
 
