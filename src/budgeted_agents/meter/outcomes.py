@@ -78,12 +78,12 @@ class BillingTable:
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status an error stands for, if it stands for one."""
+    """The HTTP status an error stands for, if a server answered with one."""
     for cause in _causes(error):
-        if _is_transport(cause):  # LiteLLM dresses errors that never had a response as status 500
+        if _is_transport(cause):
             return None
         for status in (_status(cause), _status(getattr(cause, "response", None))):
-            if status is not None:
+            if status is not None and not (status >= 500 and _is_litellms(cause)):
                 return status
     return None
 
@@ -103,6 +103,12 @@ def _status(holder: object) -> int | None:
         if isinstance(status, int) and not isinstance(status, bool) and 100 <= status < 600:
             return int(status)
     return None
+
+
+def _is_litellms(error: BaseException) -> bool:
+    """LiteLLM gives 500 to whatever it cannot explain, also to an answer it fails to read, which was billed. Where a
+    server did say 500, the error of the HTTP client further down says so."""
+    return type(error).__module__.partition(".")[0] == "litellm"
 
 
 def _is_transport(error: BaseException) -> bool:
