@@ -3,12 +3,14 @@
 from budgeted_agents.governor.call import Candidate, ModelCall, Quote
 from budgeted_agents.governor.holds import governing, matching, model_holds, tool_holds
 from budgeted_agents.governor.ladder import Pressure, candidates, context_limit, least_output, pressure
+from budgeted_agents.governor.topping_up import budget_to_top_up, top_up_lines
 
 __all__ = [
     "Candidate",
     "ModelCall",
     "Pressure",
     "Quote",
+    "budget_to_top_up",
     "candidates",
     "context_limit",
     "governing",
@@ -17,4 +19,5 @@ __all__ = [
     "model_holds",
     "pressure",
     "tool_holds",
+    "top_up_lines",
 ]

@@ -16,6 +16,7 @@ from budgeted_agents.ledgers.contract import (
 )
 from budgeted_agents.ledgers.memory import MemoryLedger
 from budgeted_agents.ledgers.opening import open_ledger
+from budgeted_agents.ledgers.topping_up import TopUp, top_up
 
 __all__ = [
     "Account",
@@ -31,5 +32,7 @@ __all__ = [
     "Scope",
     "Settlement",
     "State",
+    "TopUp",
     "open_ledger",
+    "top_up",
 ]

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from budgeted_agents.ledgers.contract import Account, Balance, Entry, Ledger, Note, State
+from budgeted_agents.ledgers.topping_up import TopUp, top_ups
 from budgeted_agents.money import to_usd
 from budgeted_agents.traces import CallRecord
 
@@ -23,6 +24,7 @@ class SpendReport:
         refusals: what was refused, and why (message by message).
         landing: how the latest run landed; empty if it did not have to.
         in_flight: calls that hold money and have not ended.
+        top_ups: what was added to its budgets, by whom and why.
     """
 
     session: str
@@ -31,6 +33,7 @@ class SpendReport:
     refusals: tuple[str, ...] = ()
     landing: str = ""
     in_flight: int = 0
+    top_ups: tuple[TopUp, ...] = ()
 
     @property
     def cost_nanos(self) -> int:
@@ -82,6 +85,7 @@ class SpendReport:
             "in_flight": self.in_flight,
             "landing": self.landing,
             "refusals": list(self.refusals),
+            "top_ups": [top_up.to_json() for top_up in self.top_ups],
             "balances": [balance_json(balance) for balance in self.balances],
             "calls": [call.to_json() for call in self.calls],
         }
@@ -108,7 +112,9 @@ def spend_report(ledger: Ledger, session: str, *, now: float) -> SpendReport:
     ledger.expire(now)
     entries = list(ledger.entries(session))
     notes = list(ledger.notes(session))
+    added = top_ups(notes)
     keys = dict.fromkeys(key for entry in entries for key, _ in entry.held)
+    keys |= dict.fromkeys(top_up.account.key for top_up in added)
     return SpendReport(
         session=session,
         calls=tuple(record for entry in entries if (record := _record(entry)) is not None),
@@ -116,6 +122,7 @@ def spend_report(ledger: Ledger, session: str, *, now: float) -> SpendReport:
         refusals=tuple(_texts(notes, "refusal")),
         landing=_landing(entries, notes),
         in_flight=sum(entry.state is State.RESERVED for entry in entries),
+        top_ups=added,
     )
 
 
@@ -178,4 +185,5 @@ def balance_json(balance: Balance) -> dict[str, Any]:
         "held": balance.held,
         "available": balance.available,
         "presumed": balance.presumed,
+        "credit": balance.credit,
     }

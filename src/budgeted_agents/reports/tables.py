@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from budgeted_agents.ledgers.contract import Balance
+from budgeted_agents.ledgers.topping_up import TopUp
 from budgeted_agents.money import format_usd
 from budgeted_agents.traces import CallRecord
 
@@ -25,9 +26,18 @@ def spend_table(report: SpendReport) -> RenderableType:
     """Calls, balances, and what was refused or landed."""
     parts: list[RenderableType] = [_calls(report), balances_table(report.balances)]
     parts += [_plain(f"refused: {text}", style="yellow") for text in dict.fromkeys(report.refusals)]
+    parts += [Text(f"topped up: {top_up_text(top_up)}", style="green") for top_up in report.top_ups]
     if report.landing:
         parts.append(_plain(f"landing: {report.landing}", style="bold"))
     return Group(*parts)
+
+
+def top_up_text(top_up: TopUp) -> str:
+    """One top-up as a line."""
+    unit = top_up.account.unit
+    amount = format_usd(top_up.amount) if unit == "usd" else f"{top_up.amount:,} {_unit_text(unit)}"
+    why = f": {top_up.reason}" if top_up.reason else ""
+    return f"{amount} for budget {top_up.account.budget!r} by {top_up.by}{why}"
 
 
 def as_text(report: SpendReport, width: int = 120) -> str:
@@ -83,8 +93,11 @@ def balances_table(balances: Iterable[Balance]) -> Table:
 def _amounts(balance: Balance) -> tuple[str, str]:
     if balance.account.unit == "usd":
         return format_usd(balance.spent), format_usd(balance.limit)
-    unit = balance.account.unit.replace("_", " ").replace(":", " of ")
-    return f"{balance.spent:,}", f"{balance.limit:,} {unit}"
+    return f"{balance.spent:,}", f"{balance.limit:,} {_unit_text(balance.account.unit)}"
+
+
+def _unit_text(unit: str) -> str:
+    return unit.replace("_", " ").replace(":", " of ")
 
 
 def _bar(balance: Balance) -> Text:

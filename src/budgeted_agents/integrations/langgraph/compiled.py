@@ -23,8 +23,9 @@ from budgeted_agents.budget.attribution import checked
 from budgeted_agents.errors import BudgetExceeded, InvalidGraph
 from budgeted_agents.integrations.langchain.governance import governed_by
 from budgeted_agents.integrations.langchain.handler import BudgetHandler
+from budgeted_agents.integrations.langchain.interrupts import on_exhausted
 from budgeted_agents.integrations.langgraph.landing import Finalizer
-from budgeted_agents.integrations.langgraph.node import governed_node, on_exhausted
+from budgeted_agents.integrations.langgraph.node import governed_node
 from budgeted_agents.integrations.langgraph.pregel import (
     CompiledStateGraph,
     Pregel,
@@ -35,8 +36,11 @@ from budgeted_agents.integrations.langgraph.pregel import (
 )
 from budgeted_agents.integrations.langgraph.settings import FINALIZER, Settings
 from budgeted_agents.integrations.langgraph.tools import governed_tool_node
-from budgeted_agents.ledgers import Ledger, open_ledger
-from budgeted_agents.meter import BillingTable, Listener, Meter
+from budgeted_agents.integrations.langgraph.topping_up import top_up_session
+from budgeted_agents.ledgers import Balance, Ledger, open_ledger
+from budgeted_agents.ledgers.topping_up import amounts_of
+from budgeted_agents.meter import BillingTable, Listener, Meter, new_id
+from budgeted_agents.money import UsdLike
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.reports import SpendReport, spend_report
 
@@ -73,7 +77,7 @@ def budgeted(
         billing: which failures are certainly unbilled.
 
     Returns:
-        A compiled graph of the same kind, with ``spend(config)`` besides.
+        A compiled graph of the same kind, with ``spend(config)`` and ``top_up(config, ...)`` besides.
 
     Raises:
         InvalidBudget, InvalidPolicy, InvalidLedger, InvalidAttribution, InvalidGraph: saying what is wrong and where.
@@ -165,7 +169,7 @@ def _with_tools(node: PregelNode) -> PregelNode:
 
 
 class Governed:
-    """What governed graphs have besides: the settings they run under, and their report."""
+    """What governed graphs have besides: the settings they run under, their report, and top-ups."""
 
     settings: Settings
 
@@ -178,6 +182,43 @@ class Governed:
         session = session_of(config) or self.__dict__.get("latest_session", "")
         meter = self.settings.meter
         return spend_report(meter.ledger, session, now=meter.clock())
+
+    def top_up(
+        self,
+        config: RunnableConfig,
+        *,
+        usd: UsdLike | None = None,
+        tokens: int | None = None,
+        model_calls: int | None = None,
+        tool_calls: int | Mapping[str, int] | None = None,
+        budget: str | None = None,
+        by: str,
+        reason: str = "",
+        id: str | None = None,
+    ) -> tuple[Balance, ...]:
+        """Raise a budget's limits for good, for the accounts that a run with this config is charged to.
+
+        A run that was suspended then goes on at the refused node with ``invoke(None, config)``.
+
+        Args:
+            config: the config the graph is invoked with; its ``thread_id`` and metadata say whose accounts are meant.
+            usd, tokens, model_calls, tool_calls: what to add; ``tool_calls`` as in ``Budget``.
+            budget: the budget's name; by default the one kept per session.
+            by, reason: who grants it and why; both stand in the report.
+            id: names the top-up, so that it may be repeated and counts once; by default a new one.
+
+        Returns:
+            The balances afterwards.
+
+        Raises:
+            InvalidAmount, InvalidBudget, InvalidAttribution, InvalidReservation: what is wrong; nothing was changed.
+            IdempotencyConflict: the id was used for another amount or account.
+            LedgerUnavailable: the ledger cannot be written; repeat it with the same id.
+        """
+        amounts = amounts_of(usd=usd, tokens=tokens, model_calls=model_calls, tool_calls=tool_calls)
+        whole = merge_configs(getattr(self, "config", None), config)
+        id = new_id() if id is None else id
+        return top_up_session(self.settings, whole, amounts, budget=budget, id=id, by=by, reason=reason)
 
 
 def session_of(config: RunnableConfig | None) -> str:
@@ -248,6 +289,7 @@ def _governed_class(base: type[Any]) -> type[Any]:
         "get_graph": get_graph,
         "aget_graph": aget_graph,
         "spend": Governed.spend,
+        "top_up": Governed.top_up,
     }
     return type(base.__name__, (base,), body)
 

@@ -1,0 +1,46 @@
+"""``app.top_up(config, ...)``: more money for the session a config names, so that its refused node can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import ensure_config
+
+from budgeted_agents.budget.attribution import ambient, from_metadata
+from budgeted_agents.errors import InvalidAttribution
+from budgeted_agents.governor import budget_to_top_up, top_up_lines
+from budgeted_agents.integrations.langgraph.settings import Settings
+from budgeted_agents.ledgers import Balance, top_up
+
+
+def top_up_session(
+    settings: Settings,
+    config: RunnableConfig | None,
+    amounts: Mapping[str, int],
+    *,
+    budget: str | None,
+    id: str,
+    by: str,
+    reason: str,
+) -> tuple[Balance, ...]:
+    """Credit the accounts that a run with this config would be charged to. See ``Governed.top_up``."""
+    meter = settings.meter
+    attribution = _attribution(settings, config)
+    session = attribution.get("session", "")
+    chosen = budget_to_top_up(meter.policy, budget)
+    if "session" in chosen.per and not session:
+        remedy = 'Pass the config the graph is invoked with: {"configurable": {"thread_id": "t1"}}'
+        raise InvalidAttribution("names no session", field="config", value=config, place="top_up", remedy=remedy)
+    now = meter.clock()
+    lines = top_up_lines(chosen, attribution, amounts, now=now)
+    return top_up(meter.ledger, lines, id=id, by=by, reason=reason, session=session, now=now)
+
+
+def _attribution(settings: Settings, config: RunnableConfig | None) -> dict[str, str]:
+    """Who a run with this config is for, as its calls will be attributed."""
+    full = ensure_config(config)
+    metadata, configurable = full.get("metadata") or {}, full.get("configurable") or {}
+    who = {**settings.attribution, **ambient(), **from_metadata(metadata, settings.policy.dimensions)}
+    session = str(metadata.get("session") or configurable.get("thread_id") or "")
+    return {**who, "session": session} if session else who
