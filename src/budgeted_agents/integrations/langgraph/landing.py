@@ -6,16 +6,12 @@ and it alone may spend the landing reserve.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import (
-    AIMessage,
     AnyMessage,
     BaseMessage,
-    HumanMessage,
-    SystemMessage,
     ToolMessage,
     convert_to_messages,
 )
@@ -23,27 +19,18 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
 from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded
-from budgeted_agents.integrations.langchain import introspect
 from budgeted_agents.integrations.langchain.governance import Governance, current, landing
-from budgeted_agents.integrations.langchain.governed_model import governed
-from budgeted_agents.integrations.langchain.pruning import shortened
+from budgeted_agents.integrations.langchain.landing import (
+    missing_results,
+    note_landing,
+    stopped_answer,
+    ways_to_answer,
+)
 from budgeted_agents.integrations.langgraph import pregel
-from budgeted_agents.meter import Steps, adrive, drive
+from budgeted_agents.meter import adrive, drive
 
 if TYPE_CHECKING:
     from budgeted_agents.integrations.langgraph.settings import Settings
-
-LANDING_PROMPT = (
-    "The budget for this task is spent, so no tool can be called any more. Using only what stands above, give the best "
-    "short answer now, and say in one sentence what is missing."
-)
-"""What the default finalizer asks of the cheapest tier."""
-
-LANDING_ANSWER = 1_024
-"""Longest answer of the default finalizer, in tokens."""
-
-NOT_CALLED = "This tool was not called: the budget was spent."
-"""The result that a tool call gets which the budget cut off."""
 
 Update = Any
 
@@ -121,7 +108,7 @@ class Finalizer:
     def _default(
         self, governance: Governance, state: Any, missing: Sequence[ToolMessage], config: RunnableConfig
     ) -> Update:
-        for model, prompt, kwargs in _ways_to_answer(governance, messages_of(with_messages(state, missing))):
+        for model, prompt, kwargs in ways_to_answer(governance, messages_of(with_messages(state, missing))):
             try:
                 return _answered(governance, model.invoke(prompt, config, **kwargs))
             except BudgetedAgentsError:
@@ -133,7 +120,7 @@ class Finalizer:
     async def _adefault(
         self, governance: Governance, state: Any, missing: Sequence[ToolMessage], config: RunnableConfig
     ) -> Update:
-        for model, prompt, kwargs in _ways_to_answer(governance, messages_of(with_messages(state, missing))):
+        for model, prompt, kwargs in ways_to_answer(governance, messages_of(with_messages(state, missing))):
             try:
                 return _answered(governance, await model.ainvoke(prompt, config, **kwargs))
             except BudgetedAgentsError:
@@ -141,21 +128,6 @@ class Finalizer:
             except Exception as error:  # noqa: BLE001 -- likewise
                 return _plainly(governance, state, type(error).__name__)
         return _plainly(governance, state)
-
-
-def _ways_to_answer(
-    governance: Governance, history: Sequence[BaseMessage]
-) -> Iterator[tuple[Any, list[BaseMessage], dict[str, Any]]]:
-    """Calls of the cheapest tier over ever less of the history, each with its arguments."""
-    tiers = governance.models
-    if not tiers or not history:
-        return
-    models = [tier.model for tier in tiers]
-    limited = introspect.limit_field(models[0]) is not None
-    kwargs = introspect.with_limit(models[0], {}, LANDING_ANSWER) if limited else {}
-    versions = [list(history), *shortened(history)]
-    for version in dict.fromkeys((0, len(versions) // 4, len(versions) // 2, len(versions) - 1)):
-        yield governed(models), [*as_plain_text(versions[version]), HumanMessage(LANDING_PROMPT)], kwargs
 
 
 def _answered(governance: Governance, answer: BaseMessage) -> Update:
@@ -169,23 +141,11 @@ def _plainly(governance: Governance, state: Any, failure: str = "") -> Update:
     run.landed = f"with the partial state{f' (the finalizer failed: {failure})' if failure else ''}"
     if messages_of(state) is None or not _has_messages(state):
         return None
-    why = f" ({run.exhausted})" if run.exhausted else ""
-    return Appended(messages=[AIMessage(f"I had to stop here because the budget for this task is spent.{why}")])
+    return Appended(messages=[stopped_answer(governance)])
 
 
 def _holds_messages(update: Update) -> bool:
     return isinstance(update, Mapping) and "messages" in update
-
-
-def note_landing(governance: Governance) -> Steps[None]:
-    """Write down how the run landed, for the report."""
-    run, now = governance.run, governance.meter.clock()
-    why = str(run.exhausted) if run.exhausted else ""
-    body = {"kind": "landing", "message": f"Landed {run.landed}", "why": why, "run": run.id}
-    try:
-        yield partial(governance.meter.ledger.note, run.session, body, now=now)
-    except BudgetedAgentsError as error:  # a report without this line is better than a lost answer
-        governance.meter.publish("unsettled", f"The landing could not be noted: {error}", run.session)
 
 
 # -- histories ------------------------------------------------------------------------------------------------------
@@ -221,18 +181,6 @@ def with_messages(state: Any, more: Sequence[BaseMessage]) -> Any:
     return dataclasses.replace(state, messages=history)
 
 
-def missing_results(history: Sequence[BaseMessage]) -> list[ToolMessage]:
-    """A result for every tool call that has none: providers reject a history without."""
-    given = {message.tool_call_id for message in history if isinstance(message, ToolMessage)}
-    return [
-        ToolMessage(NOT_CALLED, name=call["name"], tool_call_id=call["id"] or "", status="error")
-        for message in history
-        if isinstance(message, AIMessage)
-        for call in message.tool_calls
-        if call["id"] not in given
-    ]
-
-
 def merged(update: Update, missing: Sequence[BaseMessage]) -> Update:
     """The finalizer's update behind the missing results."""
     if not missing:
@@ -246,19 +194,3 @@ def merged(update: Update, missing: Sequence[BaseMessage]) -> Update:
         Command(update={"messages": list(missing)}),
         update if isinstance(update, Command) else Command(update=update),
     ]
-
-
-def as_plain_text(history: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """The history without tool calls, which some providers reject where no tools are bound."""
-    plain: list[BaseMessage] = []
-    for message in history:
-        if isinstance(message, ToolMessage):
-            plain.append(HumanMessage(f"Result of {message.name or 'a tool'}: {message.text}"))
-        elif isinstance(message, AIMessage) and message.tool_calls:
-            names = ", ".join(call["name"] for call in message.tool_calls)
-            plain.append(AIMessage(f"{message.text}\n(called {names})".strip()))
-        elif isinstance(message, SystemMessage):
-            plain.insert(sum(isinstance(m, SystemMessage) for m in plain), message)
-        else:
-            plain.append(message)
-    return plain

@@ -15,9 +15,9 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.errors import GraphInterrupt
 
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.integrations.langchain.governance import Governance, current, namespace
+from budgeted_agents.integrations.langchain.governance import Governance, current
+from budgeted_agents.integrations.langchain.interrupts import BudgetInterrupt, on_exhausted, refusal_behind
 from budgeted_agents.integrations.langgraph import pregel
-from budgeted_agents.integrations.langgraph.interrupts import BudgetInterrupt
 from budgeted_agents.integrations.langgraph.pregel import DEFAULT_BOUND, PregelNode, RunnableSeq
 from budgeted_agents.meter import adrive, drive
 
@@ -68,7 +68,7 @@ class GovernedSeq(RunnableSeq):
 
     def _stopped(self, governance: Governance, config: RunnableConfig | None, error: Exception) -> None:
         """Land if the budget that refused says so; else let the interrupt stop the run here."""
-        refusal = refusal_behind(governance, config, error)
+        refusal = refusal_behind(governance, pregel.task_metadata(config), error)
         if refusal is None or config is None:
             raise error
         first = governance.run.exhaust(refusal)
@@ -78,27 +78,6 @@ class GovernedSeq(RunnableSeq):
             governance.meter.publish("landing", f"Landing: {refusal}", governance.run.session)
         pregel.write_error(config, refusal)
         pregel.write(config, pregel.BRANCH_TO.format(self.settings.finalizer_name), None)
-
-
-def on_exhausted(governance: Governance, refusal: BudgetExceeded) -> str:
-    """What the budget that refused says: land, suspend or raise. A budget that is not known here is one of a graph
-    inside, which has landed if it was to land: what comes out of it suspends or is raised."""
-    known = {budget.name: budget.on_exhausted for budget in governance.meter.policy.budgets}
-    return known.get(refusal.budget, "suspend" if isinstance(refusal, GraphInterrupt) else "raise")
-
-
-def refusal_behind(governance: Governance, config: RunnableConfig | None, error: Exception) -> BudgetExceeded | None:
-    """The refusal an interrupt stands for; None if it is a question to a person or a breakpoint.
-
-    LangGraph merges interrupts of parallel tasks into a plain one, so the place of the refusal is what counts.
-    """
-    if isinstance(error, BudgetExceeded):
-        return error
-    if error.args and error.args[0]:
-        return None
-    own = namespace(pregel.task_metadata(config))
-    refused = [refusal for where, refusal in governance.refusals if where.startswith(own)]
-    return refused[-1] if refused else None
 
 
 class GovernedNode(PregelNode):

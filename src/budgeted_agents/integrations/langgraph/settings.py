@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
-from budgeted_agents.budget import Budget, Policy
-from budgeted_agents.errors import InvalidGraph
-from budgeted_agents.governor import matching
+from budgeted_agents.budget import Policy
+from budgeted_agents.integrations.langchain import runs
 from budgeted_agents.integrations.langchain.governance import Governance, current
 from budgeted_agents.integrations.langchain.handler import BudgetHandler
-from budgeted_agents.integrations.langgraph.interrupts import BudgetInterrupt
-from budgeted_agents.meter import Meter, Run, Steps, new_id
-from budgeted_agents.meter.refusals import over_cap
+from budgeted_agents.meter import Meter, Steps
 
 FINALIZER = "finalizer"
 """Name of the node a run lands on."""
@@ -52,72 +49,9 @@ class Settings:
         Raises:
             BudgetExceeded: the node has been visited as often as ``loops`` allows.
         """
-        node = str(metadata.get("langgraph_node") or "")
-        attribution = governance.attribution(metadata)
-        budgets = [
-            budget
-            for budget in matching(governance.meter.policy, attribution)
-            if budget.name in governance.own and budget.loops is not None and not budget.shadow
-        ]
-        if not budgets or node == self.finalizer_name:
-            return
-        visits = governance.run.visit(node, metadata.get("langgraph_step"))
-        for budget in budgets:
-            if visits > (budget.loops or 0):
-                error = over_cap(
-                    budget.name,
-                    "loops",
-                    needed=visits,
-                    limit=budget.loops or 0,
-                    what=f"another visit of node {node!r}",
-                    remedy="Raise loops, or let the graph leave the cycle earlier.",
-                )
-                yield from governance.meter.refused(governance.run, error, node)
-                raise error
+        if metadata.get("langgraph_node") != self.finalizer_name:
+            yield from runs.enter(governance, metadata)
 
     def open_run(self, config: RunnableConfig | None, *, may_wait: bool) -> BudgetHandler:
         """The handler that governs one invocation of the graph."""
-        full = ensure_config(config)
-        metadata, configurable = full.get("metadata") or {}, full.get("configurable") or {}
-        outer = current()
-        meter = self.meter if outer is None else self._inside(outer.meter, metadata)
-        session = outer.run.session if outer else str(metadata.get("session") or configurable.get("thread_id") or "")
-        id = new_id()
-        who = {**(outer.run.attribution if outer else {}), **self.attribution}
-        run = Run(
-            id=outer.run.id if outer else id,
-            session=session or id,
-            attribution=who,
-            may_wait=may_wait and (outer is None or outer.run.may_wait),
-            depth=outer.run.depth + 1 if outer else 1,
-        )
-        names = {budget.name for budget in meter.policy.budgets}
-        own = names - {budget.name for budget in outer.meter.policy.budgets} if outer else names
-        return BudgetHandler(Governance(meter, run, as_raised=BudgetInterrupt, own=frozenset(own)))
-
-    def _inside(self, outer: Meter, metadata: Mapping[str, Any]) -> Meter:
-        """The outer meter with this graph's budgets added: both hold, on one ledger, all or nothing."""
-        if self.meter is outer:
-            return outer
-        if self.meter.ledger.url != outer.ledger.url and self.meter.ledger.url != "memory://":
-            raise InvalidGraph(
-                "a graph inside another one has a ledger of its own, so that no call could be charged to both at once",
-                field="ledger",
-                value=self.meter.ledger.url,
-                place=f"graph inside {outer.ledger.url}",
-                remedy="Give both graphs the same ledger, or the inner one none",
-            )
-        # A budget that equals an outer one (a graph inside itself) is kept by keeping the outer one.
-        new = [budget for budget in self.policy.budgets if budget not in outer.policy.budgets]
-        taken = {budget.name for budget in outer.policy.budgets}
-        own = [_renamed(budget, taken, str(metadata.get("langgraph_node") or "inner")) for budget in new]
-        classes = {**self.policy.model_classes, **outer.policy.model_classes}
-        return replace(outer, policy=Policy((*outer.policy.budgets, *own), classes))
-
-
-def _renamed(budget: Budget, taken: set[str], node: str) -> Budget:
-    """Budgets of an inner graph that have an outer one's name are kept apart by the node they run in."""
-    name = budget.name
-    while name in taken:
-        name = f"{name}/{node}" if "@" in name else f"{name}@{node}"
-    return budget if name == budget.name else budget.model_copy(update={"name": name})
+        return runs.open_run(self.meter, ensure_config(config), current(), self.attribution, may_wait=may_wait)
