@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables.config import var_child_runnable_config
@@ -85,12 +85,41 @@ class Governance:
 
 _handler: ContextVar[BaseCallbackHandler | None] = ContextVar("budgeted_agents_handler", default=None)
 _landing: ContextVar[frozenset[str]] = ContextVar("budgeted_agents_landing", default=frozenset())
-register_configure_hook(_handler, inheritable=True)
+
+Finder = Callable[[BaseCallbackHandler | None], BaseCallbackHandler | None]
+"""Given the handler in force around the place where a call is made, the handler of a run inside it, if there is one."""
+
+
+class _InForce:
+    """The innermost handler in force. langchain-core asks it, as it would ask a context variable, at every call."""
+
+    def __init__(self) -> None:
+        self.finders: list[Finder] = []
+
+    def get(self) -> BaseCallbackHandler | None:
+        handler = _handler.get()
+        for find in self.finders:
+            handler = find(handler) or handler
+        return handler
+
+
+_in_force = _InForce()
+register_configure_hook(cast("ContextVar[BaseCallbackHandler | None]", _in_force), inheritable=True)
+
+
+def found_by(finder: Finder) -> None:
+    """Have a framework's own way of finding the run asked as well, where no context variable can be set."""
+    _in_force.finders.append(finder)
+
+
+def in_force() -> BaseCallbackHandler | None:
+    """The handler of the innermost governed run this is called in."""
+    return _in_force.get()
 
 
 def current() -> Governance | None:
     """What governs the calls made here; None if nothing does."""
-    handler = _handler.get()
+    handler = _in_force.get()
     return None if handler is None else handler.governance  # type: ignore[attr-defined]
 
 

@@ -15,12 +15,10 @@ from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.integrations.langchain.governance import Governance, current
-from budgeted_agents.integrations.langchain.handler import admitted
-from budgeted_agents.meter import Steps, ToolAdmission, admit_tool, adrive, cancel_tool, drive
-
-_HANDLED_INSIDE_TOOLS = frozenset({"depth"})
-"""Caps whose refusal inside a tool only ends the tool: the agent that called it can go on without it."""
+from budgeted_agents.integrations.langchain.governance import current
+from budgeted_agents.integrations.langchain.handler import admitted, is_admitted
+from budgeted_agents.integrations.langchain.tool_calls import admit_call, give_back, is_of_the_tool, refused_call
+from budgeted_agents.meter import adrive, drive
 
 
 def governed_tool_node(node: ToolNode) -> ToolNode:
@@ -37,56 +35,37 @@ def _governed_class(base: type[ToolNode]) -> type[ToolNode]:
 
     def execute(self: Any, request: ToolCallRequest, *args: Any) -> Any:
         governance = current()
-        if governance is None or request.tool is None:
+        if governance is None or request.tool is None or is_admitted():
             return base._execute_tool_sync(self, request, *args)
         try:
-            admission = drive(_admit(governance, request))
+            admission = drive(admit_call(governance, request))
             with admitted(admission) as unused:
                 answer = base._execute_tool_sync(self, request, *args)
         except BudgetExceeded as refusal:
             return _answer(request, refusal)
-        drive(_cancel(governance, unused))
+        drive(give_back(governance, unused))
         return answer
 
     async def aexecute(self: Any, request: ToolCallRequest, *args: Any) -> Any:
         governance = current()
-        if governance is None or request.tool is None:
+        if governance is None or request.tool is None or is_admitted():
             return await base._execute_tool_async(self, request, *args)
         blocking = governance.meter.ledger.blocking
         try:
-            admission = await adrive(_admit(governance, request), blocking=blocking)
+            admission = await adrive(admit_call(governance, request), blocking=blocking)
             with admitted(admission) as unused:
                 answer = await base._execute_tool_async(self, request, *args)
         except BudgetExceeded as refusal:
             return _answer(request, refusal)
-        await adrive(_cancel(governance, unused), blocking=blocking)
+        await adrive(give_back(governance, unused), blocking=blocking)
         return answer
 
     body = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
     return type(base.__name__, (base,), {**body, "_execute_tool_sync": execute, "_execute_tool_async": aexecute})
 
 
-def _admit(governance: Governance, request: ToolCallRequest) -> Steps[ToolAdmission]:
-    metadata = request.runtime.config.get("metadata") or {}
-    return admit_tool(
-        governance.meter,
-        governance.run,
-        request.tool_call["name"],
-        governance.attribution(metadata),
-        step=metadata.get("langgraph_step"),
-    )
-
-
-def _cancel(governance: Governance, unused: list[ToolAdmission]) -> Steps[None]:
-    """Give back what was held for a call that never reached its tool."""
-    for admission in unused:
-        yield from cancel_tool(governance.meter, admission)
-
-
 def _answer(request: ToolCallRequest, refusal: BudgetExceeded) -> ToolMessage:
     """The refusal as the tool's answer; refusals of model calls inside a tool are the run's to handle."""
-    if not refusal.unit.startswith("tool_calls") and refusal.unit not in _HANDLED_INSIDE_TOOLS:
+    if not is_of_the_tool(refusal):
         raise refusal
-    call = request.tool_call
-    text = f"This tool was not called: {refusal} Go on without it and answer from what you have."
-    return ToolMessage(text, name=call["name"], tool_call_id=call["id"] or "", status="error")
+    return refused_call(request, refusal)
