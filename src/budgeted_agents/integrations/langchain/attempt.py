@@ -85,10 +85,8 @@ class Attempt:
         if tier is not self.tiers[0]:
             kwargs = tools_for(self.tiers[0].model, tier.model, kwargs)
         limit = admission.output_limit
-        if limit is None and introspect.asked_limit(tier.model, kwargs) != introspect.asked_limit(
-            self.tiers[0].model, self.kwargs
-        ):
-            limit = admission.granted  # the cheaper tier's own setting is not what the caller asked for
+        if limit is None and introspect.limit_differs(tier.model, self.tiers[0].model, self.kwargs):
+            limit = admission.granted
         return kwargs if limit is None else introspect.with_limit(tier.model, kwargs, limit)
 
     def alive(self) -> Steps[None]:

@@ -170,9 +170,8 @@ class _ConductedStream(_Conducted):
         received: list[BaseMessage] = []
         while True:
             target = drive(attempt.open())
-            arguments = introspect.stream_kwargs(target.model, target.kwargs)
             try:
-                for chunk in target.model._stream(target.messages, stop=stop, run_manager=run_manager, **arguments):
+                for chunk in target.model._stream(target.messages, stop=stop, run_manager=run_manager, **target.kwargs):
                     received.append(chunk.message)
                     drive(attempt.alive())
                     yield chunk
@@ -200,10 +199,9 @@ class _ConductedStream(_Conducted):
         received: list[BaseMessage] = []
         while True:
             target = await adrive(attempt.open(), blocking=blocking)
-            arguments = introspect.stream_kwargs(target.model, target.kwargs)
             try:
                 async for chunk in target.model._astream(
-                    target.messages, stop=stop, run_manager=run_manager, **arguments
+                    target.messages, stop=stop, run_manager=run_manager, **target.kwargs
                 ):
                     received.append(chunk.message)
                     await adrive(attempt.alive(), blocking=blocking)

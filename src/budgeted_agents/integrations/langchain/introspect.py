@@ -22,6 +22,9 @@ _LIMIT_KWARG_BY_PROVIDER = {
 }
 
 
+_OPENAI = frozenset({"openai", "azure"})
+
+
 def model_name(model: BaseChatModel) -> str:
     """The name the provider knows the model by; the class's name where there is none (fakes)."""
     for field in ("model_name", "model", "model_id", "deployment_name"):
@@ -57,12 +60,21 @@ def asked_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
     return next((value for value in values if isinstance(value, int) and value > 0), None)
 
 
+def limit_differs(called: BaseChatModel, asked: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
+    """Whether the limit the caller asked for has to be said to the model that is called: its own setting is another,
+    or the call's argument may have a name that its class passes over."""
+    if any(name in kwargs for name in LIMIT_FIELDS):
+        return True
+    return called is not asked and asked_limit(called, {}) != asked_limit(asked, {})
+
+
 def with_limit(model: BaseChatModel, kwargs: Mapping[str, Any], limit: int) -> dict[str, Any]:
     """The call's arguments with this output limit instead of any other."""
-    given = next((name for name in LIMIT_FIELDS if name in kwargs), None)
-    provider = provider_of(model) or ""
-    name = given or _LIMIT_KWARG_BY_PROVIDER.get(provider) or "max_tokens"
-    return {**kwargs, name: limit}
+    name = _LIMIT_KWARG_BY_PROVIDER.get(provider_of(model) or "", "max_tokens")
+    if "use_responses_api" in type(model).model_fields and provider_of(model) in _OPENAI:
+        name = "max_completion_tokens"  # with the Responses API, the model's own max_tokens would win over max_tokens
+    others = {key: value for key, value in kwargs.items() if key not in LIMIT_FIELDS}
+    return {**others, name: limit}
 
 
 def answers(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int:
@@ -83,17 +95,17 @@ def retries_of(model: BaseChatModel) -> int:
     return retries if isinstance(retries, int) and retries > 0 else 0
 
 
-def without_retries(model: BaseChatModel) -> BaseChatModel:
-    """The same model with its own retries off: hidden attempts are hidden spend. The one given is left as it is."""
-    if "max_retries" not in type(model).model_fields:
+def as_called(model: BaseChatModel) -> BaseChatModel:
+    """A copy of the model as it is called under a budget: its own retries off, since hidden attempts are hidden spend,
+    and usage reported at the end of its streams, unless the caller has decided about that."""
+    fields, changes = type(model).model_fields, dict[str, Any]()
+    if "max_retries" in fields:
+        changes["max_retries"] = 0
+    if "stream_usage" in fields and getattr(model, "stream_usage", None) is None:
+        changes["stream_usage"] = True
+    if not changes:
         return model
-    copy = model.model_copy(update={"max_retries": 0})
-    without_client_retries(copy)
+    copy = model.model_copy(update=changes)
+    if "max_retries" in changes:
+        without_client_retries(copy)
     return copy
-
-
-def stream_kwargs(model: BaseChatModel, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments that make the class report usage at the end of a stream, unless the caller has decided."""
-    if "stream_usage" in type(model).model_fields and "stream_usage" not in kwargs and "stream_options" not in kwargs:
-        return {**kwargs, "stream_usage": True}
-    return dict(kwargs)

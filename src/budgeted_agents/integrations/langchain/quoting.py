@@ -43,7 +43,7 @@ class Tier:
     @classmethod
     def of(cls, model: BaseChatModel) -> Tier:
         name, provider = introspect.price_name(model)
-        return cls(model, introspect.without_retries(model), name, provider)
+        return cls(model, introspect.as_called(model), name, provider)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def quote(
     prices = tuple(price_of(governance, tier.name, tier.provider) for tier in tiers)
     asked = introspect.asked_limit(tiers[0].model, kwargs)
     asks = [_output_limit(asked, price) for price in prices]
-    useful = asked or min(_usual_answer(governance, attribution), asks[0])
+    useful = asked or min(usual_answer(governance, attribution), asks[0])
     shape = _Shape(
         governance,
         messages,
@@ -124,7 +124,7 @@ def _quote(shape: _Shape, index: int, tier: Tier, price: Price, ask: int, servic
     )
 
 
-def _usual_answer(governance: Governance, attribution: Mapping[str, str]) -> int:
+def usual_answer(governance: Governance, attribution: Mapping[str, str]) -> int:
     """How long an answer this node is likely to need: twice its longest so far, so that a node of short answers is
     not stepped down to a cheaper model for the sake of a long one it never gives."""
     longest = governance.run.longest_answer(attribution.get("node", ""))
