@@ -30,7 +30,7 @@ class Answers(TypedDict):
 def build(base_url: str, ledger: Any, *, calls: int = 2, **compiling: Any) -> Any:
     """An app of ``STEPS`` model calls under a budget for fewer, which suspends."""
     model = budgeted_model(
-        ChatOpenAI(model="gpt-4o", base_url=base_url, api_key=SecretStr("sk-local"), max_tokens=40, max_retries=0)
+        ChatOpenAI(model="gpt-4o", base_url=base_url, api_key=SecretStr("sk-local"), max_completion_tokens=40)
     )
 
     def work(state: Answers) -> Any:

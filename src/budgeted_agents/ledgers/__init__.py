@@ -15,7 +15,7 @@ from budgeted_agents.ledgers.contract import (
     State,
 )
 from budgeted_agents.ledgers.memory import MemoryLedger
-from budgeted_agents.ledgers.opening import open_ledger
+from budgeted_agents.ledgers.opening import open_existing, open_ledger
 from budgeted_agents.ledgers.topping_up import TopUp, top_up
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Settlement",
     "State",
     "TopUp",
+    "open_existing",
     "open_ledger",
     "top_up",
 ]

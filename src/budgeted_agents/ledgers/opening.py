@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 from threading import Lock
 
 from budgeted_agents.errors import InvalidLedger
@@ -53,6 +54,20 @@ def _memory(url: str, name: str) -> Ledger:
         if shared is None or shared.closed:
             shared = _shared[name] = MemoryLedger(name)
         return shared
+
+
+def open_existing(url: str) -> Ledger:
+    """The ledger a URL names, which must be there: a command that reads or tops up should not make an empty one.
+
+    Raises:
+        InvalidLedger: there is none, or it could only be in another process's memory.
+        LedgerError, LedgerUnavailable: as ``open_ledger``.
+    """
+    if url.startswith("memory://"):
+        raise _refused(url, "is in the memory of another process", _SCHEMES["sqlite"])
+    if url.startswith("sqlite:///") and not Path(url[len("sqlite:///") :]).exists():
+        raise _refused(url, "is not there", "Name the ledger's file; a graph makes it at its first run")
+    return open_ledger(url)
 
 
 def _sqlite(url: str, rest: str) -> Ledger:

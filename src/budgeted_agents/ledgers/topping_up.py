@@ -130,6 +130,48 @@ def top_ups(notes: Iterable[Note]) -> tuple[TopUp, ...]:
     return tuple({(top_up.id, top_up.account.key): top_up for top_up in reversed(found)}.values())[::-1]
 
 
+def known_lines(
+    ledger: Ledger, budget: str, scope: Mapping[str, str], amounts: Mapping[str, int], *, window: str | None = None
+) -> list[Line]:
+    """What each account gets, of the accounts that the ledger knows: for those who have no policy at hand.
+
+    Args:
+        budget: the budget's name.
+        scope: values of its ``per`` dimensions, e.g. ``{"session": "t1"}``.
+        amounts: what to add, by unit.
+        window: the window's id, e.g. ``"m:2026-11"``; needed only where several are known.
+
+    Raises:
+        InvalidReservation: no account, or more than one, is meant; nothing was changed.
+    """
+    own = [account for account in ledger.accounts() if account.budget == budget and dict(account.scope) == dict(scope)]
+    if not own:
+        known = sorted({account.budget for account in ledger.accounts()})
+        problem = "is charged to no account of this ledger" if budget in known else "names no budget of this ledger"
+        raise _not_meant("budget", f"{budget} {dict(scope)}", problem, f"Its budgets: {', '.join(known) or 'none yet'}")
+    return [_known_line(own, unit, amount, window) for unit, amount in amounts.items()]
+
+
+def _known_line(own: Sequence[Account], unit: str, amount: int, window: str | None) -> Line:
+    found = [account for account in own if account.unit == unit and window in (None, account.window)]
+    if not found:
+        limited = ", ".join(sorted({account.unit for account in own}))
+        raise _not_meant(
+            "unit" if window is None else "window",
+            unit,
+            f"is not limited here{f' in {window}' if window else ''}",
+            f"What is limited: {limited}",
+        )
+    if len(found) > 1:
+        windows = ", ".join(account.window for account in found)
+        raise _not_meant("window", window, "is needed: there are several", f"Name one of {windows}")
+    return Line(found[0], amount, 0)  # the limit is not used: the account is known
+
+
+def _not_meant(field: str, value: object, problem: str, remedy: str) -> InvalidReservation:
+    return InvalidReservation(problem, field=field, value=value, place=PLACE, remedy=remedy)
+
+
 def _credit(ledger: Ledger, line: Line, top_up: TopUp, session: str) -> Balance:
     """The credit first: a note without money would mislead, money without a note is noted when it is repeated."""
     body = {**top_up.to_json(), "kind": KIND}

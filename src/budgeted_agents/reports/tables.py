@@ -17,6 +17,8 @@ from budgeted_agents.money import format_usd
 from budgeted_agents.traces import CallRecord
 
 if TYPE_CHECKING:
+    from budgeted_agents.reports.accounts import AccountReport
+    from budgeted_agents.reports.policies import PolicyReport
     from budgeted_agents.reports.spend import SpendReport
 
 _BAR = 20
@@ -26,10 +28,33 @@ def spend_table(report: SpendReport) -> RenderableType:
     """Calls, balances, and what was refused or landed."""
     parts: list[RenderableType] = [_calls(report), balances_table(report.balances)]
     parts += [_plain(f"refused: {text}", style="yellow") for text in dict.fromkeys(report.refusals)]
-    parts += [Text(f"topped up: {top_up_text(top_up)}", style="green") for top_up in report.top_ups]
+    parts += _top_ups(report.top_ups)
     if report.landing:
         parts.append(_plain(f"landing: {report.landing}", style="bold"))
     return Group(*parts)
+
+
+def accounts_table(report: AccountReport) -> RenderableType:
+    """Balances, and what was added to them."""
+    return Group(balances_table(report.balances), *_top_ups(report.top_ups))
+
+
+def policy_table(report: PolicyReport) -> Table:
+    """Budgets with their limits."""
+    from budgeted_agents.reports.policies import limits_of
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("budget", "per", "window", "limits", "when it runs out"):
+        table.add_column(name, overflow="fold")
+    for budget in report.policy.budgets:
+        limits = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in limits_of(budget).items())
+        ending = "only watches" if budget.shadow else budget.on_exhausted
+        table.add_row(budget.name, ", ".join(budget.per), budget.window or "", limits, ending)
+    return table
+
+
+def _top_ups(found: Iterable[TopUp]) -> list[RenderableType]:
+    return [Text(f"topped up: {top_up_text(top_up)}", style="green") for top_up in found]
 
 
 def top_up_text(top_up: TopUp) -> str:

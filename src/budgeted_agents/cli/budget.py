@@ -1,0 +1,97 @@
+"""``budgeted-agents budget``: check a policy file, show balances, top up."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON; amounts as integers, USD in nano-USD.")
+
+
+@click.group("budget")
+def command() -> None:
+    """Check a policy file, show what is left, or top a budget up."""
+
+
+@command.command("check")
+@click.argument("policy", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; USD as decimal strings.")
+def check(policy: Path, as_json: bool) -> None:
+    """Check the POLICY file (.toml or .json); exit code 2 and the reason if it is wrong."""
+    from budgeted_agents.budget import load_policy
+    from budgeted_agents.reports import PolicyReport
+
+    _print(PolicyReport(load_policy(policy)), as_json)
+
+
+@command.command("show")
+@click.argument("ledger")
+@click.option("--budget", help="Only accounts of this budget.")
+@click.option("--scope", "scopes", multiple=True, help="Only accounts of e.g. session=t1; again for more.")
+@click.option("--tenant", help="Short for --scope tenant=...")
+@_AS_JSON
+def show(ledger: str, budget: str | None, scopes: tuple[str, ...], tenant: str | None, as_json: bool) -> None:
+    """Show the balances of LEDGER (e.g. sqlite:///spend.db), those nearest to their limit first."""
+    from budgeted_agents.ledgers import open_existing
+    from budgeted_agents.reports import account_report
+
+    scope = _scope(scopes) | ({"tenant": tenant} if tenant else {})
+    _print(account_report(open_existing(ledger), now=time.time(), budget=budget, scope=scope), as_json)
+
+
+@command.command("top-up")
+@click.argument("ledger")
+@click.option("--budget", required=True, help="The budget's name, as `budget show` has it.")
+@click.option("--scope", "scopes", multiple=True, help="Whose account, e.g. session=t1; again for more dimensions.")
+@click.option("--window", help="The window's id, e.g. m:2026-11, where several are known.")
+@click.option("--usd", help="USD to add, e.g. 5 or 0.50.")
+@click.option("--tokens", type=int, help="Tokens to add.")
+@click.option("--model-calls", type=int, help="Model calls to add.")
+@click.option("--tool-calls", type=int, help="Tool calls to add.")
+@click.option("--by", required=True, help="Who grants it.")
+@click.option("--reason", default="", help="Why.")
+@click.option("--id", "id", help="Names the top-up: repeated under the same id it counts once.  [default: a new one]")
+@_AS_JSON
+def top_up(
+    ledger: str,
+    budget: str,
+    scopes: tuple[str, ...],
+    window: str | None,
+    by: str,
+    reason: str,
+    id: str | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Raise the limits of one account of LEDGER for good, so that a suspended run can go on."""
+    from budgeted_agents.ledgers import open_existing
+    from budgeted_agents.ledgers.topping_up import amounts_of, known_lines, top_up
+    from budgeted_agents.reports import account_report
+
+    scope, now = _scope(scopes), time.time()
+    book = open_existing(ledger)
+    lines = known_lines(book, budget, scope, amounts_of(**given), window=window)
+    top_up(book, lines, id=id or os.urandom(16).hex(), by=by, reason=reason, session=scope.get("session", ""), now=now)
+    _print(account_report(book, now=now, budget=budget, scope=scope), as_json)
+
+
+def _scope(scopes: Sequence[str]) -> dict[str, str]:
+    pairs = [scope.partition("=") for scope in scopes]
+    if not all(name and separator and value for name, separator, value in pairs):
+        raise click.UsageError("--scope wants a dimension and its value, e.g. --scope session=t1")
+    return {name: value for name, _, value in pairs}
+
+
+def _print(report: Any, as_json: bool) -> None:
+    from rich.console import Console
+
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        Console().print(report)
