@@ -11,7 +11,9 @@ from budgeted_agents.money import format_usd
 
 logger = logging.getLogger("budgeted_agents")
 
-EventKind = Literal["alert", "exhausted", "downgrade", "refusal", "landing", "overrun", "unsettled", "shadow"]
+EventKind = Literal[
+    "alert", "exhausted", "downgrade", "refusal", "landing", "overrun", "unmetered", "unsettled", "shadow"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,8 @@ class BudgetEvent:
     """Something worth telling a person or a pager.
 
     Attributes:
-        kind: what happened. ``alert`` and ``exhausted`` come once for each account and window.
+        kind: what happened. ``alert`` and ``exhausted`` come once for each account and window; ``unmetered`` is an
+            answer without usage, or a model without a price.
         message: the same for people.
         session: whose call brought it about.
         budget, account, unit: the account concerned, if one is.

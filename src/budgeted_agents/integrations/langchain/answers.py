@@ -30,25 +30,28 @@ def of_result(result: ChatResult, quote: Quote) -> Answered:
     return of_messages(messages, quote)
 
 
-def of_messages(messages: Sequence[BaseMessage], quote: Quote) -> Answered:
-    """What these answer messages used: their reported usage, or an estimate from the quote and the text received."""
+def of_messages(messages: Sequence[BaseMessage], quote: Quote, *, longest: int | None = None) -> Answered:
+    """What these answer messages used: their reported usage, or an estimate from the quote and the text received.
+
+    ``longest``: the most output tokens the answer may have, if the quote held fewer.
+    """
     reported = next((m for m in messages if isinstance(m, AIMessage) and m.usage_metadata), None)
     billed = next((name for m in messages if (name := m.response_metadata.get("model_name"))), "")
     if reported is None:
-        return Answered(estimated(messages, quote), billed, flags=("estimated",))
+        return Answered(estimated(messages, quote, longest), billed, flags=("estimated",))
     try:
         usage = Usage.from_langchain(reported.usage_metadata)
     except InvalidUsage:
-        return Answered(estimated(messages, quote), billed, flags=("estimated", "invalid usage reported"))
+        return Answered(estimated(messages, quote, longest), billed, flags=("estimated", "invalid usage reported"))
     if not usage.total_tokens:
-        return Answered(estimated(messages, quote), billed, flags=("estimated",))
+        return Answered(estimated(messages, quote, longest), billed, flags=("estimated",))
     return Answered(usage, billed, service_tier(reported.usage_metadata))
 
 
-def estimated(messages: Sequence[BaseMessage], quote: Quote) -> Usage:
+def estimated(messages: Sequence[BaseMessage], quote: Quote, longest: int | None = None) -> Usage:
     """A usage no lower than the likely one: the input as it was bounded, the output at one token for two characters."""
     output = 0
     for message in messages:
         parts = parts_of(message)
         output += parts.tokens + sum(len(text.encode()) for text in parts.texts) // 2 + 1
-    return Usage(input=quote.input_tokens, output=min(output, quote.output_limit))
+    return Usage(input=quote.input_tokens, output=min(output, longest or quote.output_limit))

@@ -1,44 +1,53 @@
-"""The callback handler that meters, and stops, whatever chat models and tools run inside a governed run.
+"""The callback handlers that meter, and stop, whatever chat models and tools run in front of them.
 
-It is synchronous with ``raise_error`` set: langchain-core swallows what an asynchronous handler raises on half of its
-paths. It takes ``on_chat_model_start`` itself, because a handler without it makes langchain-core render the whole
-history to a string at every call; events it does not need are switched off for the same reason.
+They are synchronous with ``raise_error`` set: langchain-core swallows what an asynchronous handler raises on half of
+its paths. They take ``on_chat_model_start`` themselves, because a handler without it makes langchain-core render the
+whole history to a string at every call; events they do not need are switched off for the same reason.
 """
 
 from __future__ import annotations
 
 import traceback
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage, HumanMessage
-from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.outputs import LLMResult
 
+from budgeted_agents.budget import Policy
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.integrations.langchain import answers
-from budgeted_agents.integrations.langchain.governance import Governance
+from budgeted_agents.integrations.langchain import endings, open_calls
+from budgeted_agents.integrations.langchain.governance import Governance, current
 from budgeted_agents.integrations.langchain.governed_model import SELF_METERED
-from budgeted_agents.integrations.langchain.observed import observe
+from budgeted_agents.integrations.langchain.joint import joined, joins
+from budgeted_agents.integrations.langchain.observed import Observed, observe
+from budgeted_agents.integrations.langchain.open_calls import OpenModelCall, OpenToolCall
 from budgeted_agents.meter import (
     Admission,
+    Steps,
     ToolAdmission,
     admit,
     admit_tool,
-    cancel,
     cancel_tool,
     drive,
-    fail,
-    settle,
+    keep_alive,
     settle_tool,
 )
-from budgeted_agents.prices import Price
+from budgeted_agents.meter.booking import give_back
 
 _TOOL_ARGUMENTS = "_to_args_and_kwargs"
 """The method in which langchain-core's tools check their arguments, before they run."""
+
+_CANNOT_SHORTEN = (
+    "The answer may have up to {longest:,} tokens, and a callback cannot shorten it: set max_tokens on the model, or "
+    "wrap it with budgeted_model(model), which clamps the answer to what the money buys."
+)
 
 _admitted: ContextVar[list[ToolAdmission] | None] = ContextVar("budgeted_agents_admitted_tool", default=None)
 
@@ -59,11 +68,11 @@ def is_admitted() -> bool:
     return bool(_admitted.get())
 
 
-class BudgetHandler(BaseCallbackHandler):
-    """Governs the calls of one run.
+class GoverningHandler(BaseCallbackHandler):
+    """Admits each model and tool call before it is made, and settles it when it has ended.
 
     Attributes:
-        governance: the meter and run the calls belong to.
+        expected: whether calls hold an answer of the expected length instead of the longest one.
     """
 
     raise_error = True
@@ -71,19 +80,22 @@ class BudgetHandler(BaseCallbackHandler):
     ignore_retriever = True
     ignore_retry = True
     ignore_custom_event = True
+    expected = False
 
-    def __init__(self, governance: Governance) -> None:
-        self.governance = governance
+    def __init__(self, *, blocking: bool) -> None:
         # A ledger that waits for a disk must not do so on the event loop: then langchain-core uses a thread.
-        self.run_inline = not governance.meter.ledger.blocking
-        self._models: dict[UUID, tuple[Admission, Price]] = {}
-        self._tools: dict[UUID, ToolAdmission] = {}
+        self.run_inline = not blocking
+        self._refused: dict[object, BudgetExceeded] = {}
 
-    # Two handlers of one run are the same handler: copies made on the way must not charge twice.
-    def __copy__(self) -> BudgetHandler:
+    @abstractmethod
+    def governance_of(self, metadata: dict[str, Any]) -> Governance:
+        """What governs a call with this metadata."""
+
+    # Copies made on the way are the same handler: they must not charge twice.
+    def __copy__(self) -> GoverningHandler:
         return self
 
-    def __deepcopy__(self, memo: object) -> BudgetHandler:
+    def __deepcopy__(self, memo: object) -> GoverningHandler:
         return self
 
     # -- models ------------------------------------------------------------------------------------------------------
@@ -94,12 +106,16 @@ class BudgetHandler(BaseCallbackHandler):
         messages: list[list[BaseMessage]],
         *,
         run_id: UUID,
+        parent_run_id: UUID | None = None,
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         metadata = metadata or {}
-        if SELF_METERED not in metadata:
-            self._admit(messages[0], metadata, kwargs.get("invocation_params") or {}, run_id)
+        governance = self.governance_of(metadata)
+        if SELF_METERED in metadata and self._handed_over(governance, run_id):
+            return
+        params = kwargs.get("invocation_params") or {}
+        self._admit(governance, messages[0], metadata, params, run_id, parent_run_id)
 
     def on_llm_start(
         self,
@@ -107,49 +123,106 @@ class BudgetHandler(BaseCallbackHandler):
         prompts: list[str],
         *,
         run_id: UUID,
+        parent_run_id: UUID | None = None,
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        self._admit([HumanMessage(prompts[0])], metadata or {}, kwargs.get("invocation_params") or {}, run_id)
+        metadata, params = metadata or {}, kwargs.get("invocation_params") or {}
+        prompt = [HumanMessage(prompts[0])]
+        self._admit(self.governance_of(metadata), prompt, metadata, params, run_id, parent_run_id)
+
+    def _handed_over(self, governance: Governance, run_id: UUID) -> bool:
+        """Leave a call to the model that conducts it, together with whatever else governs it; False if what leads the
+        call keeps another session or ledger, so that it has to be watched from here."""
+        others = [other for _, other in open_calls.handed_over.of(run_id)]
+        lead = current() or next(iter(others), governance)
+        if not joins(lead, governance):
+            return False
+        open_calls.handed_over.add(run_id, self, governance)
+        return True
 
     def _admit(
-        self, messages: Sequence[BaseMessage], metadata: dict[str, Any], params: dict[str, Any], run_id: UUID
+        self,
+        governance: Governance,
+        messages: Sequence[BaseMessage],
+        metadata: dict[str, Any],
+        params: dict[str, Any],
+        run_id: UUID,
+        parent_run_id: UUID | None,
     ) -> None:
-        governance = self.governance
-        quoted = observe(governance, messages, metadata, params)
         try:
-            drive(governance.check_depth(metadata, quoted.call.attribution))
-            admission = drive(admit(governance.meter, governance.run, quoted.call, step=metadata.get("langgraph_step")))
+            governance = self._with_earlier(governance, run_id)
+            observed = observe(governance, messages, metadata, params, expected=self.expected)
+            admission = self._hold(governance, observed, metadata, parent_run_id)
+        except BaseException:
+            self._give_back(run_id)  # the call is not made, and nobody else is told so
+            raise
+        open_calls.models.add(run_id, self, OpenModelCall(governance, observed, admission))
+        if observed.unpriced:
+            message = f"No price is known for {observed.quote.model}: its calls are counted at $0"
+            governance.meter.publish("unmetered", message, governance.run.session)
+
+    def _with_earlier(self, governance: Governance, run_id: UUID) -> Governance:
+        """Take over what other handlers have admitted this call with, if it is kept in the same place: it is given back
+        and held anew together with our own."""
+        for handler, call in open_calls.models.of(run_id):
+            if joins(call.governance, governance):
+                open_calls.models.take(run_id, handler)
+                drive(give_back(call.governance.meter, call.admission.id, call.governance.run.session))
+                lead, other = call.governance, governance
+                governance = joined(other, [lead]) if current() is other else joined(lead, [other])
+        return governance
+
+    def _hold(
+        self, governance: Governance, observed: Observed, metadata: dict[str, Any], parent_run_id: UUID | None
+    ) -> Admission:
+        call, quote = observed.call, observed.quote
+        # What was refused is refused again at once, while nothing has been given back: retries would only repeat it.
+        attempt = (parent_run_id, quote.model, quote.base, quote.output_limit, call.landing)
+        if parent_run_id is not None and (known := self._refused.get(attempt)):
+            raise governance.refuse(known, metadata)
+        try:
+            drive(governance.check_depth(metadata, call.attribution))
+            admission = drive(admit(governance.meter, governance.run, call, step=metadata.get("langgraph_step")))
         except BudgetExceeded as refusal:
-            raise governance.refuse(refusal, metadata) from None
-        self._models[run_id] = (admission, quoted.prices[0])
+            self._refused[attempt] = advised = _advised(refusal, observed)
+            raise governance.refuse(advised, metadata) from None
+        if quote.output_limit < observed.longest:
+            flag = f"held for {quote.output_limit:,} of {observed.longest:,} output tokens"
+            return replace(admission, flags=(*admission.flags, flag))
+        return admission
+
+    def _give_back(self, run_id: UUID) -> None:
+        for call in open_calls.models.take_all(run_id):
+            drive(give_back(call.governance.meter, call.admission.id, call.governance.run.session))
+
+    def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any) -> None:
+        call = open_calls.models.get(run_id, self)
+        if call is None:
+            return
+        call.received.add(token, chunk)
+        if call.received.exceeds(call.admission.granted, call.observed.quote.model):
+            raise call.governance.refuse(endings.cut(call), kwargs.get("metadata") or {})
+        call.admission = drive(keep_alive(call.governance.meter, call.admission))
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
-        admission, price = self._models.pop(run_id, (None, None))
-        if admission is None or price is None:
-            return
-        messages = [g.message for g in response.generations[0] if isinstance(g, ChatGeneration)]
-        if _from_cache(messages):
-            drive(cancel(self.governance.meter, admission, price, flag="cache_hit"))
-            return
-        answered = answers.of_messages(messages, admission.way.quote)
-        drive(
-            settle(
-                self.governance.meter,
-                admission,
-                answered.usage,
-                price,
-                billed=answered.billed_model,
-                service_tier=answered.service_tier,
-                flags=answered.flags,
-            )
-        )
+        call = open_calls.models.take(run_id, self)
+        if call is not None:
+            self._end(endings.answered(call, response))
+        else:
+            open_calls.handed_over.take(run_id, self)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        admission, price = self._models.pop(run_id, (None, None))
-        if admission is None or price is None:
-            return
-        drive(fail(self.governance.meter, admission, error, price, answered=_answered(kwargs.get("response"))))
+        call = open_calls.models.take(run_id, self)
+        if call is not None:
+            self._end(endings.failed(call, error, kwargs.get("response")))
+        else:
+            open_calls.handed_over.take(run_id, self)
+
+    def _end(self, steps: Steps[Any]) -> None:
+        if self._refused:
+            self._refused.clear()  # money may have come back
+        drive(steps)
 
     # -- tools -------------------------------------------------------------------------------------------------------
 
@@ -162,47 +235,81 @@ class BudgetHandler(BaseCallbackHandler):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if waiting := _admitted.get():
-            self._tools[run_id] = waiting.pop()
+        metadata = metadata or {}
+        governance = self.governance_of(metadata)
+        waiting = _admitted.get()
+        if waiting and waiting[0].run is governance.run:
+            open_calls.tools.add(run_id, self, OpenToolCall(governance, waiting.pop()))
             return
-        governance, metadata = self.governance, metadata or {}
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
+        governance = self._without_counted(governance, run_id)
         attribution = governance.attribution(metadata)
         steps = admit_tool(governance.meter, governance.run, name, attribution, step=metadata.get("langgraph_step"))
         try:
-            self._tools[run_id] = drive(steps)
+            open_calls.tools.add(run_id, self, OpenToolCall(governance, drive(steps)))
         except BudgetExceeded as refusal:
+            for call in open_calls.tools.take_all(run_id):
+                drive(cancel_tool(call.governance.meter, call.admission))
             raise governance.refuse(refusal, metadata) from None
 
+    def _without_counted(self, governance: Governance, run_id: UUID) -> Governance:
+        """The governance without the budgets that another one counts this tool call in."""
+        others = [call.governance for handler, call in open_calls.tools.of(run_id) if handler is not self]
+        around = current()
+        if around is not None and around is not governance and not others:
+            others = [around]
+        counted = {b.name for other in others if joins(other, governance) for b in other.meter.policy.budgets}
+        policy = governance.meter.policy
+        if not counted.intersection(budget.name for budget in policy.budgets):
+            return governance
+        rest = Policy(tuple(b for b in policy.budgets if b.name not in counted), policy.model_classes)
+        return replace(governance, meter=replace(governance.meter, policy=rest))
+
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        if admission := self._tools.pop(run_id, None):
-            drive(settle_tool(self.governance.meter, admission))
+        if call := open_calls.tools.take(run_id, self):
+            drive(settle_tool(call.governance.meter, call.admission))
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        admission = self._tools.pop(run_id, None)
-        if admission is None:
+        call = open_calls.tools.take(run_id, self)
+        if call is None:
             return
         if _never_ran(error):
-            drive(cancel_tool(self.governance.meter, admission))
+            drive(cancel_tool(call.governance.meter, call.admission))
         else:
-            drive(settle_tool(self.governance.meter, admission, error))
+            drive(settle_tool(call.governance.meter, call.admission, error))
 
 
-def _from_cache(messages: Sequence[BaseMessage]) -> bool:
-    """LangChain marks an answer out of its own LLM cache by a cost of 0 beside the original usage."""
-    usage: Any = getattr(messages[0], "usage_metadata", None) if messages else None
-    return bool(usage) and usage.get("total_cost") == 0
+class BudgetHandler(GoverningHandler):
+    """Governs the calls of one run.
+
+    Attributes:
+        governance: the meter and run the calls belong to.
+    """
+
+    def __init__(self, governance: Governance) -> None:
+        super().__init__(blocking=governance.meter.ledger.blocking)
+        self.governance = governance
+
+    def governance_of(self, metadata: dict[str, Any]) -> Governance:
+        return self.governance
+
+
+def _advised(refusal: BudgetExceeded, observed: Observed) -> BudgetExceeded:
+    """The refusal with what can be done about a worst case that does not fit."""
+    if refusal.unit not in ("usd", "tokens"):
+        return refusal
+    return BudgetExceeded(
+        f"{refusal.message} {_CANNOT_SHORTEN.format(longest=observed.longest)}",
+        budget=refusal.budget,
+        account=refusal.account,
+        unit=refusal.unit,
+        needed=refusal.needed,
+        available=refusal.available,
+        limit=refusal.limit,
+    )
 
 
 def _never_ran(error: BaseException) -> bool:
     """Whether a tool's arguments did not fit its schema: langchain-core says so in the same words as for an error of
     the tool's own, so the place it comes from tells them apart."""
     return any(frame.f_code.co_name == _TOOL_ARGUMENTS for frame, _ in traceback.walk_tb(error.__traceback__))
-
-
-def _answered(response: Any) -> bool:
-    """Whether part of an answer had come before the error."""
-    if not isinstance(response, LLMResult) or not response.generations:
-        return False
-    first = response.generations[0]
-    return bool(first) and isinstance(first[0], ChatGeneration) and bool(first[0].message.content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import BaseMessage
@@ -11,13 +12,49 @@ from budgeted_agents.governor import ModelCall, Quote
 from budgeted_agents.integrations.langchain.governance import Governance, landing_budgets
 from budgeted_agents.integrations.langchain.introspect import LIMIT_FIELDS
 from budgeted_agents.integrations.langchain.messages import cache_write, count, modalities, schema_texts
-from budgeted_agents.integrations.langchain.quoting import UNPRICED, USUAL_LIMIT, Quoted, price_of
+from budgeted_agents.integrations.langchain.quoting import UNPRICED, USUAL_LIMIT, price_of, usual_answer
+from budgeted_agents.prices import Price
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A call as it is, with its price.
+
+    Attributes:
+        call: what the governor decides about.
+        price: of the model.
+        longest: the most output tokens the answer may have. The call's one quote holds fewer where only what is
+            expected is held.
+    """
+
+    call: ModelCall
+    price: Price
+    longest: int
+
+    @property
+    def quote(self) -> Quote:
+        return self.call.quotes[0]
+
+    @property
+    def unpriced(self) -> bool:
+        return self.price.source == UNPRICED
 
 
 def observe(
-    governance: Governance, messages: Sequence[BaseMessage], metadata: Mapping[str, Any], params: Mapping[str, Any]
-) -> Quoted:
+    governance: Governance,
+    messages: Sequence[BaseMessage],
+    metadata: Mapping[str, Any],
+    params: Mapping[str, Any],
+    *,
+    expected: bool = False,
+) -> Observed:
     """The call as it is: one tier, its worst case by its own output limit or the model's longest answer.
+
+    Args:
+        governance: what governs the call.
+        messages: the prompt.
+        metadata, params: of the call, as langchain-core hands them to callbacks.
+        expected: whether to hold an answer of the length expected here instead of the longest one.
 
     Raises:
         UnknownPrice: the model has no known price, and some budget counts money.
@@ -28,7 +65,9 @@ def observe(
     bound = governance.meter.margins.bound(name, estimate)
     tier = params.get("service_tier")
     base, rate = price.worst_case(bound, cache_write(messages), tier, modalities(messages))
-    limit = _limit(metadata, params) or price.max_output_tokens or USUAL_LIMIT
+    longest = _limit(metadata, params) or price.max_output_tokens or USUAL_LIMIT
+    attribution = governance.attribution(metadata)
+    held = min(longest, usual_answer(governance, attribution)) if expected else longest
     answers = params.get("n")
     quote = Quote(
         tier=0,
@@ -38,11 +77,10 @@ def observe(
         estimate=estimate,
         base=base,
         rate=rate * (answers if isinstance(answers, int) and answers > 1 else 1),
-        output_limit=limit,
+        output_limit=held,
     )
-    attribution = governance.attribution(metadata)
-    call = ModelCall(attribution, (quote,), limit, clampable=False, landing=landing_budgets())
-    return Quoted(call, (price,), price.source == UNPRICED)
+    call = ModelCall(attribution, (quote,), held, clampable=False, landing=landing_budgets())
+    return Observed(call, price, longest)
 
 
 def _named(metadata: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[str, str | None]:

@@ -1,0 +1,80 @@
+"""Calls that have been admitted and have not ended, for the whole process.
+
+Several handlers may see one call: a graph's and a callback's, or two callbacks. They find each other here, by the id
+langchain-core gives the call, so that one ledger is charged once and the budgets of all of them hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from budgeted_agents.integrations.langchain.governance import Governance
+from budgeted_agents.integrations.langchain.observed import Observed
+from budgeted_agents.integrations.langchain.received import Received
+from budgeted_agents.meter import Admission, ToolAdmission
+
+
+@dataclass(slots=True, eq=False)
+class OpenModelCall:
+    """A model call in flight: what governs it, what was held for it, and what has come of its answer."""
+
+    governance: Governance
+    observed: Observed
+    admission: Admission
+    received: Received = field(default_factory=Received)
+    is_cut: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class OpenToolCall:
+    """A tool call in flight, and what governs it."""
+
+    governance: Governance
+    admission: ToolAdmission
+
+
+CallT = TypeVar("CallT", OpenModelCall, OpenToolCall, Governance)
+
+
+class OpenCalls(Generic[CallT]):
+    """Calls by langchain-core's id, and there by the handler that admitted them.
+
+    Events of one call come one after the other, so single operations on dicts are all the safety there has to be.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[UUID, dict[Hashable, CallT]] = {}
+
+    def add(self, run_id: UUID, handler: Hashable, call: CallT) -> None:
+        self._calls.setdefault(run_id, {})[handler] = call
+
+    def get(self, run_id: UUID, handler: Hashable) -> CallT | None:
+        calls = self._calls.get(run_id)
+        return calls.get(handler) if calls else None
+
+    def of(self, run_id: UUID) -> list[tuple[Hashable, CallT]]:
+        """Every handler that has admitted this call, and what it admitted, in that order."""
+        calls = self._calls.get(run_id)
+        return list(calls.items()) if calls else []
+
+    def take(self, run_id: UUID, handler: Hashable) -> CallT | None:
+        """Remove and return what a handler has admitted; None if it has admitted nothing."""
+        calls = self._calls.get(run_id)
+        if calls is None:
+            return None
+        call = calls.pop(handler, None)
+        if not calls:
+            self._calls.pop(run_id, None)
+        return call
+
+    def take_all(self, run_id: UUID) -> list[CallT]:
+        return list(self._calls.pop(run_id, {}).values())
+
+
+models: OpenCalls[OpenModelCall] = OpenCalls()
+tools: OpenCalls[OpenToolCall] = OpenCalls()
+handed_over: OpenCalls[Governance] = OpenCalls()
+"""What governs a call that the model (a ``budgeted_model``) conducts itself, until the model takes it up."""
