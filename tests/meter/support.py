@@ -11,6 +11,7 @@ from budgeted_agents.errors import LedgerUnavailable
 from budgeted_agents.governor import ModelCall, Quote
 from budgeted_agents.ledgers.contract import Balance, Ledger
 from budgeted_agents.meter import Admission, BudgetEvent, Meter, Pause, Run, Steps, admit, drive, settle
+from budgeted_agents.meter.steps import Effect
 from budgeted_agents.prices import Price, PriceBook
 from budgeted_agents.usage import Usage
 
@@ -21,6 +22,10 @@ START = 1_800_000_000.0
 
 PRICES = PriceBook.default()
 GPT, MINI = "gpt-4o", "gpt-4o-mini"
+
+
+def _unseen(seconds: float) -> None:
+    """Nobody looks at this pause."""
 
 
 @dataclass
@@ -103,19 +108,22 @@ class Rig:
     def kinds(self) -> list[str]:
         return [event.kind for event in self.events]
 
-    def by_hand(self, steps: Steps[T], on_pause: Callable[[float], None] | None = None) -> T:
-        """Conduct steps without waiting: a pause moves the clock on."""
+    def perform(self, effect: Effect) -> Any:
+        """Do what a step asks for; to wait is to move the clock on."""
+        if not isinstance(effect, Pause):
+            return effect()
+        self.clock.now += effect.seconds
+        return None
+
+    def by_hand(self, steps: Steps[T], first: Effect | None = None, on_pause: Callable[[float], None] = _unseen) -> T:
+        """Conduct steps without waiting, from the effect that they gave last if they have begun."""
         try:
-            effect = next(steps)
+            effect = next(steps) if first is None else first
             while True:
-                if isinstance(effect, Pause):
-                    self.clock.now += effect.seconds
-                    if on_pause is not None:
-                        on_pause(effect.seconds)
-                    effect = steps.send(None)
-                    continue
                 try:
-                    result = effect()
+                    result = self.perform(effect)
+                    if isinstance(effect, Pause):
+                        on_pause(effect.seconds)
                 except Exception as error:  # noqa: BLE001 -- the generator decides
                     effect = steps.throw(error)
                 else:
