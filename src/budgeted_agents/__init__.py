@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from budgeted_agents.budget import Budget, attribute
     from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded
-    from budgeted_agents.integrations.langchain import budgeted_model
+    from budgeted_agents.integrations.langchain import CostCallback, budgeted_model, govern_app
     from budgeted_agents.integrations.langgraph import BudgetedGraph, budgeted
     from budgeted_agents.ledgers import open_ledger
     from budgeted_agents.prices import PriceBook
@@ -23,11 +23,13 @@ __all__ = [
     "BudgetExceeded",
     "BudgetedAgentsError",
     "BudgetedGraph",
+    "CostCallback",
     "PriceBook",
     "__version__",
     "attribute",
     "budgeted",
     "budgeted_model",
+    "govern_app",
     "open_ledger",
 ]
 
@@ -36,10 +38,12 @@ _HOMES = {
     "BudgetExceeded": "budgeted_agents.errors",
     "BudgetedAgentsError": "budgeted_agents.errors",
     "BudgetedGraph": "budgeted_agents.integrations.langgraph",
+    "CostCallback": "budgeted_agents.integrations.langchain",
     "PriceBook": "budgeted_agents.prices",
     "attribute": "budgeted_agents.budget",
     "budgeted": "budgeted_agents.integrations.langgraph",
     "budgeted_model": "budgeted_agents.integrations.langchain",
+    "govern_app": "budgeted_agents.integrations.langchain",
     "open_ledger": "budgeted_agents.ledgers",
 }
 """Where each public name lives."""

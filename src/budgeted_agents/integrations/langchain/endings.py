@@ -25,8 +25,8 @@ def cut(call: OpenModelCall) -> BudgetExceeded:
     quote, granted = call.observed.quote, call.admission.granted
     call.is_cut = True
     return BudgetExceeded(
-        f"An answer of {quote.model} was {CUT}: it ran past the {granted:,} output tokens that were held for it, and no "
-        "more could be held. What had come until then is charged. Raise the budget, or set max_tokens on the model.",
+        f"An answer of {quote.model} was {CUT}: it ran past the {granted:,} output tokens that were held for it, and "
+        "no more could be held. What had come until then is charged. Raise the budget, or set max_tokens on the model.",
         unit="tokens",
         needed=granted + 1,
         available=granted,

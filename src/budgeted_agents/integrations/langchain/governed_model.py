@@ -20,7 +20,8 @@ from pydantic import PrivateAttr
 from budgeted_agents.errors import InvalidGraph
 from budgeted_agents.integrations.langchain import introspect
 from budgeted_agents.integrations.langchain.attempt import Attempt
-from budgeted_agents.integrations.langchain.governance import Governance, ambient_metadata, current
+from budgeted_agents.integrations.langchain.conductor import conductor, told_its_run_id
+from budgeted_agents.integrations.langchain.governance import Governance, ambient_metadata
 from budgeted_agents.integrations.langchain.quoting import Tier
 from budgeted_agents.meter import adrive, drive
 
@@ -111,7 +112,7 @@ class _Conducted:
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        governance = current()
+        governance = conductor(run_manager)
         if governance is None:
             return self._tiers[0].given._generate(messages, stop=stop, run_manager=run_manager, **kwargs)
         attempt = self._attempt(governance, messages, kwargs, run_manager)
@@ -133,7 +134,7 @@ class _Conducted:
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        governance = current()
+        governance = conductor(run_manager)
         if governance is None:
             return await self._tiers[0].given._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
         blocking = governance.meter.ledger.blocking
@@ -162,7 +163,7 @@ class _ConductedStream(_Conducted):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        governance = current()
+        governance = conductor(run_manager)
         if governance is None:
             yield from self._tiers[0].given._stream(messages, stop=stop, run_manager=run_manager, **kwargs)
             return
@@ -189,7 +190,7 @@ class _ConductedStream(_Conducted):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        governance = current()
+        governance = conductor(run_manager)
         if governance is None:
             async for chunk in self._tiers[0].given._astream(messages, stop=stop, run_manager=run_manager, **kwargs):
                 yield chunk
@@ -239,6 +240,7 @@ def _governed_class(base: type[BaseChatModel]) -> type[BaseChatModel]:
         return {**base._get_ls_params(self, stop=stop, **kwargs), SELF_METERED: True}
 
     body: dict[str, Any] = {name: vars(conducted).get(name) or getattr(conducted, name) for name in names}
+    body |= told_its_run_id(base)
     body |= {
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,

@@ -1,0 +1,165 @@
+"""``CostCallback``: an existing LangChain or LangGraph application, metered or kept inside a budget, by one handler.
+
+    chain.invoke(question, {"callbacks": [CostCallback(budget=Budget(usd="0.50"), ledger="sqlite:///spend.db")]})
+
+See docs/callback.md for what a callback can and cannot do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from langchain_core.runnables.config import var_child_runnable_config
+
+from budgeted_agents.budget import BudgetLike, Policy, as_policy
+from budgeted_agents.budget.attribution import ambient, checked
+from budgeted_agents.errors import BudgetExceeded, InvalidBudget
+from budgeted_agents.integrations.langchain.governance import Governance, current, namespace
+from budgeted_agents.integrations.langchain.handler import GoverningHandler
+from budgeted_agents.ledgers import Ledger, open_ledger
+from budgeted_agents.meter import BillingTable, Listener, Meter, Run, new_id
+from budgeted_agents.prices import PriceBook
+from budgeted_agents.reports import SpendReport, spend_report
+
+Holding = Literal["worst", "expected"]
+
+MOST_SESSIONS = 4_096
+"""Sessions whose recent past (answer lengths, tiers) is remembered at a time. Their money is in the ledger."""
+
+
+class CostCallback(GoverningHandler):
+    """Meters every model and tool call it sees; with a budget, it holds money before each and stops what does not fit.
+
+    Use it in ``config={"callbacks": [...]}``, on a model (``callbacks=[...]``), or for a whole process
+    (``govern_app``). One instance may be shared by any number of chains, threads and tasks.
+
+    Calls belong to the session given here, else to the one the call names (``metadata["session"]``, or the
+    ``thread_id`` of its config), else to the one an enclosing ``attribute(session=...)`` names, else to a session of
+    this very instance.
+
+    Args:
+        budget: one ``Budget``, several, or a policy file; None to meter only.
+        ledger: where money is kept: a ledger, a URL (``"sqlite:///spend.db"``), or None for one in memory.
+        session: the session of every call; None to go by the call.
+        prices: what models cost; by default, LiteLLM's list.
+        listeners: called with every ``BudgetEvent`` (alerts, refusals, overruns, unmetered answers, ...).
+        attribution: dimensions that hold for every call, e.g. ``{"workflow": "research"}``.
+        hold: ``"worst"`` holds the dearest a call can get, so that a cap is never exceeded. ``"expected"`` holds an
+            answer of the length expected here (twice the longest so far, 256 to 1,024 tokens), so that more calls fit
+            at a time: streams are cut where they run past that and no more can be held, other calls may overrun.
+        billing: which failures are certainly unbilled.
+
+    Raises:
+        InvalidBudget, InvalidPolicy, InvalidLedger, InvalidAttribution: saying what is wrong and where.
+    """
+
+    def __init__(
+        self,
+        *,
+        budget: BudgetLike = None,
+        ledger: Ledger | str | None = None,
+        session: str | None = None,
+        prices: PriceBook | None = None,
+        listeners: Sequence[Listener] = (),
+        attribution: Mapping[str, str] | None = None,
+        hold: Holding = "worst",
+        billing: BillingTable | None = None,
+    ) -> None:
+        if hold not in ("worst", "expected"):
+            remedy = 'Write hold="worst" or hold="expected"'
+            raise InvalidBudget("is no way to hold", field="hold", value=hold, place="CostCallback", remedy=remedy)
+        policy = _without_landing(as_policy(budget))
+        self._attribution = checked(attribution or {}, place="CostCallback(attribution=)")
+        self._session = None if session is None else checked({"session": session}, place="CostCallback")["session"]
+        self.expected = hold == "expected"
+        self.meter = Meter(
+            policy=policy,
+            ledger=open_ledger(ledger or "memory://") if ledger is None or isinstance(ledger, str) else ledger,
+            prices=prices or PriceBook.default(),
+            billing=billing or BillingTable(),
+            listeners=tuple(listeners),
+        )
+        super().__init__(blocking=self.meter.ledger.blocking)
+        self._own_session = new_id()
+        self._latest = self._session or self._own_session
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def spend(self) -> SpendReport:
+        """What the session has spent so far, and why. Where one callback serves several sessions, the latest one's."""
+        return self.spend_of(self._latest)
+
+    def spend_of(self, session: str) -> SpendReport:
+        """What a session (a ``thread_id``) has spent so far, and why."""
+        return spend_report(self.meter.ledger, session, now=self.meter.clock())
+
+    def governance_of(self, metadata: dict[str, Any]) -> Governance:
+        session = self._latest = self._session or self._session_of(metadata)
+        known = self._sessions.get(session) or self._opened(session)
+        return known.patient if self.meter.policy.budgets and _may_wait() else known.impatient
+
+    def _session_of(self, metadata: Mapping[str, Any]) -> str:
+        named = metadata.get("session") or metadata.get("thread_id")
+        if not named:
+            config = var_child_runnable_config.get()
+            named = config and (config.get("configurable") or {}).get("thread_id")
+        return str(named or ambient().get("session") or self._own_session)
+
+    def _opened(self, session: str) -> _Session:
+        with self._lock:
+            known = self._sessions.get(session)
+            if known is None:
+                run = Run(new_id(), session, self._attribution)
+                patient, impatient = _Callback(self.meter, run), _Callback(self.meter, replace(run, may_wait=False))
+                known = self._sessions[session] = _Session(patient, impatient)
+                if len(self._sessions) > MOST_SESSIONS:
+                    self._sessions.popitem(last=False)
+            return known
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """One session's governance, for threads that may be blocked while other calls settle and for those that may not."""
+
+    patient: Governance
+    impatient: Governance
+
+
+class _Callback(Governance):
+    """Governance by a callback: a refusal is an interrupt inside LangGraph, where siblings then keep their work, and a
+    plain exception anywhere else."""
+
+    def refuse(self, error: BudgetExceeded, metadata: Mapping[str, Any]) -> BaseException:
+        around = current()
+        if around is not None:  # a governed graph has to recognize the refusal when LangGraph has merged it with others
+            around.refusals.append((namespace(metadata), error))
+        if "langgraph_node" not in metadata or self._raises(error):
+            return error
+        from budgeted_agents.integrations.langchain.interrupts import BudgetInterrupt  # LangGraph is loaded already
+
+        return BudgetInterrupt(error)
+
+    def _raises(self, error: BudgetExceeded) -> bool:
+        known = {budget.name: budget.on_exhausted for budget in self.meter.policy.budgets}
+        return known.get(error.budget) == "raise"
+
+
+def _without_landing(policy: Policy) -> Policy:
+    """The same budgets, nothing kept back for a finalizer unless they say so: a callback has none."""
+    budgets = [
+        budget if "landing_reserve" in budget.model_fields_set else budget.model_copy(update={"landing_reserve": 0.0})
+        for budget in policy.budgets
+    ]
+    return replace(policy, budgets=tuple(budgets))
+
+
+def _may_wait() -> bool:
+    """Whether this thread may be blocked until other calls settle: not an event loop's, nor one of the few threads that
+    asyncio runs callbacks in, because other calls may need it to settle."""
+    return asyncio._get_running_loop() is None and not threading.current_thread().name.startswith("asyncio_")
