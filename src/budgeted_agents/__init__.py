@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from budgeted_agents.budget import Budget, attribute
     from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded
     from budgeted_agents.integrations.langchain import CostCallback, budgeted_model, govern_app
+    from budgeted_agents.integrations.langchain.middleware import BudgetMiddleware
     from budgeted_agents.integrations.langgraph import BudgetedGraph, budgeted
     from budgeted_agents.ledgers import open_ledger
     from budgeted_agents.prices import PriceBook
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Budget",
     "BudgetExceeded",
+    "BudgetMiddleware",
     "BudgetedAgentsError",
     "BudgetedGraph",
     "CostCallback",
@@ -36,6 +38,7 @@ __all__ = [
 _HOMES = {
     "Budget": "budgeted_agents.budget",
     "BudgetExceeded": "budgeted_agents.errors",
+    "BudgetMiddleware": "budgeted_agents.integrations.langchain.middleware",
     "BudgetedAgentsError": "budgeted_agents.errors",
     "BudgetedGraph": "budgeted_agents.integrations.langgraph",
     "CostCallback": "budgeted_agents.integrations.langchain",

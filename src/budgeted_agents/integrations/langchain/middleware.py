@@ -1,0 +1,284 @@
+"""``BudgetMiddleware``: an agent of ``create_agent`` or ``create_deep_agent`` under a budget, by one changed line.
+
+It holds no rule of its own. A model call is handed to a ``budgeted_model`` made of the agent's own model and the tiers
+below it, so pruning, stepping down, clamping, reserving and settling are the steps of every other governed call. A tool
+call runs with the run's handler in force, so that whatever is called inside it, a sub-agent too, spends from the same
+budget.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, Any, NotRequired, TypedDict, get_type_hints
+
+try:
+    from langchain.agents.middleware import (
+        AgentMiddleware,
+        AgentState,
+        ExtendedModelResponse,
+        ModelRequest,
+        ModelResponse,
+    )
+    from langchain.agents.middleware.types import PrivateStateAttr
+except ImportError as error:
+    raise ImportError(
+        "BudgetMiddleware works in agents of LangChain's create_agent, which is not installed. "
+        'Install it: pip install "budgeted-agents[langchain]"'
+    ) from error
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import ToolMessage
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import var_child_runnable_config
+from langgraph.errors import GraphInterrupt
+from langgraph.prebuilt.tool_node import ToolCallRequest
+from langgraph.types import Command
+
+from budgeted_agents.budget import BudgetLike, as_policy
+from budgeted_agents.budget.attribution import checked
+from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded, InvalidGraph
+from budgeted_agents.integrations.langchain import runs
+from budgeted_agents.integrations.langchain.agent_runs import CHANNEL, RunChannel, channel_of
+from budgeted_agents.integrations.langchain.governance import (
+    Governance,
+    governed_by,
+    in_force,
+    landing,
+    namespace,
+)
+from budgeted_agents.integrations.langchain.governed_model import ModelLike
+from budgeted_agents.integrations.langchain.handler import BudgetHandler, admitted
+from budgeted_agents.integrations.langchain.landing import note_landing
+from budgeted_agents.integrations.langchain.middleware_landing import Landing, acalled, called, refusal_to_land
+from budgeted_agents.integrations.langchain.middleware_models import StepDown
+from budgeted_agents.integrations.langchain.tool_calls import admit_call, give_back, refused_call
+from budgeted_agents.ledgers import Ledger, open_ledger
+from budgeted_agents.meter import BillingTable, Listener, Meter, adrive, drive
+from budgeted_agents.prices import PriceBook
+from budgeted_agents.reports import SpendReport, spend_report
+
+ModelAnswer = ModelResponse[Any] | ExtendedModelResponse[Any]
+ToolAnswer = ToolMessage | Command[Any]
+_Refused = (GraphInterrupt, BudgetExceeded)
+
+
+class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
+    """Keeps an agent, with its tools, its sub-agents and its other middleware, inside a budget.
+
+    Args:
+        budget: one ``Budget``, several, or a policy file.
+        ledger: where money is kept: a ledger, a URL (``"sqlite:///spend.db"``), or None for one in memory.
+        models: cheaper models to step down to, best first: LiteLLM names or chat models. The agent's own model comes
+            before them, and need not be named.
+        prices: what models cost; by default, LiteLLM's list.
+        listeners: called with every ``BudgetEvent``.
+        attribution: dimensions that hold for every run of the agent, e.g. ``{"workflow": "support"}``.
+        finalizer: what a run lands with: a function of the state that returns messages, a text, or an update of the
+            state. By default, a short answer by the cheapest tier.
+        billing: which failures are certainly unbilled.
+
+    Raises:
+        InvalidBudget, InvalidPolicy, InvalidLedger, InvalidAttribution, InvalidGraph: saying what is wrong and where.
+    """
+
+    def __init__(
+        self,
+        *,
+        budget: BudgetLike,
+        ledger: Ledger | str | None = None,
+        models: Sequence[ModelLike] = (),
+        prices: PriceBook | None = None,
+        listeners: tuple[Listener, ...] = (),
+        attribution: Mapping[str, str] | None = None,
+        finalizer: Any = None,
+        billing: BillingTable | None = None,
+    ) -> None:
+        super().__init__()
+        self.meter = Meter(
+            policy=as_policy(budget),
+            ledger=open_ledger(ledger or "memory://") if ledger is None or isinstance(ledger, str) else ledger,
+            prices=prices or PriceBook.default(),
+            billing=billing or BillingTable(),
+            listeners=listeners,
+        )
+        self.state_schema = _state_with(RunChannel(self._open_run))
+        self.tools = []
+        self._attribution = checked(attribution or {}, place="attribution=")
+        self._finalizer = _checked_finalizer(finalizer)
+        self._models = StepDown(models)
+        self._latest_session = ""
+
+    def spend(self, config: RunnableConfig | None = None) -> SpendReport:
+        """What a session has spent so far, and why: balances, calls, downgrades, refusals, landing.
+
+        Args:
+            config: names the session by ``thread_id``; without one, the latest run in this process.
+        """
+        metadata, configurable = (config or {}).get("metadata") or {}, (config or {}).get("configurable") or {}
+        session = str(metadata.get("session") or configurable.get("thread_id") or self._latest_session)
+        return spend_report(self.meter.ledger, session, now=self.meter.clock())
+
+    # -- model calls -------------------------------------------------------------------------------------------------
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelAnswer:
+        """Conduct a model call; land if it is refused."""
+        budget, metadata = self._run()
+        with governed_by(budget):
+            try:
+                drive(runs.enter(budget.governance, metadata))
+                return handler(request.override(model=self._governed(budget, request)))
+            except _Refused as error:
+                refusal = refusal_to_land(budget.governance, metadata, error)
+            return self._land(Landing(budget.governance, request, refusal), handler)
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ModelAnswer:
+        """Conduct a model call; land if it is refused."""
+        budget, metadata = self._run()
+        blocking = budget.governance.meter.ledger.blocking
+        with governed_by(budget):
+            try:
+                await adrive(runs.enter(budget.governance, metadata), blocking=blocking)
+                return await handler(request.override(model=self._governed(budget, request)))
+            except _Refused as error:
+                refusal = refusal_to_land(budget.governance, metadata, error)
+            return await self._aland(Landing(budget.governance, request, refusal), handler)
+
+    def _governed(self, budget: BudgetHandler, request: ModelRequest[Any]) -> Any:
+        return self._models.governed(request.model)
+
+    def _land(self, end: Landing, handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]) -> ModelAnswer:
+        with landing(end.governance.own):
+            answer = self._own_answer(end) if self._finalizer is not None else _default_answer(end, handler)
+        drive(note_landing(end.governance))
+        return answer
+
+    async def _aland(
+        self, end: Landing, handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ModelAnswer:
+        with landing(end.governance.own):
+            own = self._finalizer is not None
+            answer = await (self._own_aanswer(end) if own else _default_aanswer(end, handler))
+        await adrive(note_landing(end.governance), blocking=end.governance.meter.ledger.blocking)
+        return answer
+
+    def _own_answer(self, end: Landing) -> ModelAnswer:
+        try:
+            return end.finalized(called(self._finalizer, end.state()))
+        except BudgetExceeded:
+            return end.plainly("the budget does not cover it")
+
+    async def _own_aanswer(self, end: Landing) -> ModelAnswer:
+        try:
+            return end.finalized(await acalled(self._finalizer, end.state()))
+        except BudgetExceeded:
+            return end.plainly("the budget does not cover it")
+
+    # -- tool calls --------------------------------------------------------------------------------------------------
+
+    def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolAnswer]) -> ToolAnswer:
+        """Count a tool call; answer it by a message if it, or a model called inside it, is refused."""
+        budget, metadata = self._run()
+        governance = budget.governance
+        with governed_by(budget):
+            try:
+                with admitted(drive(admit_call(governance, request))) as unused:
+                    try:
+                        return handler(request)
+                    finally:
+                        drive(give_back(governance, unused))
+            except _Refused as error:
+                return refused_call(request, refusal_to_land(governance, metadata, error))
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolAnswer]]
+    ) -> ToolAnswer:
+        """Count a tool call; answer it by a message if it, or a model called inside it, is refused."""
+        budget, metadata = self._run()
+        governance = budget.governance
+        blocking = governance.meter.ledger.blocking
+        with governed_by(budget):
+            try:
+                with admitted(await adrive(admit_call(governance, request), blocking=blocking)) as unused:
+                    try:
+                        return await handler(request)
+                    finally:
+                        await adrive(give_back(governance, unused), blocking=blocking)
+            except _Refused as error:
+                return refused_call(request, refusal_to_land(governance, metadata, error))
+
+    # -- runs --------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> tuple[BudgetHandler, Mapping[str, Any]]:
+        """The handler of the run this is called in, and the metadata of the task."""
+        config: RunnableConfig = var_child_runnable_config.get() or {}
+        channel, outer = channel_of(config), in_force()
+        handler = self._open_run(config, outer) if channel is None else channel.handler(config, outer)
+        return handler, config.get("metadata") or {}
+
+    def _open_run(self, config: RunnableConfig, outer: BaseCallbackHandler | None) -> BudgetHandler:
+        governance: Governance | None = getattr(outer, "governance", None)
+        handler = runs.open_run(
+            self.meter, _named_by_agent(config, self.name), governance, self._attribution, may_wait=not _on_event_loop()
+        )
+        self._latest_session = handler.governance.run.session
+        return handler
+
+
+def _default_answer(end: Landing, handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]) -> ModelAnswer:
+    for request in end.requests():
+        try:
+            if answer := end.answered(request, handler(request)):
+                return answer
+        except BudgetedAgentsError:
+            continue
+        except Exception as error:  # noqa: BLE001 -- whatever failed, what was paid for is worth landing with
+            return end.plainly(type(error).__name__)
+    return end.plainly()
+
+
+async def _default_aanswer(
+    end: Landing, handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+) -> ModelAnswer:
+    for request in end.requests():
+        try:
+            if answer := end.answered(request, await handler(request)):
+                return answer
+        except BudgetedAgentsError:
+            continue
+        except Exception as error:  # noqa: BLE001 -- likewise
+            return end.plainly(type(error).__name__)
+    return end.plainly()
+
+
+def _state_with(channel: RunChannel) -> Any:
+    """The state schema of an agent with one private channel more."""
+    fields = {**get_type_hints(AgentState, include_extras=True)}
+    fields[CHANNEL] = NotRequired[Annotated[Any, channel, PrivateStateAttr]]
+    return TypedDict("BudgetState", fields)  # type: ignore[operator]
+
+
+def _named_by_agent(config: RunnableConfig, name: str) -> RunnableConfig:
+    """The config of a task of an agent, as if it were of the node the agent runs in: budgets are told apart by it."""
+    metadata = config.get("metadata") or {}
+    around = namespace(metadata).split("|")[-2:-1]
+    node = around[0].partition(":")[0] if around else name
+    return {**config, "metadata": {**metadata, "langgraph_node": node}}
+
+
+def _on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _checked_finalizer(finalizer: Any) -> Any:
+    if finalizer is None or callable(finalizer) or hasattr(finalizer, "invoke"):
+        return finalizer
+    remedy = "Give a function of the state, e.g. def wrap_up(state): ..."
+    raise InvalidGraph("is no function", field="finalizer", value=finalizer, place="BudgetMiddleware", remedy=remedy)
