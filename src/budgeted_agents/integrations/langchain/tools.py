@@ -18,7 +18,10 @@ def tools_for(bound_for: BaseChatModel, target: BaseChatModel, kwargs: dict[str,
     if not tools or type(bound_for) is type(target):
         return kwargs
     rest = {name: value for name, value in kwargs.items() if name not in ("tools", "tool_choice")}
-    bound = target.bind_tools(_plain(tools), **_choice(kwargs))
+    choice = _choice(kwargs)
+    if choice == "none":
+        return rest  # not every class can be told so in words
+    bound = target.bind_tools(_plain(tools), **({"tool_choice": choice} if choice else {}))
     assert isinstance(bound, RunnableBinding)
     return {**rest, **bound.kwargs}
 
@@ -31,10 +34,10 @@ def _plain(tools: list[Any]) -> list[Any]:
     ]
 
 
-def _choice(kwargs: dict[str, Any]) -> dict[str, Any]:
+def _choice(kwargs: dict[str, Any]) -> str | None:
     """The tool choice in the words that every ``bind_tools`` understands."""
     choice = kwargs.get("tool_choice")
     if isinstance(choice, dict):
         named = choice.get("function", {}).get("name") or choice.get("name")
-        choice = named or {"any": "any", "auto": "auto"}.get(str(choice.get("type")))
-    return {"tool_choice": choice} if choice else {}
+        choice = named or str(choice.get("type"))
+    return "any" if choice == "required" else choice
