@@ -182,8 +182,8 @@ def _check_zone(budget: Budget) -> None:
 
 
 def _check_limits(budget: Budget) -> None:
-    if all(getattr(budget, limit) is None for limit in _LIMITS):
-        raise _Contradiction("usd", None, "no limit is given at all", f"Give at least one of {', '.join(_LIMITS)}")
+    if all(getattr(budget, limit) is None for limit in LIMITS):
+        raise _Contradiction("usd", None, "no limit is given at all", f"Give at least one of {', '.join(LIMITS)}")
     if budget.usd is not None and budget.usd == 0:
         raise _Contradiction("usd", budget.usd, "is zero: nothing could ever be called", "Give an amount above zero")
     if isinstance(budget.tool_calls, Mapping) and not all(budget.tool_calls or [""]):
@@ -203,7 +203,7 @@ def _check_thresholds(budget: Budget) -> None:
         raise _Contradiction("landing_reserve", reserve, problem, "Give a share below 1, e.g. 0.05")
 
 
-_LIMITS = ("usd", "tokens", "model_calls", "tool_calls", "loops", "depth", "context_tokens", "requests_per_minute")
+LIMITS = ("usd", "tokens", "model_calls", "tool_calls", "loops", "depth", "context_tokens", "requests_per_minute")
 
 _CHECKS = (_check_name, _check_dimensions, _check_zone, _check_limits, _check_thresholds)
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from budgeted_agents.budget.attribution import DIMENSIONS
-from budgeted_agents.budget.budget import Budget
+from budgeted_agents.budget.budget import LIMITS, Budget
 from budgeted_agents.errors import InvalidBudget, InvalidPolicy
 
 MAX_BYTES = 1_000_000
@@ -60,6 +60,12 @@ class Policy:
     def dimensions(self) -> frozenset[str]:
         """Every dimension a call should be attributed by: the known ones, and the free tags some budget asks for."""
         return DIMENSIONS.union(*(set(budget.per) | set(budget.where) for budget in self.budgets))
+
+    @cached_property
+    def caps(self) -> frozenset[str]:
+        """The limits that some enforced budget sets, by field name: what no budget caps need not be looked at."""
+        enforced = [budget for budget in self.budgets if not budget.shadow]
+        return frozenset(name for budget in enforced for name in LIMITS if getattr(budget, name) is not None)
 
     def model_class(self, model: str) -> str | None:
         """The class a model belongs to, by its full name or its name without the provider."""

@@ -47,6 +47,7 @@ class Price:
         "_per_request",
         "_per_search",
         "_search_once",
+        "_shown",
         "_tables",
         "_worst",
         "max_input_tokens",
@@ -72,6 +73,7 @@ class Price:
         self._per_request = row.price("input_cost_per_request") or 0
         self._per_search = _search_price(row)
         self._search_once = _bills_search_once(row)
+        self._shown: dict[Rates, dict[str, str]] = {}
         self._worst: dict[object, list[tuple[int, int, int]]] = {}
 
     def __repr__(self) -> str:
@@ -145,9 +147,13 @@ class Price:
         Classes that cost what ``input`` or ``output`` costs are left out. ``request`` and ``web_search`` are per piece.
         """
         rates = self._rates(prompt_tokens, service_tier)
-        prices = {name: _usd(rate) for name, rate in _distinct(rates).items()}
-        extras = {"request": self._per_request, "web_search": self._per_search}
-        return prices | {name: _usd(rate) for name, rate in extras.items() if rate}
+        shown = self._shown.get(rates)
+        if shown is None:
+            shown = {name: _usd(rate) for name, rate in _distinct(rates).items()}
+            extras = {"request": self._per_request, "web_search": self._per_search}
+            shown |= {name: _usd(rate) for name, rate in extras.items() if rate}
+            self._shown[rates] = shown
+        return dict(shown)
 
     def _rates(self, prompt_tokens: int, service_tier: str | None) -> Rates:
         table = self._table(service_tier)

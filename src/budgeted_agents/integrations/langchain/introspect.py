@@ -6,6 +6,7 @@ Chat-model classes name these things differently. The differences live in the ta
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -48,8 +49,12 @@ def price_name(model: BaseChatModel) -> tuple[str, str | None]:
 
 def limit_field(model: BaseChatModel) -> str | None:
     """The field that holds the class's output limit; None if it has none, so that it cannot be clamped."""
-    fields = type(model).model_fields
-    return next((name for name in LIMIT_FIELDS if name in fields), None)
+    return _limit_field(type(model))
+
+
+@cache
+def _limit_field(cls: type[BaseChatModel]) -> str | None:
+    return next((name for name in LIMIT_FIELDS if name in cls.model_fields), None)
 
 
 def asked_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:

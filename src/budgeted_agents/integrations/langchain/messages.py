@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
+from operator import is_
 from typing import Any, Final
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
@@ -102,7 +103,25 @@ def cache_write(messages: Sequence[BaseMessage]) -> Any:
 def schema_texts(kwargs: Mapping[str, Any]) -> list[str]:
     """Tool schemas and response formats, as the provider gets them: they count as input tokens."""
     schemas = [kwargs.get(name) for name in ("tools", "functions", "response_format")]
-    return [_schema_text(schema) for schema in schemas if schema]
+    return [_remembered_text(schema) for schema in schemas if schema]
+
+
+_MOST_SCHEMAS = 256
+_known_schemas: dict[int, tuple[object, list[object], str]] = {}
+"""Text of schemas seen before, by identity: a model is bound to the same list of tools at every call. The parts are
+kept beside it, so that a list that was changed in place is not taken for what it was."""
+
+
+def _remembered_text(schema: object) -> str:
+    known = _known_schemas.get(id(schema))
+    parts = list(schema) if isinstance(schema, list) else []
+    if known is not None and known[0] is schema and len(known[1]) == len(parts) and all(map(is_, known[1], parts)):
+        return known[2]
+    text = _schema_text(schema)
+    if len(_known_schemas) >= _MOST_SCHEMAS:
+        _known_schemas.clear()
+    _known_schemas[id(schema)] = (schema, parts, text)
+    return text
 
 
 def _schema_text(schema: object) -> str:

@@ -36,6 +36,8 @@ def prune(
     Raises:
         BudgetExceeded: not even the latest turn fits.
     """
+    if "context_tokens" not in governance.meter.policy.caps:
+        return messages
     budgets = list(matching(governance.meter.policy, attribution))
     limit = context_limit(budgets)
     if limit is None:

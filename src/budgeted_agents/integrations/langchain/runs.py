@@ -60,6 +60,8 @@ def enter(governance: Governance, metadata: Mapping[str, Any]) -> Steps[None]:
     Raises:
         BudgetExceeded: the node has been visited as often as ``loops`` allows.
     """
+    if "loops" not in governance.meter.policy.caps:
+        return
     node = str(metadata.get("langgraph_node") or "")
     attribution = governance.attribution(metadata)
     budgets = [
