@@ -278,16 +278,12 @@ async def test_cancelling_a_settlement_books_it_all_the_same(busy: tuple[SqliteL
     assert (rig.held(), rig.balance().spent) == (0, COST)
 
 
-def test_a_coroutine_that_the_loop_drops_gives_its_money_back(ledger: Ledger) -> None:
+async def test_a_coroutine_that_the_loop_drops_gives_its_money_back(ledger: Ledger) -> None:
     rig = Rig(ledger, [Budget(usd="0.03", landing_reserve=0)])
     first = rig.admit(limit=1_000)
-
-    async def main() -> None:
-        waiting = adrive(admit(rig.meter, rig.run, rig.call(limit=1_000)), blocking=False)
-        waiting.send(None)  # as far as the pause
-        waiting.close()
-
-    asyncio.run(main())
+    waiting = adrive(admit(rig.meter, rig.run, rig.call(limit=1_000)), blocking=False)
+    waiting.send(None)  # as far as the pause
+    waiting.close()
     ledger.release(first.id, now=START)
     assert rig.held() == 0
     assert [entry.state for entry in ledger.entries("s1")] == ["released"]
