@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
+
+from budgeted_agents.errors import BudgetedAgentsError
 
 
 @click.command("demo")
 @click.option("--question", help="What to find out.")
 @click.option("--docs", type=click.Path(path_type=Path), help="Folder of .md, .rst or .txt files to search.")
-@click.option("--budget", "usd", help="USD for the run that is shown live.  [default: 0.06]")
+@click.option("--budget", "usd", help="USD for the run that is shown live.  [default: 0.05]")
 @click.option(
     "--model",
     "models",
@@ -37,6 +41,7 @@ def command(
     Afterwards the same question is asked under three budgets, side by side.
     """
     from rich.console import Console
+    from rich.text import Text
 
     from budgeted_agents.budget import Budget
     from budgeted_agents.demo import compare, opened, three_budgets, watch
@@ -44,9 +49,18 @@ def command(
 
     logging.getLogger("budgeted_agents").setLevel(logging.CRITICAL)  # the show prints events itself
     console = Console(stderr=as_json, quiet=as_json)
-    budget = Budget(usd=usd or BUDGET, tool_calls=20, loops=12, context_tokens=16_000)
-    with opened(question, docs, models, api_base) as setting:
-        console.print(f"[bold]{setting.question}[/bold]\n[dim]{setting.docs} · budget ${budget.usd}[/dim]\n")
+    budget = Budget(
+        usd=BUDGET if usd is None else usd,
+        tool_calls=40,
+        loops=30,
+        context_tokens=32_000,
+        alert_at=0.5,
+        downgrade_at=0.75,
+        landing_reserve=0.1,
+    )
+    with opened(question, docs, models, api_base) as setting, _providers_errors():
+        console.print(Text(setting.question, style="bold"))
+        console.print(Text(f"{setting.docs} · budget ${budget.usd}\n", style="dim"))
         with console.status("Loading LiteLLM ..."):
             setting.load()
         shown = watch(console, setting, budget, ledger)
@@ -54,3 +68,15 @@ def command(
         compared = compare(console, setting, three_budgets(budget))
     if as_json:
         click.echo(json.dumps({"live": shown, "compared": compared}, indent=2))
+
+
+@contextmanager
+def _providers_errors() -> Iterator[None]:
+    """What a provider raises (a wrong key, no such model, nobody listening) as one line."""
+    try:
+        yield
+    except BudgetedAgentsError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        raise click.ClickException(f"{type(error).__name__}: {lines[0][:300]}") from error

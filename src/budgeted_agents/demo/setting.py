@@ -11,18 +11,23 @@ from pathlib import Path
 from typing import Any
 
 from budgeted_agents.budget import Budget
+from budgeted_agents.demo.reading import thorough_replies
 from budgeted_agents.errors import InvalidInput
 from budgeted_agents.estimate import count_text
 from budgeted_agents.ledgers import Ledger
 from budgeted_agents.meter import Listener
-from budgeted_agents.testing import LocalProvider, research_replies
+from budgeted_agents.testing import LocalProvider
 
 LOCAL_MODELS = ("openai/gpt-4o", "openai/gpt-4o-mini")
 """What the local provider plays, best first, at their list prices."""
 
-QUESTION = "What happens when a budget runs out, and how is a reservation charged if its worker dies?"
-BUDGET = "0.06"
-"""USD for the run that is shown live: enough to get far, too little to finish on the better model."""
+QUESTION = "How does a run land when its budget is spent, and which calls are charged as presumed?"
+BUDGET = "0.05"
+"""USD for the run that is shown live: enough to get far, too little to read everything that is found."""
+
+READS = 18
+"""Pages the local provider wants to read. It takes that many for the cheap model to use up what the dear one left,
+whatever the documents: a page costs the one a sixteenth of what it costs the other."""
 
 _HERE = Path(__file__).resolve().parent
 _CHECKOUT = _HERE.parents[2]
@@ -61,7 +66,8 @@ class Setting:
             return BudgetedGraph(state, budget=budget, ledger=ledger, listeners=listeners)
 
         build = _bundled("graphs.research").build_research_graph
-        graph = build(budgeted_model(*self.models, **self.settings), self.docs, graph_class=graph_class)
+        model = budgeted_model(*self.models, **self.settings)
+        graph = build(model, self.docs, graph_class=graph_class, max_rounds=READS + 2)
         return graph.set_finalizer("answer").compile()
 
 
@@ -70,24 +76,32 @@ def opened(question: str | None, docs: Path | None, models: Sequence[str], api_b
     """The setting for a demonstration; its local provider, if it needs one, is closed at the end.
 
     Raises:
-        InvalidInput: the folder of documents does not exist.
+        InvalidInput: the folder of documents does not exist, there is no question about it, or nobody to answer.
     """
     folder = docs or _default_docs()
     if not folder.is_dir():
-        remedy = "Name a folder of .md, .rst or .txt files"
-        raise InvalidInput("is not a folder", field="docs", value=str(folder), place="demo", remedy=remedy)
-    asked = question or QUESTION
+        raise _invalid("docs", str(folder), "is not a folder", "Name a folder of .md, .rst or .txt files")
+    if docs and not (question or "").strip():
+        raise _invalid("question", question, "is missing for documents of your own", "Add --question")
+    if api_base and not models:
+        raise _invalid("api_base", api_base, "serves no model that is named", "Add --model")
+    asked = (question or "").strip() or QUESTION
     if models:
         settings = {"api_base": api_base} if api_base else {}
         yield Setting(asked, folder, models, settings, None)
         return
-    with LocalProvider(research_replies(reads=6), count_tokens=count_text, prompt_cache=True) as provider:
+    with LocalProvider(thorough_replies(READS), count_tokens=count_text) as provider:
         settings = {"api_base": provider.base_url, "api_key": "sk-local"}
         yield Setting(asked, folder, LOCAL_MODELS, settings, provider)
 
 
+def _invalid(field: str, value: object, problem: str, remedy: str) -> InvalidInput:
+    return InvalidInput(problem, field=field, value=value, place="demo", remedy=remedy)
+
+
 def _default_docs() -> Path:
-    return next(folder for folder in (_HERE / "bundled" / "docs", _CHECKOUT / "docs") if folder.is_dir())
+    bundled = _HERE / "bundled" / "docs"
+    return bundled if bundled.is_dir() else _CHECKOUT / "docs"
 
 
 def _bundled(module: str) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -15,8 +16,8 @@ from budgeted_agents.budget import Budget
 from budgeted_agents.demo.setting import Setting
 from budgeted_agents.governor.ladder import CLAMPED
 from budgeted_agents.ledgers import open_ledger
-from budgeted_agents.meter import BudgetEvent
-from budgeted_agents.money import NANO, format_usd
+from budgeted_agents.meter import BudgetEvent, new_id
+from budgeted_agents.money import NANO, format_usd, to_usd
 from budgeted_agents.reports import SpendReport
 from budgeted_agents.traces import CallRecord
 
@@ -25,30 +26,35 @@ if TYPE_CHECKING:
 
 _STYLES = {"alert": "yellow", "downgrade": "magenta", "landing": "bold red", "refusal": "red", "exhausted": "bold red"}
 _BAR = 12
-_EXCERPT = 420
+_EXCERPT = 300
+_LIMIT = {"recursion_limit": 100}
 
 
 def watch(console: Console, setting: Setting, budget: Budget, ledger: str) -> dict[str, Any]:
     """Run the agent and print each step with its cost, each event as it comes, the answer, and the report."""
     events: list[BudgetEvent] = []
-    app = setting.app(budget, open_ledger(ledger), listeners=(events.append,))
-    config = {"configurable": {"thread_id": "demo"}, "metadata": {"feature": "research", "tenant": "you"}}
+    told: list[str] = []
+    app = setting.app(budget, open_ledger(ledger), listeners=(events.append, lambda event: told.append(event.kind)))
+    session = f"demo-{new_id()[:8]}"  # a ledger may hold earlier demonstrations
+    config = {"configurable": {"thread_id": session}, "metadata": {"feature": "research", "tenant": "you"}} | _LIMIT
     spent, shown, state = 0, 0, {}
     for update in app.stream({"question": setting.question}, config, stream_mode="values"):
         state = update
         calls = app.spend(config).calls
-        _print_events(console, events, "downgrade")
-        for call in calls[shown:]:
+        _print_events(console, events, "downgrade", "landing")
+        for call, times in _grouped(calls[shown:]):
             spent += call.cost
-            console.print(_step(call, spent, budget))
+            console.print(_step(call, times, spent, budget))
         shown = len(calls)
         _print_events(console, events)
     report = app.spend(config)
-    console.print(Panel(_answer_of(state), title="Answer", title_align="left", border_style="green"))
+    console.print(Panel(Text(_answer_of(state)), title="Answer", title_align="left", border_style="green"))
     console.print(report)
-    bill = _bill(setting, report)
-    console.print(bill)
-    return {"answer": _answer_of(state), "report": report.to_json()}
+    console.print(_bill(setting, report))
+    if not ledger.startswith("memory:"):
+        again = Text(f"Again: budgeted-agents report {ledger} --session {session}", style="dim")
+        console.print(again, soft_wrap=True)  # to be copied whole
+    return {"answer": _answer_of(state), "events": told, "bill_usd": _billed(setting), "report": report.to_json()}
 
 
 def compare(console: Console, setting: Setting, budgets: Sequence[Budget]) -> list[dict[str, Any]]:
@@ -57,16 +63,24 @@ def compare(console: Console, setting: Setting, budgets: Sequence[Budget]) -> li
     with console.status("The same question under three budgets ..."):
         for number, budget in enumerate(budgets):
             app = setting.app(budget)
-            config = {"configurable": {"thread_id": f"compare-{number}"}}
+            config = {"configurable": {"thread_id": f"compare-{number}"}} | _LIMIT
             state = app.invoke({"question": setting.question}, config)
             rows.append((budget, app.spend(config), _answer_of(state)))
     console.print(_comparison(rows))
     return [{"budget_usd": str(b.usd), "answer": answer, "report": report.to_json()} for b, report, answer in rows]
 
 
-def _step(call: CallRecord, spent: int, budget: Budget) -> Text:
+def _grouped(calls: Sequence[CallRecord]) -> Iterator[tuple[CallRecord, int]]:
+    """Calls, with equal tool calls of one step as one and their number."""
+    for (kind, _, _, _), group in groupby(calls, key=lambda c: (c.kind, c.step, c.tool, c.id if not c.tool else "")):
+        same = list(group)
+        yield same[0], len(same) if kind == "tool" else 1
+
+
+def _step(call: CallRecord, times: int, spent: int, budget: Budget) -> Text:
     if call.kind == "tool":
-        return Text(f"{call.step or '':>4} {call.node:<9} {call.tool}", style="dim")
+        number = f" x {times}" if times > 1 else ""
+        return Text(f"{call.step or '':>4} {call.node:<9} {call.tool}{number}", style="dim")
     limit = budget.usd_nanos or 0
     share = min(spent / limit, 1.0) if limit else 0.0
     full = round(share * _BAR)
@@ -91,7 +105,17 @@ def _print_events(console: Console, events: list[BudgetEvent], *kinds: str) -> N
     events[:] = [event for event in events if event not in chosen]
     for event in chosen:
         if event.kind != "refusal":  # the landing that follows says the same
-            console.print(Text(f"     {event.kind}: {event.message}", style=_STYLES.get(event.kind, "dim")))
+            console.print(Text(f"     {event.kind}: {_brief(event)}", style=_STYLES.get(event.kind, "dim")))
+
+
+def _brief(event: BudgetEvent) -> str:
+    """An event's message without the account's key, the landing's remedy and its own name."""
+    return event.message.partition(" (")[0].removeprefix("Landing: ")
+
+
+def _billed(setting: Setting) -> str | None:
+    """USD by the provider's own bill; None if it keeps none that can be seen."""
+    return None if setting.provider is None else str(to_usd(setting.provider.bill_nanos))
 
 
 def _bill(setting: Setting, report: SpendReport) -> Text:
@@ -109,9 +133,14 @@ def _comparison(rows: Sequence[tuple[Budget, SpendReport, str]]) -> Table:
         table.add_column(f"budget {format_usd(budget.usd_nanos or 0)}", ratio=1)
     table.add_row("spent", *(_spent(budget, report) for budget, report, _ in rows))
     table.add_row("models", *(_models(report) for _, report, _ in rows))
-    table.add_row("ended", *(report.landing or "finished" for _, report, _ in rows))
-    table.add_row("answer", *(_excerpt(answer) for _, _, answer in rows))
+    table.add_row("read", *(_pages(report) for _, report, _ in rows))
+    table.add_row("ended", *("landed" if report.landing else "finished" for _, report, _ in rows))
+    table.add_row("answer", *(Text(_excerpt(answer)) for _, _, answer in rows))
     return table
+
+
+def _pages(report: SpendReport) -> str:
+    return f"{sum('read' in call.tool for call in report.tool_calls)} pages"
 
 
 def _spent(budget: Budget, report: SpendReport) -> str:
@@ -134,11 +163,12 @@ def _answer_of(state: dict[str, Any]) -> str:
 
 
 def three_budgets(middle: Budget) -> list[Budget]:
-    """A third of a budget, the budget itself, and ten times as much."""
+    """A tenth of a budget, the budget itself, and forty times as much."""
     assert middle.usd is not None
-    shares = (Decimal(1) / 3, Decimal(1), Decimal(10))
-    return [middle.model_copy(update={"usd": _whole_nanos(middle.usd * share)}) for share in shares]
+    # The answer costs the same whatever the budget, so a small one keeps a larger share for it.
+    tight = middle.model_copy(update={"usd": _whole_nanos(middle.usd / 10), "landing_reserve": 0.2})
+    return [tight, middle, middle.model_copy(update={"usd": middle.usd * 40})]
 
 
 def _whole_nanos(usd: Decimal) -> Decimal:
-    return Decimal(int(usd * NANO)) / NANO
+    return Decimal(max(int(usd * NANO), 1)) / NANO
