@@ -22,7 +22,7 @@ from tests.langchain.support import Governed, anthropic_model, litellm_model
 from tests.langgraph.support import openai_model, serving
 
 # litellm warns on import and on use, and anthropic of models that will be retired
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning")
 
 
 @tool

@@ -17,7 +17,7 @@ from budgeted_agents.testing import LocalProvider, Reply, Request, fixed
 from tests.langchain.support import Governed, anthropic_model, litellm_model
 from tests.langgraph.support import openai_model, serving
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning")
 
 MODELS: dict[str, Any] = {
     "openai": lambda provider, **options: budgeted_model(openai_model(provider, max_tokens=100, **options)),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
+import httpx
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
@@ -36,7 +37,10 @@ def serving(reply: ReplyPolicy | Sequence[Reply] | None = None, **settings: Any)
 
 
 def openai_model(provider: LocalProvider, model: str = "gpt-4o", **settings: Any) -> ChatOpenAI:
-    return ChatOpenAI(model=model, base_url=provider.base_url, api_key=SecretStr("sk-local"), **settings)
+    """A model that keeps no connection open: an event loop that ends would leave it to the garbage collector."""
+    client = httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0), verify=False)
+    options: dict[str, Any] = {"base_url": provider.base_url, "http_async_client": client, **settings}
+    return ChatOpenAI(model=model, api_key=SecretStr("sk-local"), **options)
 
 
 def thread(name: str = "t1", **metadata: Any) -> RunnableConfig:

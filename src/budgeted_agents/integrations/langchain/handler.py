@@ -201,7 +201,7 @@ class GoverningHandler(BaseCallbackHandler):
         if call is None:
             return
         call.received.add(token, chunk)
-        if call.received.exceeds(call.admission.granted, call.observed.quote.model):
+        if call.is_partly_held and call.received.exceeds(call.admission.granted, call.observed.quote.model):
             raise call.governance.refuse(endings.cut(call), kwargs.get("metadata") or {})
         call.admission = drive(keep_alive(call.governance.meter, call.admission))
 

@@ -91,5 +91,6 @@ def _named(metadata: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[str,
 
 
 def _limit(metadata: Mapping[str, Any], params: Mapping[str, Any]) -> int | None:
+    """The highest limit named: which of several a class sends is its own affair."""
     values = [params.get(name) for name in LIMIT_FIELDS] + [metadata.get("ls_max_tokens")]
-    return next((value for value in values if isinstance(value, int) and value > 0), None)
+    return max((value for value in values if isinstance(value, int) and value > 0), default=None)

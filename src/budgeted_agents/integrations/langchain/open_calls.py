@@ -27,6 +27,12 @@ class OpenModelCall:
     received: Received = field(default_factory=Received)
     is_cut: bool = False
 
+    @property
+    def is_partly_held(self) -> bool:
+        """Whether the answer may run past what was held. Where its longest was held, the provider itself ends it, and
+        counting it here, by a vocabulary that may not be the model's, could only cut short what is paid for."""
+        return self.admission.granted < self.observed.longest
+
 
 @dataclass(slots=True, eq=False)
 class OpenToolCall:
