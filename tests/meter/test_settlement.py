@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from budgeted_agents.errors import BudgetExceeded, LedgerUnavailable
 from budgeted_agents.ledgers.contract import Ledger
 from budgeted_agents.ledgers.sqlite import SqliteLedger
 from budgeted_agents.meter import cancel, drive, fail, keep_alive, settle
+from budgeted_agents.meter.meter import Booking
 from budgeted_agents.usage import Usage
 from tests.meter.support import GPT, MINI, Faulty, Rig, price_of, worst
 
@@ -136,6 +138,11 @@ def test_a_listener_that_fails_harms_no_call(ledger: Ledger) -> None:
     assert rig.kinds() == ["alert", "exhausted"]
 
 
+def id_of(booking: Booking) -> object:
+    assert isinstance(booking.verb, partial)
+    return booking.verb.args[0]
+
+
 def test_what_the_ledger_cannot_take_is_booked_with_a_later_call_in_its_order(ledger: Ledger) -> None:
     faulty = Faulty(ledger)
     rig = Rig(faulty, [Budget(usd="1.00")])
@@ -144,6 +151,7 @@ def test_what_the_ledger_cannot_take_is_booked_with_a_later_call_in_its_order(le
     records = [rig.spend(first, output=10), rig.spend(second, output=20)]
     drive(fail(rig.meter, third, ConnectionRefusedError(), price_of(GPT), answered=False))
     assert rig.kinds() == ["unsettled"] * 3
+    assert [id_of(booking) for booking in rig.meter.unsettled] == [first.id, second.id, third.id]
     assert sum(balance.held for balance in ledger.balances(ledger.accounts())) == 3 * worst(GPT, 8_000, 1_000)
     faulty.down = False
     rig.admit(limit=1_000)
