@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
@@ -31,6 +31,7 @@ SELF_METERED = "budgeted_agents_metered"
 ModelLike = str | BaseChatModel
 
 _METHODS = ("_generate", "_agenerate", "_stream", "_astream")
+_NATIVE_STREAMS = ("_stream_chat_model_events", "_astream_chat_model_events")
 
 
 def budgeted_model(*models: ModelLike, **settings: Any) -> BaseChatModel:
@@ -245,14 +246,13 @@ def _governed_class(base: type[BaseChatModel]) -> type[BaseChatModel]:
         "__module__": base.__module__,
         "__qualname__": base.__qualname__,
         "__doc__": base.__doc__,
-        "__annotations__": {"_tiers": tuple, "_retries": int},
+        "__annotations__": {"_tiers": tuple, "_retries": int, **dict.fromkeys(_NATIVE_STREAMS, ClassVar[Any])},
         "_tiers": PrivateAttr(default=()),
         "_retries": PrivateAttr(default=0),
         "_attempt": _Conducted._attempt,
         "_get_ls_params": _get_ls_params,
         # Native protocol streaming would go past the methods above; the bridge over _stream is used instead.
-        "_stream_chat_model_events": None,
-        "_astream_chat_model_events": None,
+        **dict.fromkeys(_NATIVE_STREAMS),
     }
     metaclass: Any = type(base)
     made: type[BaseChatModel] = metaclass(base.__name__, (base,), body)
