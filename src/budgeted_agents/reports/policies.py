@@ -23,17 +23,17 @@ class PolicyReport:
             "model_classes": {name: list(patterns) for name, patterns in self.policy.model_classes.items()},
         }
 
+    @staticmethod
+    def limits_of(budget: Budget) -> dict[str, Any]:
+        """The limits a budget gives, by name; USD as a decimal string."""
+        given = {name: getattr(budget, name) for name in _LIMITS}
+        limits = {name: value for name, value in given.items() if value is not None}
+        return limits | {"usd": str(budget.usd)} if budget.usd is not None else limits
+
     def __rich__(self) -> Any:
         from budgeted_agents.reports.tables import policy_table
 
         return policy_table(self)
-
-
-def limits_of(budget: Budget) -> dict[str, Any]:
-    """The limits a budget gives, by name; USD as a decimal string."""
-    given = {name: getattr(budget, name) for name in _LIMITS}
-    limits = {name: value for name, value in given.items() if value is not None}
-    return limits | {"usd": str(budget.usd)} if budget.usd is not None else limits
 
 
 def _budget_json(budget: Budget) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def _budget_json(budget: Budget) -> dict[str, Any]:
         "per": list(budget.per),
         "window": budget.window,
         "where": {name: list(values) for name, values in budget.where.items()},
-        "limits": limits_of(budget),
+        "limits": PolicyReport.limits_of(budget),
         "on_exhausted": budget.on_exhausted,
         "mode": budget.mode,
     }

@@ -41,13 +41,11 @@ def accounts_table(report: AccountReport) -> RenderableType:
 
 def policy_table(report: PolicyReport) -> Table:
     """Budgets with their limits."""
-    from budgeted_agents.reports.policies import limits_of
-
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("budget", "per", "window", "limits", "when it runs out"):
         table.add_column(name, overflow="fold")
     for budget in report.policy.budgets:
-        limits = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in limits_of(budget).items())
+        limits = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in report.limits_of(budget).items())
         ending = "only watches" if budget.shadow else budget.on_exhausted
         table.add_row(budget.name, ", ".join(budget.per), budget.window or "", limits, ending)
     return table
