@@ -20,7 +20,7 @@ from langgraph.prebuilt import ToolNode
 
 from budgeted_agents.budget import BudgetLike, as_policy
 from budgeted_agents.budget.attribution import checked
-from budgeted_agents.errors import BudgetExceeded, InvalidGraph
+from budgeted_agents.errors import BudgetExceeded, InvalidGraph, InvalidLedger
 from budgeted_agents.integrations.langchain.governance import governed_by
 from budgeted_agents.integrations.langchain.handler import BudgetHandler
 from budgeted_agents.integrations.langchain.interrupts import on_exhausted
@@ -85,6 +85,7 @@ def budgeted(
     if not isinstance(graph, Pregel):
         remedy = "Pass what compile(), create_agent(...) or @entrypoint gave you"
         raise InvalidGraph("is not a compiled graph", field="graph", value=graph, place="budgeted", remedy=remedy)
+    own, who = _checked_finalizer(finalizer), checked(attribution or {}, place="attribution=")
     meter = Meter(
         policy=as_policy(budget),
         ledger=_ledger(ledger),
@@ -92,14 +93,16 @@ def budgeted(
         billing=billing or BillingTable(),
         listeners=listeners,
     )
-    who = checked(attribution or {}, place="attribution=")
-    return govern(graph, Settings(meter, _checked_finalizer(finalizer), attribution=who))
+    return govern(graph, Settings(meter, own, attribution=who))
 
 
 def _ledger(ledger: LedgerLike) -> Ledger:
     if ledger is None or isinstance(ledger, str):
         return open_ledger("memory://" if ledger is None else ledger)
-    return ledger
+    if callable(getattr(ledger, "reserve", None)):
+        return ledger
+    remedy = 'Give a URL such as "sqlite:///spend.db", or what open_ledger(...) gave you'
+    raise InvalidLedger("is neither a ledger nor a URL", field="ledger", value=ledger, place="budgeted", remedy=remedy)
 
 
 def _checked_finalizer(finalizer: Any) -> Any:
