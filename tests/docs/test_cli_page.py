@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -12,7 +13,18 @@ from budgeted_agents.cli.main import cli
 from tests.docs.blocks import blocks_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
-COMMANDS = cli.list_commands(click.Context(cli))
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    """The words of every command, groups included, as they are typed."""
+    yield path
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+        else:
+            yield (*path, name)
 
 
 def help_of(*command: str) -> str:
@@ -22,12 +34,12 @@ def help_of(*command: str) -> str:
     return result.output
 
 
-@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids=lambda c: " ".join(c) or "all")
+@pytest.mark.parametrize("command", list(commands(cli)), ids=lambda command: " ".join(command) or "all")
 def test_the_page_shows_the_help(command: tuple[str, ...]) -> None:
     shown = [block.code for block in blocks_of(PAGE.read_text(encoding="utf-8")) if block.language == "text"]
     assert help_of(*command) in shown
 
 
 def test_each_command_has_a_heading() -> None:
-    headings = {line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("## ")}
-    assert {f"## `{name}`" for name in COMMANDS} <= headings
+    headings = {line.lstrip("#") for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("##")}
+    assert {f" `{' '.join(command)}`" for command in commands(cli) if command} <= headings
