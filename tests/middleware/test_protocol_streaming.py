@@ -1,4 +1,4 @@
-"""LangChain's protocol streaming (v3) asks a model's class whether it streams; conducting it must not change the answer."""
+"""LangChain's protocol streaming (v3) asks a model's class whether it streams; conducting it changes no answer."""
 
 from __future__ import annotations
 
@@ -15,4 +15,6 @@ def test_a_model_that_does_not_stream_is_not_made_to() -> None:
     model = budgeted_model(FakeMessagesListChatModel(responses=[AIMessage("Hello.")]))
     graph = StateGraph(MessagesState).add_node("ask", lambda state: {"messages": [model.invoke("Hi.")]})
     app = graph.add_edge(START, "ask").compile()
-    assert app.stream_events({"messages": []}, version="v3").output["messages"][-1].text == "Hello."
+    state = app.stream_events({"messages": []}, version="v3").output
+    assert state is not None
+    assert state["messages"][-1].text == "Hello."

@@ -52,8 +52,11 @@ from budgeted_agents.integrations.langchain.landing import note_landing
 from budgeted_agents.integrations.langchain.middleware_landing import Landing, acalled, called, refusal_to_land
 from budgeted_agents.integrations.langchain.middleware_models import StepDown
 from budgeted_agents.integrations.langchain.tool_calls import admit_call, give_back, refused_call
-from budgeted_agents.ledgers import Ledger, open_ledger
-from budgeted_agents.meter import BillingTable, Listener, Meter, adrive, drive
+from budgeted_agents.integrations.langchain.topping_up import top_up_session
+from budgeted_agents.ledgers import Balance, Ledger, open_ledger
+from budgeted_agents.ledgers.topping_up import amounts_of
+from budgeted_agents.meter import BillingTable, Listener, Meter, adrive, drive, new_id
+from budgeted_agents.money import UsdLike
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.reports import SpendReport, spend_report
 
@@ -118,6 +121,30 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         session = str(metadata.get("session") or configurable.get("thread_id") or self._latest_session)
         return spend_report(self.meter.ledger, session, now=self.meter.clock())
 
+    def top_up(
+        self,
+        config: RunnableConfig,
+        *,
+        usd: UsdLike | None = None,
+        tokens: int | None = None,
+        model_calls: int | None = None,
+        tool_calls: int | Mapping[str, int] | None = None,
+        budget: str | None = None,
+        by: str,
+        reason: str = "",
+        id: str | None = None,
+    ) -> tuple[Balance, ...]:
+        """Raise a budget's limits for good, for the accounts that a run with this config is charged to.
+
+        Arguments, return value and errors are those of a governed graph's ``top_up``. A run that was suspended then
+        goes on at the refused call with ``agent.invoke(None, config)``.
+        """
+        amounts = amounts_of(usd=usd, tokens=tokens, model_calls=model_calls, tool_calls=tool_calls)
+        id = new_id() if id is None else id
+        return top_up_session(
+            self.meter, self._attribution, config, amounts, budget=budget, id=id, by=by, reason=reason
+        )
+
     # -- model calls -------------------------------------------------------------------------------------------------
 
     def wrap_model_call(
@@ -128,7 +155,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         with governed_by(budget):
             try:
                 drive(runs.enter(budget.governance, metadata))
-                return handler(request.override(model=self._governed(budget, request)))
+                return handler(request.override(model=self._models.governed(request.model)))
             except _Refused as error:
                 refusal = refusal_to_land(budget.governance, metadata, error)
             return self._land(Landing(budget.governance, request, refusal), handler)
@@ -142,13 +169,10 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         with governed_by(budget):
             try:
                 await adrive(runs.enter(budget.governance, metadata), blocking=blocking)
-                return await handler(request.override(model=self._governed(budget, request)))
+                return await handler(request.override(model=self._models.governed(request.model)))
             except _Refused as error:
                 refusal = refusal_to_land(budget.governance, metadata, error)
             return await self._aland(Landing(budget.governance, request, refusal), handler)
-
-    def _governed(self, budget: BudgetHandler, request: ModelRequest[Any]) -> Any:
-        return self._models.governed(request.model)
 
     def _land(self, end: Landing, handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]) -> ModelAnswer:
         with landing(end.governance.own):

@@ -24,6 +24,7 @@ from budgeted_agents.errors import BudgetExceeded, InvalidGraph, InvalidLedger
 from budgeted_agents.integrations.langchain.governance import governed_by
 from budgeted_agents.integrations.langchain.handler import BudgetHandler
 from budgeted_agents.integrations.langchain.interrupts import on_exhausted
+from budgeted_agents.integrations.langchain.topping_up import top_up_session
 from budgeted_agents.integrations.langgraph.landing import Finalizer
 from budgeted_agents.integrations.langgraph.node import governed_node
 from budgeted_agents.integrations.langgraph.pregel import (
@@ -36,7 +37,6 @@ from budgeted_agents.integrations.langgraph.pregel import (
 )
 from budgeted_agents.integrations.langgraph.settings import FINALIZER, Settings
 from budgeted_agents.integrations.langgraph.tools import governed_tool_node
-from budgeted_agents.integrations.langgraph.topping_up import top_up_session
 from budgeted_agents.ledgers import Balance, Ledger, open_ledger
 from budgeted_agents.ledgers.topping_up import amounts_of
 from budgeted_agents.meter import BillingTable, Listener, Meter, new_id
@@ -221,7 +221,10 @@ class Governed:
         amounts = amounts_of(usd=usd, tokens=tokens, model_calls=model_calls, tool_calls=tool_calls)
         whole = merge_configs(getattr(self, "config", None), config)
         id = new_id() if id is None else id
-        return top_up_session(self.settings, whole, amounts, budget=budget, id=id, by=by, reason=reason)
+        settings = self.settings
+        return top_up_session(
+            settings.meter, settings.attribution, whole, amounts, budget=budget, id=id, by=by, reason=reason
+        )
 
 
 def session_of(config: RunnableConfig | None) -> str:
@@ -257,7 +260,7 @@ def _governed_class(base: type[Any]) -> type[Any]:
         _raise_if_asked(handler)
 
     async def astream(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
-        handler = _opened(self, config, may_wait=False)
+        handler = _opened(self, config, may_wait=True)
         with governed_by(handler):
             chunks = base.astream(self, input, config, **kwargs)
         async with aclosing(chunks) as steps:

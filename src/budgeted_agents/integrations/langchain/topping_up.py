@@ -10,12 +10,13 @@ from langchain_core.runnables.config import ensure_config
 from budgeted_agents.budget.attribution import ambient, from_metadata
 from budgeted_agents.errors import InvalidAttribution
 from budgeted_agents.governor import budget_to_top_up, top_up_lines
-from budgeted_agents.integrations.langgraph.settings import Settings
 from budgeted_agents.ledgers import Balance, top_up
+from budgeted_agents.meter import Meter
 
 
 def top_up_session(
-    settings: Settings,
+    meter: Meter,
+    who: Mapping[str, str],
     config: RunnableConfig | None,
     amounts: Mapping[str, int],
     *,
@@ -24,9 +25,8 @@ def top_up_session(
     by: str,
     reason: str,
 ) -> tuple[Balance, ...]:
-    """Credit the accounts that a run with this config would be charged to. See ``Governed.top_up``."""
-    meter = settings.meter
-    attribution = _attribution(settings, config)
+    """Credit the accounts that a run with this config would be charged to, if ``who`` holds for every run."""
+    attribution = _attribution(meter, who, config)
     session = attribution.get("session", "")
     chosen = budget_to_top_up(meter.policy, budget)
     if "session" in chosen.per and not session:
@@ -37,10 +37,10 @@ def top_up_session(
     return top_up(meter.ledger, lines, id=id, by=by, reason=reason, session=session, now=now)
 
 
-def _attribution(settings: Settings, config: RunnableConfig | None) -> dict[str, str]:
+def _attribution(meter: Meter, who: Mapping[str, str], config: RunnableConfig | None) -> dict[str, str]:
     """Who a run with this config is for, as its calls will be attributed."""
     full = ensure_config(config)
     metadata, configurable = full.get("metadata") or {}, full.get("configurable") or {}
-    who = {**settings.attribution, **ambient(), **from_metadata(metadata, settings.policy.dimensions)}
+    who = {**who, **ambient(), **from_metadata(metadata, meter.policy.dimensions)}
     session = str(metadata.get("session") or configurable.get("thread_id") or "")
     return {**who, "session": session} if session else who
