@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from budgeted_agents.cli.demo import command
-from budgeted_agents.cli.main import main
+from budgeted_agents.cli.main import cli, main
 from budgeted_agents.demo.reading import PAGE, thorough_replies
 from budgeted_agents.demo.setting import BUDGET, QUESTION
 from budgeted_agents.estimate import count_text
@@ -28,7 +27,7 @@ Shown = dict[str, Any]
 
 def run(*arguments: str) -> str:
     """What the command prints on a terminal of 100 columns."""
-    result = CliRunner(env={"COLUMNS": "100"}).invoke(command, arguments, catch_exceptions=False)
+    result = CliRunner(env={"COLUMNS": "100"}).invoke(cli, ["demo", *arguments], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -152,9 +151,8 @@ class TestOtherSettings:
 
 
 def run_report(ledger: str, session: str) -> Decimal:
-    from budgeted_agents.cli.report import command as report
-
-    result = CliRunner().invoke(report, [ledger, "--session", session, "--json"], catch_exceptions=False)
+    arguments = ["report", ledger, "--session", session, "--json"]
+    result = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     return Decimal(json.loads(result.output)["cost_usd"])
 
 
