@@ -30,7 +30,7 @@ def check_location(path: Path) -> None:
             path,
             "Give this user read and write access to the file and its directory, or name another place",
         )
-    kind = network_file_system(path, _mounts())
+    kind = network_file_system(path, mounts())
     if kind:
         raise refused(
             f"is on a network file system ({kind}), where SQLite cannot keep concurrent writers apart",
@@ -55,7 +55,7 @@ def refused(problem: str, path: Path, remedy: str) -> InvalidLedger:
     return InvalidLedger(problem, field="path", value=str(path), place="open_ledger", remedy=remedy)
 
 
-def _mounts() -> str:
+def mounts() -> str:
     """Linux only; elsewhere the check cannot be made and is left to the user (see docs/ledgers.md)."""
     try:
         return Path("/proc/self/mounts").read_text()

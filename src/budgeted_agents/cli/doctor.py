@@ -1,0 +1,41 @@
+"""``budgeted-agents doctor``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+import click
+
+
+@click.command("doctor")
+@click.argument("app")
+@click.option("--input", "given", help="What to send, as JSON.  [default: the simplest the app's schema allows]")
+@click.option("--run-tools", is_flag=True, help="Run the app's tools too, with whatever they do.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; money as integers in nano-USD.")
+def command(app: str, given: str | None, run_tools: bool, as_json: bool) -> None:
+    """Prove that the budget of APP (path.to:app) holds, and find what it does not see.
+
+    APP runs on fake models, without a network, on a ledger of its own: nothing is spent. The code of its nodes is run.
+    Exit code 0: clean; 1: findings; 2: APP or the input is wrong.
+    """
+    from rich.console import Console
+
+    from budgeted_agents.doctor import examine, load_app
+
+    log = logging.getLogger("budgeted_agents")
+    log.addFilter(_nothing)  # refusals are what is wanted here
+    try:
+        diagnosis = examine(load_app(app), name=app, given=given, run_tools=run_tools)
+    finally:
+        log.removeFilter(_nothing)
+    if as_json:
+        click.echo(json.dumps(diagnosis.to_json(), indent=2))
+    else:
+        Console().print(diagnosis)
+    sys.exit(0 if diagnosis.is_clean else 1)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False

@@ -1,0 +1,234 @@
+"""A trial: some turns of an application on fake models, without a network, on ledgers of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import GraphRecursionError
+from langgraph.pregel import Pregel
+from langgraph.store.memory import InMemoryStore
+
+from budgeted_agents.budget import Budget, Policy
+from budgeted_agents.doctor.fakes import Answered, Enough, fakes_in_place
+from budgeted_agents.doctor.network import Contact, blocked
+from budgeted_agents.errors import BudgetExceeded, UnknownPrice
+from budgeted_agents.estimate import Margins
+from budgeted_agents.ledgers import Balance, Ledger, MemoryLedger, State
+from budgeted_agents.meter import Meter
+from budgeted_agents.prices import PriceBook
+from budgeted_agents.usage import Usage
+
+SPEND_LIMITS = ("usd", "tokens", "model_calls")
+"""Limits that a trial can cut."""
+
+THREAD = "doctor"
+RECURSION_LIMIT = 50
+
+Cut = Callable[[Budget], Budget]
+"""What becomes of each budget for a trial."""
+
+
+@dataclass(frozen=True)
+class Used:
+    """A meter that has been at work in a trial: its own policy and ledger, and the trial's ledger."""
+
+    policy: Policy
+    ledger: Ledger
+    prices: PriceBook
+    trial: Ledger
+
+    @property
+    def balances(self) -> tuple[Balance, ...]:
+        return self.trial.balances(self.trial.accounts())
+
+    def notes(self, kind: str) -> list[str]:
+        return [str(note.body.get("message", "")) for note in self.trial.notes() if note.body.get("kind") == kind]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What an application did.
+
+    Attributes:
+        answered: the calls that fakes answered.
+        contacts: what it tried to reach beside them.
+        tools: tools that were asked for and not run.
+        nodes: nodes of the graph that were run.
+        failure: what it raised, but refusals.
+        ending: how the last turn ended, for people.
+        used: the meters that were at work.
+    """
+
+    answered: tuple[Answered, ...]
+    contacts: tuple[Contact, ...]
+    tools: frozenset[str]
+    nodes: frozenset[str]
+    failure: Exception | None
+    ending: str
+    used: tuple[Used, ...]
+
+    @property
+    def refusals(self) -> list[str]:
+        return [text for used in self.used for text in used.notes("refusal")]
+
+    @property
+    def cost(self) -> int:
+        """Nano-USD that a provider would have billed for all answers."""
+        return sum(map(self.cost_of, self.answered))
+
+    @property
+    def charged(self) -> int:
+        """Nano-USD that the ledgers were charged."""
+        entries = [entry for used in self.used for entry in used.trial.entries() if entry.state is not State.RESERVED]
+        return sum(max((amount for key, amount in e.charged if key.endswith("|usd")), default=0) for e in entries)
+
+    def cost_of(self, call: Answered) -> int:
+        """Nano-USD for one answer; 0 if its model has no price."""
+        prices = self.used[0].prices if self.used else PriceBook.default()
+        try:
+            price = prices.price(call.model, call.provider)
+        except UnknownPrice:
+            return 0
+        return price.cost(Usage(input=call.input_tokens, output=call.output_tokens))
+
+    @property
+    def counts_money(self) -> bool:
+        """Whether some budget limits USD, so that its ledger knows what calls cost."""
+        return any(budget.usd is not None for used in self.used for budget in used.policy.budgets)
+
+    @property
+    def limits_spend(self) -> bool:
+        """Whether some budget refuses calls for what they spend."""
+        budgets = [budget for used in self.used for budget in used.policy.budgets if not budget.shadow]
+        return any(getattr(budget, name) is not None for budget in budgets for name in SPEND_LIMITS)
+
+    @property
+    def overspent(self) -> list[Balance]:
+        shadows = {budget.name for used in self.used for budget in used.policy.budgets if budget.shadow}
+        balances = [balance for used in self.used for balance in used.balances]
+        return [balance for balance in balances if balance.available < 0 and balance.account.budget not in shadows]
+
+
+def run_trial(app: Runnable[Any, Any], input: Any, cut: Cut, *, turns: int = 1, run_tools: bool = False) -> Trial:
+    """Run an application for some turns on one thread, or until something is refused.
+
+    Args:
+        app: it is left as it is: it runs on copies of its checkpointer, store and cache that are empty.
+        input: what to send, each turn.
+        cut: what each of its budgets becomes.
+    """
+    with trial_meters(cut) as meters, blocked() as blockade, fakes_in_place(run_tools=run_tools) as fakes:
+        config: RunnableConfig = {
+            "configurable": {"thread_id": THREAD},
+            "recursion_limit": RECURSION_LIMIT,
+            "callbacks": [fakes],
+        }
+        session = _Session(_on_empty_storage(app), input, config, meters)
+
+        async def converse() -> str:
+            blockade.loop = asyncio.get_running_loop()
+            return await session.converse(turns)
+
+        ending = asyncio.run(converse())
+        blockade.loop = None
+        used = tuple(meter for meter in meters if any(meter.trial.entries()) or meter.notes("refusal"))
+        log = fakes.log
+        return Trial(
+            answered=tuple(log.answered),
+            contacts=tuple(dict.fromkeys(blockade.contacts)),
+            tools=frozenset(log.tools),
+            nodes=frozenset(log.nodes),
+            failure=session.failure,
+            ending=ending,
+            used=used,
+        )
+
+
+@dataclass
+class _Session:
+    """A conversation with the application."""
+
+    app: Runnable[Any, Any]
+    input: Any
+    config: RunnableConfig
+    meters: list[Used]
+    failure: Exception | None = None
+
+    async def converse(self, turns: int) -> str:
+        ending = ""
+        for _ in range(turns):
+            ending = await self._turn()
+            if self.failure is not None or any(meter.notes("refusal") for meter in self.meters):
+                break
+        return ending
+
+    async def _turn(self) -> str:
+        try:
+            await self.app.ainvoke(self.input, self.config)
+        except BudgetExceeded:
+            return "the run raised BudgetExceeded"
+        except GraphRecursionError:
+            return f"the run was stopped after {RECURSION_LIMIT} steps"
+        except Exception as error:  # noqa: BLE001 -- whatever the application raises is a finding
+            if _caused_by(error, Enough):
+                return "the run was stopped: it goes on and on"
+            self.failure = error
+            return f"the run failed ({type(error).__name__})"
+        return self._ending()
+
+    def _ending(self) -> str:
+        landings = [text for meter in self.meters for text in meter.notes("landing")]
+        if landings:
+            return f"the run {landings[-1][:1].lower()}{landings[-1][1:]}"
+        refused = any(meter.notes("refusal") for meter in self.meters)
+        return "the run stopped there and can be resumed" if refused else "the run ended by itself"
+
+
+def _caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
+    while error is not None:
+        if isinstance(error, kind):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _on_empty_storage(app: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    """A copy of a graph that touches none of its own checkpoints, memories and caches."""
+    if not isinstance(app, Pregel):
+        return app
+    twin = app.copy()
+    twin.checkpointer = InMemorySaver() if app.checkpointer else app.checkpointer
+    twin.store = InMemoryStore() if app.store is not None else None
+    twin.cache = None
+    return twin
+
+
+@contextmanager
+def trial_meters(cut: Cut) -> Iterator[list[Used]]:
+    """Every meter that is alive works on an empty ledger in memory, with cut budgets and no listeners, inside the
+    block. Meters that share a ledger share one here as well."""
+    found = [each for each in gc.get_objects() if type(each) is Meter]
+    before = [dict(vars(meter)) for meter in found]
+    ledgers: dict[int, Ledger] = {}
+    used: list[Used] = []
+    for meter in found:
+        trial = ledgers.setdefault(id(meter.ledger), MemoryLedger())
+        if trial not in [each.trial for each in used]:
+            used.append(Used(meter.policy, meter.ledger, meter.prices, trial))
+    try:
+        for meter in found:
+            meter.policy = Policy(tuple(map(cut, meter.policy.budgets)), meter.policy.model_classes)
+            meter.ledger, meter.listeners = ledgers[id(meter.ledger)], ()
+            meter.unsettled, meter.margins = deque(), Margins()
+        yield used
+    finally:
+        for meter, attributes in zip(found, before, strict=True):
+            vars(meter).update(attributes)

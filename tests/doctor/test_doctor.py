@@ -1,0 +1,155 @@
+"""The doctor finds what is wrong with real applications, says nothing against good ones, and touches nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_openai import ChatOpenAI
+
+from budgeted_agents.cli import main
+from budgeted_agents.doctor import Diagnosis, examine, load_app
+from budgeted_agents.errors import InvalidGraph
+from budgeted_agents.ledgers import open_ledger
+from tests.doctor.apps import good
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+GOOD, BAD = "tests.doctor.apps.good", "tests.doctor.apps.bad"
+
+
+def diagnosis_of(spec: str, **arguments: Any) -> Diagnosis:
+    return examine(load_app(spec), name=spec, **arguments)
+
+
+def serious(diagnosis: Diagnosis) -> set[str]:
+    return {finding.code for finding in diagnosis.findings if finding.severity != "note"}
+
+
+@pytest.mark.parametrize("app", ["app", "wrapped"])
+def test_a_good_application_is_clean_and_its_cap_is_proved(app: str) -> None:
+    diagnosis = diagnosis_of(f"{GOOD}:{app}")
+    assert serious(diagnosis) == set()
+    assert diagnosis.is_clean
+    assert diagnosis.proof is not None
+    assert diagnosis.proof.holds
+    assert diagnosis.proof.refusal
+    assert diagnosis.proof.cost_made < diagnosis.proof.cost
+    assert "landed" in diagnosis.proof.ending
+
+
+def test_nothing_of_the_application_is_touched() -> None:
+    ledger = open_ledger(good.LEDGER)
+    before, saved = ledger.accounts(), dict(good.app.checkpointer.storage)
+    meter = good.app.settings.meter
+    attributes = dict(vars(meter))
+    diagnosis_of(f"{GOOD}:app")
+    assert ledger.accounts() == before
+    assert good.app.checkpointer.storage == saved
+    assert vars(meter) == attributes
+    assert all(type(model) is ChatOpenAI for model in good.models)
+    assert type(good.delete_everything).__name__ == "StructuredTool"
+    assert type(good.delete_everything)._run.__module__.startswith("langchain_core")
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()):
+        pass  # the network is open again
+    ledger.close()
+
+
+FAULTS: dict[str, set[str]] = {
+    "sdk": {"unmetered-call"},
+    "async_sdk": {"unmetered-call"},
+    "by_hand": {"unmetered-call"},
+    "raw_thread": {"unmetered-model", "cap-not-held"},
+    "retrying": {"sdk-retries"},
+    "no_usage": {"usage-missing"},
+    "no_price": {"price-missing"},
+    "failing": {"app-failed"},
+    "looking_up": set(),
+    "in_memory": {"memory-ledger"},
+    "watching": {"shadow", "cap-not-held"},
+    "no_spend_limit": {"no-spend-limit", "cap-not-held"},
+    "unsafe_checkpoints": {"unsafe-checkpoints"},
+    "pickles": {"pickle"},
+    "suspends": {"suspend-without-checkpoints"},
+    "suspends_in_memory": {"memory-checkpoints"},
+    "ungoverned": {"ungoverned"},
+    "chain": {"ungoverned"},
+    "no_model": {"no-model-call"},
+}
+
+
+@pytest.mark.parametrize("app", FAULTS)
+def test_each_fault_is_found_and_no_other(app: str) -> None:
+    diagnosis = diagnosis_of(f"{BAD}:{app}")
+    assert serious(diagnosis) == FAULTS[app]
+    assert diagnosis.is_clean is not bool(FAULTS[app])
+
+
+PLACES = {
+    "sdk": ("unmetered-call", "calls_the_sdk"),
+    "async_sdk": ("unmetered-call", "calls_the_async_sdk"),
+    "by_hand": ("unmetered-call", "calls_by_hand"),
+    "raw_thread": ("unmetered-model", "bad.py"),
+    "retrying": ("sdk-retries", "makes_its_own_model"),
+    "failing": ("app-failed", "fails"),
+    "looking_up": ("contact", "looks_something_up"),
+}
+
+
+@pytest.mark.parametrize("app", PLACES)
+def test_a_finding_names_the_place(app: str) -> None:
+    code, place = PLACES[app]
+    found = [finding for finding in diagnosis_of(f"{BAD}:{app}").findings if finding.code == code]
+    assert found
+    assert all(place in finding.where and "bad.py:" in finding.where for finding in found)
+
+
+def test_the_input_can_be_given() -> None:
+    assert diagnosis_of(f"{GOOD}:app", given='{"messages": ["Hello."]}').is_clean
+    with pytest.raises(InvalidGraph, match="is not JSON"):
+        diagnosis_of(f"{GOOD}:app", given="{")
+
+
+def test_tools_are_run_only_if_asked_for() -> None:
+    diagnosis = diagnosis_of(f"{GOOD}:wrapped", run_tools=True)
+    assert "app-failed" in serious(diagnosis)  # the tool that deletes everything was run, and objects
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("tests.doctor.apps.good", "does not name a module and an app"),
+        ("tests.doctor.apps.missing:app", "cannot be imported"),
+        (f"{BAD}:missing", "cannot be imported"),
+        (f"{BAD}:not_an_app", "neither a compiled graph nor a chain"),
+        (f"{BAD}:not_compiled", "is not compiled"),
+    ],
+)
+def test_what_is_no_application_is_refused(spec: str, reason: str) -> None:
+    with pytest.raises(InvalidGraph, match=reason):
+        load_app(spec)
+
+
+def test_the_command_is_clean_in_a_process_of_its_own() -> None:
+    environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'src'}"}
+    line = [sys.executable, "-c", "from budgeted_agents.cli import main; main()", "doctor", f"{GOOD}:wrapped", "--json"]
+    done = subprocess.run(line, env=environment, cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["clean"] is True
+    assert json.loads(done.stdout)["proof"]["holds"] is True
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "text"),
+    [(f"{BAD}:sdk", 1, "error: unmetered-call"), (f"{BAD}:missing", 2, "cannot be imported"), ("", 2, "does not name")],
+)
+def test_the_command_has_exit_codes(spec: str, code: int, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", spec])
+    assert ended.value.code == code
+    assert text in "".join(capsys.readouterr())
