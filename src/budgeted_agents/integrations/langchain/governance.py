@@ -6,6 +6,8 @@ The variable holds a callback handler, and langchain-core is told to add that ha
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -36,7 +38,7 @@ class Governance:
         run: the invocation they belong to.
         as_raised: turns a refusal into the exception to raise.
         refusals: model calls refused so far, with the checkpoint namespace each was made in.
-        models: the tiers of the model called last, for the finalizer to land with.
+        called: the tiers of the model called last, kept in a list so that copies with more budgets share it.
         own: names of the budgets that are this run's own, not those of a run around it; its landing may spend theirs.
     """
 
@@ -44,8 +46,17 @@ class Governance:
     run: Run
     as_raised: Callable[[BudgetExceeded], BaseException] = _same
     refusals: list[tuple[str, BudgetExceeded]] = field(default_factory=list)
-    models: Any = None
+    called: list[Any] = field(default_factory=list)
     own: frozenset[str] = frozenset()
+
+    @property
+    def models(self) -> Any:
+        """The tiers of the model called last, for the finalizer to land with; None before the first call."""
+        return self.called[-1] if self.called else None
+
+    @models.setter
+    def models(self, tiers: Any) -> None:
+        self.called[:] = [tiers]
 
     def attribution(self, metadata: Mapping[str, Any]) -> dict[str, str]:
         """Who a call is for, from what encloses it; the innermost says most."""
@@ -148,6 +159,12 @@ def landing(budgets: frozenset[str]) -> Iterator[None]:
 def landing_budgets() -> frozenset[str]:
     """The budgets whose landing reserve may be spent here."""
     return _landing.get()
+
+
+def may_block() -> bool:
+    """Whether this thread may be blocked until other calls settle: not an event loop's, nor one of the few threads that
+    asyncio runs callbacks in, because other calls may need it to settle."""
+    return asyncio._get_running_loop() is None and not threading.current_thread().name.startswith("asyncio_")
 
 
 def ambient_metadata() -> Mapping[str, Any]:
