@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from budgeted_agents.budget.window import WindowKind
+from budgeted_agents.budget.window import WindowKind, zone_named
 from budgeted_agents.errors import InvalidAmount, InvalidBudget
 from budgeted_agents.money import MAX_AMOUNT, parse_usd
 
@@ -175,7 +174,7 @@ def _check_dimensions(budget: Budget) -> None:
 
 def _check_zone(budget: Budget) -> None:
     try:
-        ZoneInfo(budget.timezone)
+        zone_named(budget.timezone)
     except (KeyError, ValueError, OSError):
         remedy = 'Use an IANA name, e.g. "Europe/Paris"'
         raise _Contradiction("timezone", budget.timezone, "is not a known time zone", remedy) from None

@@ -38,11 +38,20 @@ _LONGEST_SET_BACK = 6 * 3600
 """Seconds: no clock has been set back by more since zones have rules."""
 
 
+def zone_named(name: str) -> tzinfo:
+    """The time zone of an IANA name. UTC is always there, also on systems without time-zone data.
+
+    Raises:
+        KeyError, ValueError, OSError: there is no such zone, or no data for it.
+    """
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
 def window_at(kind: WindowKind, zone: str, now: float) -> Window:
     """The window of this kind that ``now`` (seconds since the epoch) falls in, by the calendar of ``zone``."""
     if kind in (WindowKind.MINUTE, WindowKind.HOUR):
         return _clock_window(kind, now)
-    local = datetime.fromtimestamp(now, UTC).astimezone(ZoneInfo(zone))
+    local = datetime.fromtimestamp(now, UTC).astimezone(zone_named(zone))
     window = _calendar_window(kind, zone, *_first_day(kind, local))
     if now < window.end:
         return window
@@ -73,7 +82,7 @@ def _first_day(kind: WindowKind, local: datetime) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=4096)
 def _calendar_window(kind: WindowKind, zone: str, year: int, month: int, day: int) -> Window:
-    tz = ZoneInfo(zone)
+    tz = zone_named(zone)
     start = datetime(year, month, day)  # noqa: DTZ001 -- a wall-clock date; its zone is applied by _instant
     end = _next_start(kind, start)
     name = "" if zone == "UTC" else f"@{zone}"

@@ -56,8 +56,17 @@ class Admission:
     flags: tuple[str, ...] = ()
 
 
-def admit(meter: Meter, run: Run, call: ModelCall, *, step: int | None = None) -> Steps[Admission]:
+def admit(
+    meter: Meter, run: Run, call: ModelCall, *, step: int | None = None, patient: bool = True
+) -> Steps[Admission]:
     """Hold money for a model call by the best tier that fits.
+
+    Args:
+        meter: what the call is conducted with.
+        run: the invocation it belongs to.
+        call: the call.
+        step: the graph's step it is made in.
+        patient: whether it may wait for money that calls in flight hold and may give back.
 
     Raises:
         BudgetExceeded: it fits in no way; the refusal has been noted in the session.
@@ -65,9 +74,10 @@ def admit(meter: Meter, run: Run, call: ModelCall, *, step: int | None = None) -
     id, started = new_id(), meter.clock()
     tiers = tuple(quote.model for quote in call.quotes)
     budgets = governing(meter.policy, call)
-    patience = {budget.name: budget.max_wait for budget in budgets} if run.may_wait else {}
+    patience = {budget.name: budget.max_wait for budget in budgets} if patient and run.may_wait else {}
     yield from catch_up(meter)  # what is still held for calls that have ended would count against this one
-    state = yield from _pressure(meter, call, started)
+    # With one model there is nothing to step down to, so nothing to learn from the pressure.
+    state = (yield from _pressure(meter, call, started)) if len(tiers) > 1 else Pressure()
     ways = candidates(call, state, held_tier=run.held_tier(tiers), min_output=least_output(budgets))
     try:
         admission = yield from _reserve(meter, _Attempt(id, run, call, step, started, patience), ways)

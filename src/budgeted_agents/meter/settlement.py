@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from budgeted_agents.errors import LedgerUnavailable
 from budgeted_agents.meter.admission import Admission
@@ -48,8 +49,12 @@ def settle(
         admission.run.remember_cache(quote.model, prompt if _is_cached(usage) else 0)
     if cost > admission.reserved > 0:
         flags += ("overrun",)
-    record = replace(
-        _record(meter, admission, "settled", price, flags),
+    record = _record(
+        meter,
+        admission,
+        "settled",
+        price,
+        flags,
         usage=_counts(usage),
         unit_prices=price.unit_prices(prompt, service_tier),
         cost=cost,
@@ -68,8 +73,9 @@ def fail(
     ``answered`` says whether part of an answer had come.
     """
     unbilled = meter.billing.billing(error, answered=answered) == "unbilled"
-    record = _record(meter, admission, "released" if unbilled else "presumed", price)
-    record = replace(record, error=type(error).__name__, cost=0 if unbilled else admission.reserved)
+    outcome: Outcome = "released" if unbilled else "presumed"
+    cost = 0 if unbilled else admission.reserved
+    record = _record(meter, admission, outcome, price, error=type(error).__name__, cost=cost)
     verb = meter.ledger.release if unbilled else meter.ledger.presume
     yield from close(meter, record, partial(verb, admission.id, now=record.ended_at))
     return record
@@ -95,7 +101,7 @@ def keep_alive(meter: Meter, admission: Admission) -> Steps[Admission]:
 
 
 def _record(
-    meter: Meter, admission: Admission, outcome: Outcome, price: Price, flags: tuple[str, ...] = ()
+    meter: Meter, admission: Admission, outcome: Outcome, price: Price, flags: tuple[str, ...] = (), **known: Any
 ) -> CallRecord:
     quote, run = admission.way.quote, admission.run
     return CallRecord(
@@ -116,6 +122,7 @@ def _record(
         output_limit=admission.output_limit,
         reason=admission.way.reason,
         flags=admission.flags + flags,
+        **known,
     )
 
 

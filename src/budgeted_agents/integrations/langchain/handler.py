@@ -23,7 +23,7 @@ from langchain_core.outputs import LLMResult
 from budgeted_agents.budget import Policy
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain import endings, open_calls
-from budgeted_agents.integrations.langchain.governance import Governance, current
+from budgeted_agents.integrations.langchain.governance import Governance, current, may_block
 from budgeted_agents.integrations.langchain.governed_model import SELF_METERED
 from budgeted_agents.integrations.langchain.joint import joined, joins
 from budgeted_agents.integrations.langchain.observed import Observed, observe
@@ -43,6 +43,9 @@ from budgeted_agents.meter.booking import give_back
 
 _TOOL_ARGUMENTS = "_to_args_and_kwargs"
 """The method in which langchain-core's tools check their arguments, before they run."""
+
+_MOST_REFUSED = 1_024
+"""Refusals remembered until some call ends."""
 
 _CANNOT_SHORTEN = (
     "The answer may have up to {longest:,} tokens, and a callback cannot shorten it: set max_tokens on the model, or "
@@ -183,9 +186,12 @@ class GoverningHandler(BaseCallbackHandler):
             raise governance.refuse(known, metadata)
         try:
             drive(governance.check_depth(metadata, call.attribution))
-            admission = drive(admit(governance.meter, governance.run, call, step=metadata.get("langgraph_step")))
+            step = metadata.get("langgraph_step")
+            admission = drive(admit(governance.meter, governance.run, call, step=step, patient=may_block()))
         except BudgetExceeded as refusal:
-            self._refused[attempt] = advised = _advised(refusal, observed)
+            advised = _advised(refusal, observed)
+            if parent_run_id is not None and len(self._refused) < _MOST_REFUSED:
+                self._refused[attempt] = advised
             raise governance.refuse(advised, metadata) from None
         if quote.output_limit < observed.longest:
             flag = f"held for {quote.output_limit:,} of {observed.longest:,} output tokens"
