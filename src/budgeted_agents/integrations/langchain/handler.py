@@ -66,11 +66,6 @@ def admitted(admission: ToolAdmission) -> Iterator[list[ToolAdmission]]:
         _admitted.reset(token)
 
 
-def is_admitted() -> bool:
-    """Whether the next tool to start was admitted already."""
-    return bool(_admitted.get())
-
-
 class GoverningHandler(BaseCallbackHandler):
     """Admits each model and tool call before it is made, and settles it when it has ended.
 

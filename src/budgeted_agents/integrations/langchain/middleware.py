@@ -47,11 +47,17 @@ from budgeted_agents.integrations.langchain.governance import (
     namespace,
 )
 from budgeted_agents.integrations.langchain.governed_model import ModelLike
-from budgeted_agents.integrations.langchain.handler import BudgetHandler, admitted
+from budgeted_agents.integrations.langchain.handler import BudgetHandler
 from budgeted_agents.integrations.langchain.landing import note_landing
-from budgeted_agents.integrations.langchain.middleware_landing import Landing, acalled, called, refusal_to_land
+from budgeted_agents.integrations.langchain.middleware_landing import (
+    Landing,
+    acalled,
+    called,
+    refusal_to_answer,
+    refusal_to_land,
+)
 from budgeted_agents.integrations.langchain.middleware_models import StepDown
-from budgeted_agents.integrations.langchain.tool_calls import admit_call, give_back, refused_call
+from budgeted_agents.integrations.langchain.tool_calls import refused_call
 from budgeted_agents.integrations.langchain.topping_up import top_up_session
 from budgeted_agents.ledgers import Balance, Ledger, open_ledger
 from budgeted_agents.ledgers.topping_up import amounts_of
@@ -203,36 +209,27 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
 
     # -- tool calls --------------------------------------------------------------------------------------------------
 
+    # The run's handler counts the call when the tool starts, as it does everywhere else.
+
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolAnswer]) -> ToolAnswer:
-        """Count a tool call; answer it by a message if it, or a model called inside it, is refused."""
+        """Answer a tool call by a message if it, or a model called inside it, is refused."""
         budget, metadata = self._run()
-        governance = budget.governance
         with governed_by(budget):
             try:
-                with admitted(drive(admit_call(governance, request))) as unused:
-                    try:
-                        return handler(request)
-                    finally:
-                        drive(give_back(governance, unused))
+                return handler(request)
             except _Refused as error:
-                return refused_call(request, refusal_to_land(governance, metadata, error))
+                return refused_call(request, refusal_to_answer(budget.governance, metadata, error))
 
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolAnswer]]
     ) -> ToolAnswer:
-        """Count a tool call; answer it by a message if it, or a model called inside it, is refused."""
+        """Answer a tool call by a message if it, or a model called inside it, is refused."""
         budget, metadata = self._run()
-        governance = budget.governance
-        blocking = governance.meter.ledger.blocking
         with governed_by(budget):
             try:
-                with admitted(await adrive(admit_call(governance, request), blocking=blocking)) as unused:
-                    try:
-                        return await handler(request)
-                    finally:
-                        await adrive(give_back(governance, unused), blocking=blocking)
+                return await handler(request)
             except _Refused as error:
-                return refused_call(request, refusal_to_land(governance, metadata, error))
+                return refused_call(request, refusal_to_answer(budget.governance, metadata, error))
 
     # -- runs --------------------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.governance import Governance
 from budgeted_agents.integrations.langchain.interrupts import BudgetInterrupt, on_exhausted, refusal_behind
 from budgeted_agents.integrations.langchain.landing import missing_results, stopped_answer, ways_to_answer
+from budgeted_agents.integrations.langchain.tool_calls import is_of_the_tool
 
 
 class BudgetStop(BudgetExceeded, GraphBubbleUp):
@@ -53,6 +54,18 @@ def refusal_to_land(governance: Governance, metadata: Mapping[str, Any], error: 
     if way == "suspend":
         raise BudgetInterrupt(refusal) from None
     return refusal
+
+
+def refusal_to_answer(governance: Governance, metadata: Mapping[str, Any], error: Exception) -> BudgetExceeded:
+    """The refusal behind an error inside a tool, if the agent is to go on without the tool.
+
+    Raises:
+        BudgetStop, BudgetInterrupt, Exception: as ``refusal_to_land``. A cap on tool calls neither raises nor suspends.
+    """
+    refusal = refusal_behind(governance, metadata, error)
+    if refusal is not None and is_of_the_tool(refusal):
+        return refusal
+    return refusal_to_land(governance, metadata, error)
 
 
 class Landing:

@@ -16,7 +16,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.governance import current
-from budgeted_agents.integrations.langchain.handler import admitted, is_admitted
+from budgeted_agents.integrations.langchain.handler import admitted
 from budgeted_agents.integrations.langchain.tool_calls import admit_call, give_back, is_of_the_tool, refused_call
 from budgeted_agents.meter import adrive, drive
 
@@ -35,7 +35,7 @@ def _governed_class(base: type[ToolNode]) -> type[ToolNode]:
 
     def execute(self: Any, request: ToolCallRequest, *args: Any) -> Any:
         governance = current()
-        if governance is None or request.tool is None or is_admitted():
+        if governance is None or request.tool is None:
             return base._execute_tool_sync(self, request, *args)
         try:
             admission = drive(admit_call(governance, request))
@@ -48,7 +48,7 @@ def _governed_class(base: type[ToolNode]) -> type[ToolNode]:
 
     async def aexecute(self: Any, request: ToolCallRequest, *args: Any) -> Any:
         governance = current()
-        if governance is None or request.tool is None or is_admitted():
+        if governance is None or request.tool is None:
             return await base._execute_tool_async(self, request, *args)
         blocking = governance.meter.ledger.blocking
         try:
