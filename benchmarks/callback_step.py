@@ -44,7 +44,12 @@ class FakeModel(BaseChatModel):
         return "fake"
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
-        return {"ls_provider": "openai", "ls_model_name": self.model_name, "ls_model_type": "chat", "ls_max_tokens": 256}
+        return {
+            "ls_provider": "openai",
+            "ls_model_name": self.model_name,
+            "ls_model_type": "chat",
+            "ls_max_tokens": 256,
+        }
 
     def _generate(
         self,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from budgeted_agents.budget import Budget, attribute
     from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded
-    from budgeted_agents.integrations.langchain import CostCallback, budgeted_model, govern_app
+    from budgeted_agents.integrations.langchain import CostCallback, budgeted_embeddings, budgeted_model, govern_app
     from budgeted_agents.integrations.langchain.middleware import BudgetMiddleware
     from budgeted_agents.integrations.langgraph import BudgetedGraph, budgeted
     from budgeted_agents.ledgers import open_ledger
@@ -30,6 +30,7 @@ __all__ = [
     "__version__",
     "attribute",
     "budgeted",
+    "budgeted_embeddings",
     "budgeted_model",
     "govern_app",
     "open_ledger",
@@ -45,6 +46,7 @@ _HOMES = {
     "PriceBook": "budgeted_agents.prices",
     "attribute": "budgeted_agents.budget",
     "budgeted": "budgeted_agents.integrations.langgraph",
+    "budgeted_embeddings": "budgeted_agents.integrations.langchain",
     "budgeted_model": "budgeted_agents.integrations.langchain",
     "govern_app": "budgeted_agents.integrations.langchain",
     "open_ledger": "budgeted_agents.ledgers",

@@ -3,10 +3,9 @@ own chat models on its wire, and the assertion that each call was seen exactly o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_anthropic import ChatAnthropic
-from langchain_core.language_models import BaseChatModel
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
@@ -15,6 +14,9 @@ from budgeted_agents.estimate import count_text
 from budgeted_agents.meter import BudgetEvent
 from budgeted_agents.reports import SpendReport
 from budgeted_agents.testing import LocalProvider, fixed
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
 
 KEY = SecretStr("sk-local")
 
