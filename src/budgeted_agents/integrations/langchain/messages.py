@@ -75,28 +75,24 @@ def _encoded_bytes(block: Mapping[str, Any]) -> int:
     return len(data) * 3 // 4 if isinstance(data, str) else 0
 
 
-def modalities(messages: Sequence[BaseMessage]) -> tuple[str, ...]:
-    """``image`` and ``audio`` where some message carries them: they may be priced apart."""
-    kinds = {
-        block.get("type")
-        for message in messages
-        if not isinstance(message.content, str)
-        for block in message.content
-        if isinstance(block, Mapping)
-    }
-    return tuple(name for name, known in (("image", _IMAGES), ("audio", _AUDIO)) if kinds & known)
+def blocks_of(messages: Sequence[BaseMessage]) -> list[Mapping[str, Any]]:
+    """The content blocks of all messages that are not plain text."""
+    rich = [message.content for message in messages if message.content.__class__ is not str]
+    return [block for content in rich for block in content if isinstance(block, Mapping)]
 
 
-def cache_write(messages: Sequence[BaseMessage]) -> Any:
+def modalities(blocks: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """``image`` and ``audio`` where some content block is one: they may be priced apart."""
+    kinds = {block.get("type") for block in blocks}
+    return tuple(name for name, known in (("image", _IMAGES), ("audio", _AUDIO)) if kinds & known) if kinds else ()
+
+
+def cache_write(blocks: Sequence[Mapping[str, Any]]) -> Any:
     """The longest prompt-cache lifetime some content block asks for: ``None``, ``"5m"`` or ``"1h"``."""
     asked = None
-    for message in messages:
-        if isinstance(message.content, str):
-            continue
-        for block in message.content:
-            control = block.get("cache_control") if isinstance(block, Mapping) else None
-            if control:
-                asked = "1h" if asked == "1h" or control.get("ttl") == "1h" else "5m"
+    for block in blocks:
+        if control := block.get("cache_control"):
+            asked = "1h" if asked == "1h" or control.get("ttl") == "1h" else "5m"
     return asked
 
 

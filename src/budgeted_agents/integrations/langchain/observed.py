@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage
 from budgeted_agents.governor import ModelCall, Quote
 from budgeted_agents.integrations.langchain.governance import Governance, landing_budgets
 from budgeted_agents.integrations.langchain.introspect import LIMIT_FIELDS
-from budgeted_agents.integrations.langchain.messages import cache_write, count, modalities, schema_texts
+from budgeted_agents.integrations.langchain.messages import blocks_of, cache_write, count, modalities, schema_texts
 from budgeted_agents.integrations.langchain.quoting import UNPRICED, USUAL_LIMIT, price_of, usual_answer
 from budgeted_agents.prices import Price
 
@@ -64,7 +64,8 @@ def observe(
     estimate = count(name, messages, schema_texts(params))
     bound = governance.meter.margins.bound(name, estimate)
     tier = params.get("service_tier")
-    base, rate = price.worst_case(bound, cache_write(messages), tier, modalities(messages))
+    blocks = blocks_of(messages)
+    base, rate = price.worst_case(bound, cache_write(blocks), tier, modalities(blocks))
     longest = _limit(metadata, params) or price.max_output_tokens or USUAL_LIMIT
     attribution = governance.attribution(metadata)
     held = min(longest, usual_answer(governance, attribution)) if expected else longest

@@ -14,7 +14,7 @@ from budgeted_agents.errors import UnknownPrice
 from budgeted_agents.governor import ModelCall, Quote
 from budgeted_agents.integrations.langchain import introspect
 from budgeted_agents.integrations.langchain.governance import Governance, landing_budgets
-from budgeted_agents.integrations.langchain.messages import cache_write, count, modalities, schema_texts
+from budgeted_agents.integrations.langchain.messages import blocks_of, cache_write, count, modalities, schema_texts
 from budgeted_agents.prices import Price, PriceBook
 from budgeted_agents.usage import Usage
 
@@ -73,12 +73,13 @@ def quote(
     asked = introspect.asked_limit(tiers[0].model, kwargs)
     asks = [_output_limit(asked, price) for price in prices]
     useful = asked or min(usual_answer(governance, attribution), asks[0])
+    blocks = blocks_of(messages)
     shape = _Shape(
         governance,
         messages,
         schema_texts(kwargs),
-        cache_write(messages),
-        modalities(messages),
+        cache_write(blocks),
+        modalities(blocks),
         introspect.answers(tiers[0].model, kwargs),
         useful,
     )

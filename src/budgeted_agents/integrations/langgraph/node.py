@@ -35,7 +35,8 @@ class GovernedSeq(RunnableSeq):
         if governance is None:
             return super().invoke(input, config, **kwargs)
         try:
-            drive(self.settings.enter_node(governance, pregel.task_metadata(config)))
+            if self.settings.counts_visits(governance):
+                drive(self.settings.enter_node(governance, pregel.task_metadata(config)))
             return super().invoke(input, config, **kwargs)
         except (GraphInterrupt, BudgetExceeded) as error:
             return self._stopped(governance, config, error)

@@ -52,6 +52,11 @@ class Settings:
         if metadata.get("langgraph_node") != self.finalizer_name:
             yield from runs.enter(governance, metadata)
 
+    @staticmethod
+    def counts_visits(governance: Governance) -> bool:
+        """Whether some budget caps loops, so that nodes have to be entered."""
+        return "loops" in governance.meter.policy.caps
+
     def open_run(self, config: RunnableConfig | None, *, may_wait: bool) -> BudgetHandler:
         """The handler that governs one invocation of the graph."""
         return runs.open_run(self.meter, ensure_config(config), current(), self.attribution, may_wait=may_wait)
