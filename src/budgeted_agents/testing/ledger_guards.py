@@ -129,7 +129,9 @@ class Guarding:
         self.unchanged(ledger)
 
     @pytest.mark.parametrize(
-        "bad", [{"x": math.nan}, {"x": object()}, {"x": {1, 2}}, [1], "text", {(1, 2): 3}], ids=repr
+        "bad",
+        [{"x": math.nan}, {"x": object()}, {"x": {1, 2}}, [1], "text", {(1, 2): 3}],
+        ids=["nan", "object", "set", "list", "text", "key"],
     )
     def test_memos(self, ledger: Ledger, bad: Any) -> None:
         for verb in (
