@@ -31,8 +31,11 @@ def serious(diagnosis: Diagnosis) -> set[str]:
     return {finding.code for finding in diagnosis.findings if finding.severity != "note"}
 
 
-@pytest.mark.parametrize("app", ["app", "wrapped"])
-def test_a_good_application_is_clean_and_its_cap_is_proved(app: str) -> None:
+@pytest.mark.parametrize(
+    ("app", "ending"),
+    [("app", "landed"), ("wrapped", "landed"), ("agent_with_middleware", "landed"), ("chain", "raised BudgetExceeded")],
+)
+def test_a_good_application_is_clean_and_its_cap_is_proved(app: str, ending: str) -> None:
     diagnosis = diagnosis_of(f"{GOOD}:{app}")
     assert serious(diagnosis) == set()
     assert diagnosis.is_clean
@@ -40,7 +43,7 @@ def test_a_good_application_is_clean_and_its_cap_is_proved(app: str) -> None:
     assert diagnosis.proof.holds
     assert diagnosis.proof.refusal
     assert diagnosis.proof.cost_made < diagnosis.proof.cost
-    assert "landed" in diagnosis.proof.ending
+    assert ending in diagnosis.proof.ending
 
 
 def test_nothing_of_the_application_is_touched() -> None:
@@ -71,14 +74,15 @@ FAULTS: dict[str, set[str]] = {
     "failing": {"app-failed"},
     "looking_up": set(),
     "in_memory": {"memory-ledger"},
-    "watching": {"shadow", "cap-not-held"},
-    "no_spend_limit": {"no-spend-limit", "cap-not-held"},
+    "watching": {"shadow"},
+    "no_spend_limit": {"no-spend-limit"},
     "unsafe_checkpoints": {"unsafe-checkpoints"},
     "pickles": {"pickle"},
     "suspends": {"suspend-without-checkpoints"},
     "suspends_in_memory": {"memory-checkpoints"},
     "ungoverned": {"ungoverned"},
     "chain": {"ungoverned"},
+    "counted_chain": {"no-budget"},
     "no_model": {"no-model-call"},
 }
 

@@ -67,10 +67,10 @@ def examine(
 
 def _prove(app: Runnable[Any, Any], input: Any, probe: Trial, run_tools: bool) -> Proof | None:
     """Cut the budgets below what a turn takes, further until something is refused: a cheaper tier may go far."""
-    if not probe.answered and not probe.refusals:
+    if not probe.refusals and not (probe.answered and probe.limits_spend):
         return None
     trial, budget = probe, "what it has now"
-    for part in _PARTS if probe.limits_spend else _PARTS[:1]:
+    for part in _PARTS:
         if trial.refusals:
             break
         scarce, budget = _part_of(probe, part)
@@ -122,12 +122,14 @@ def _part_of(probe: Trial, part: int) -> tuple[Cut, str]:
 
 
 def _setup_findings(app: Runnable[Any, Any], probe: Trial) -> Iterator[Finding]:
-    budgets = [budget for used in probe.used for budget in used.policy.budgets]
     for used in probe.used:
         yield from ledger_findings(used.ledger)
-    for budget in budgets:
+    if probe.used and not probe.budgets:
+        remedy = 'Give the callback or the graph a budget: budget=Budget(usd="...")'
+        yield Finding("error", "no-budget", "Calls are metered, and nothing limits them", "", remedy)
+    for budget in probe.budgets:
         yield from budget_findings(budget)
-    yield from checkpoint_findings(app, any(budget.on_exhausted == "suspend" for budget in budgets))
+    yield from checkpoint_findings(app, any(budget.on_exhausted == "suspend" for budget in probe.budgets))
     if libraries := network.unseen():
         what = f"Connections made by {', '.join(libraries)} cannot be seen by Python, so they were not blocked"
         yield Finding("note", "native-network", what, "", "Check calls made through them by hand")
@@ -140,7 +142,7 @@ def _ungoverned(app: Runnable[Any, Any]) -> Finding:
             "Build it with BudgetedGraph, or wrap it: budgeted(app, budget=...)",
         )
     else:
-        what, remedy = "No budget governs this chain", "Run it inside a governed graph, or with a budget's callback"
+        what, remedy = "No budget governs this chain", "Run it with CostCallback(budget=...) among its callbacks"
     return Finding("error", "ungoverned", what, type(app).__name__, remedy)
 
 

@@ -71,7 +71,7 @@ class Diagnosis:
     Attributes:
         app: the application, as it was named.
         findings: worst first.
-        proof: that the cap trips; None if no model call could be made at all.
+        proof: that the cap trips; None if no model was called, or no budget limits spend.
     """
 
     app: str

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
@@ -21,7 +21,7 @@ from budgeted_agents.doctor.fakes import Answered, Enough, fakes_in_place
 from budgeted_agents.doctor.network import Contact, blocked
 from budgeted_agents.errors import BudgetExceeded, UnknownPrice
 from budgeted_agents.estimate import Margins
-from budgeted_agents.ledgers import Balance, Ledger, MemoryLedger, State
+from budgeted_agents.ledgers import Balance, Ledger, MemoryLedger
 from budgeted_agents.meter import Meter
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.usage import Usage
@@ -36,21 +36,29 @@ Cut = Callable[[Budget], Budget]
 """What becomes of each budget for a trial."""
 
 
+class View:
+    """A trial's ledger as one meter has it: it knows whether that meter has been at work."""
+
+    blocking = False
+
+    def __init__(self, ledger: MemoryLedger, url: str) -> None:
+        self.ledger = ledger
+        self.url = url
+        self.is_used = False
+
+    def __getattr__(self, verb: str) -> Any:
+        self.is_used |= verb in ("reserve", "note")
+        return getattr(self.ledger, verb)
+
+
 @dataclass(frozen=True)
 class Used:
-    """A meter that has been at work in a trial: its own policy and ledger, and the trial's ledger."""
+    """A meter that may be at work in a trial: its own policy and ledger, and its view of the trial's ledger."""
 
     policy: Policy
     ledger: Ledger
     prices: PriceBook
-    trial: Ledger
-
-    @property
-    def balances(self) -> tuple[Balance, ...]:
-        return self.trial.balances(self.trial.accounts())
-
-    def notes(self, kind: str) -> list[str]:
-        return [str(note.body.get("message", "")) for note in self.trial.notes() if note.body.get("kind") == kind]
+    view: View
 
 
 @dataclass(frozen=True)
@@ -76,8 +84,21 @@ class Trial:
     used: tuple[Used, ...]
 
     @property
+    def ledgers(self) -> list[MemoryLedger]:
+        """The ledgers that were charged, each once."""
+        return list({id(used.view.ledger): used.view.ledger for used in self.used}.values())
+
+    @property
     def refusals(self) -> list[str]:
-        return [text for used in self.used for text in used.notes("refusal")]
+        return notes(self.ledgers, "refusal")
+
+    @property
+    def balances(self) -> list[Balance]:
+        return [balance for ledger in self.ledgers for balance in ledger.balances(ledger.accounts())]
+
+    @property
+    def budgets(self) -> list[Budget]:
+        return [budget for used in self.used for budget in used.policy.budgets]
 
     @property
     def cost(self) -> int:
@@ -87,7 +108,7 @@ class Trial:
     @property
     def charged(self) -> int:
         """Nano-USD that the ledgers were charged."""
-        entries = [entry for used in self.used for entry in used.trial.entries() if entry.state is not State.RESERVED]
+        entries = [entry for ledger in self.ledgers for entry in ledger.entries()]
         return sum(max((amount for key, amount in e.charged if key.endswith("|usd")), default=0) for e in entries)
 
     def cost_of(self, call: Answered) -> int:
@@ -101,20 +122,28 @@ class Trial:
 
     @property
     def counts_money(self) -> bool:
-        """Whether some budget limits USD, so that its ledger knows what calls cost."""
-        return any(budget.usd is not None for used in self.used for budget in used.policy.budgets)
+        """Whether some budget counts USD, so that its ledger knows what calls cost."""
+        return any(balance.account.unit == "usd" for balance in self.balances)
 
     @property
     def limits_spend(self) -> bool:
         """Whether some budget refuses calls for what they spend."""
-        budgets = [budget for used in self.used for budget in used.policy.budgets if not budget.shadow]
-        return any(getattr(budget, name) is not None for budget in budgets for name in SPEND_LIMITS)
+        return any(balance.account.unit in SPEND_LIMITS for balance in self._enforced)
 
     @property
     def overspent(self) -> list[Balance]:
-        shadows = {budget.name for used in self.used for budget in used.policy.budgets if budget.shadow}
-        balances = [balance for used in self.used for balance in used.balances]
-        return [balance for balance in balances if balance.available < 0 and balance.account.budget not in shadows]
+        return [balance for balance in self._enforced if balance.available < 0]
+
+    @property
+    def _enforced(self) -> list[Balance]:
+        shadows = {budget.name for budget in self.budgets if budget.shadow}
+        return [balance for balance in self.balances if balance.account.budget not in shadows]
+
+
+def notes(ledgers: Iterable[MemoryLedger], kind: str) -> list[str]:
+    """What was noted of a kind (refusals, landings)."""
+    found = [note for ledger in ledgers for note in ledger.notes() if note.body.get("kind") == kind]
+    return [str(note.body.get("message", "")) for note in found]
 
 
 def run_trial(app: Runnable[Any, Any], input: Any, cut: Cut, *, turns: int = 1, run_tools: bool = False) -> Trial:
@@ -131,7 +160,8 @@ def run_trial(app: Runnable[Any, Any], input: Any, cut: Cut, *, turns: int = 1, 
             "recursion_limit": RECURSION_LIMIT,
             "callbacks": [fakes],
         }
-        session = _Session(_on_empty_storage(app), input, config, meters)
+        ledgers = list({id(used.view.ledger): used.view.ledger for used in meters}.values())
+        session = _Session(_on_empty_storage(app), input, config, ledgers)
 
         async def converse() -> str:
             blockade.loop = asyncio.get_running_loop()
@@ -139,7 +169,7 @@ def run_trial(app: Runnable[Any, Any], input: Any, cut: Cut, *, turns: int = 1, 
 
         ending = asyncio.run(converse())
         blockade.loop = None
-        used = tuple(meter for meter in meters if any(meter.trial.entries()) or meter.notes("refusal"))
+        used = tuple(meter for meter in meters if meter.view.is_used)
         log = fakes.log
         return Trial(
             answered=tuple(log.answered),
@@ -159,14 +189,14 @@ class _Session:
     app: Runnable[Any, Any]
     input: Any
     config: RunnableConfig
-    meters: list[Used]
+    ledgers: list[MemoryLedger]
     failure: Exception | None = None
 
     async def converse(self, turns: int) -> str:
         ending = ""
         for _ in range(turns):
             ending = await self._turn()
-            if self.failure is not None or any(meter.notes("refusal") for meter in self.meters):
+            if self.failure is not None or notes(self.ledgers, "refusal"):
                 break
         return ending
 
@@ -185,10 +215,10 @@ class _Session:
         return self._ending()
 
     def _ending(self) -> str:
-        landings = [text for meter in self.meters for text in meter.notes("landing")]
+        landings = notes(self.ledgers, "landing")
         if landings:
             return f"the run {landings[-1][:1].lower()}{landings[-1][1:]}"
-        refused = any(meter.notes("refusal") for meter in self.meters)
+        refused = notes(self.ledgers, "refusal")
         return "the run stopped there and can be resumed" if refused else "the run ended by itself"
 
 
@@ -217,18 +247,21 @@ def trial_meters(cut: Cut) -> Iterator[list[Used]]:
     block. Meters that share a ledger share one here as well."""
     found = [each for each in gc.get_objects() if type(each) is Meter]
     before = [dict(vars(meter)) for meter in found]
-    ledgers: dict[int, Ledger] = {}
-    used: list[Used] = []
-    for meter in found:
-        trial = ledgers.setdefault(id(meter.ledger), MemoryLedger())
-        if trial not in [each.trial for each in used]:
-            used.append(Used(meter.policy, meter.ledger, meter.prices, trial))
+    ledgers: dict[object, MemoryLedger] = {}
+    used = [Used(meter.policy, meter.ledger, meter.prices, _view(meter.ledger, ledgers)) for meter in found]
     try:
-        for meter in found:
+        for meter, own in zip(found, used, strict=True):
             meter.policy = Policy(tuple(map(cut, meter.policy.budgets)), meter.policy.model_classes)
-            meter.ledger, meter.listeners = ledgers[id(meter.ledger)], ()
+            meter.ledger, meter.listeners = cast("Ledger", own.view), ()
             meter.unsettled, meter.margins = deque(), Margins()
         yield used
     finally:
         for meter, attributes in zip(found, before, strict=True):
             vars(meter).update(attributes)
+
+
+def _view(ledger: Ledger, ledgers: dict[object, MemoryLedger]) -> View:
+    """A view of the trial's ledger in the place of this one. Ledgers in memory without a name each keep their own."""
+    kept = id(ledger) if ledger.url == "memory://" else ledger.url
+    trial = ledgers.setdefault(kept, MemoryLedger())
+    return View(trial, "memory://" if ledger.url == "memory://" else f"memory://trial-of-{ledger.url}")

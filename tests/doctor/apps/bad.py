@@ -15,7 +15,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from budgeted_agents import Budget, BudgetedGraph, budgeted_model
+from budgeted_agents import Budget, BudgetedGraph, CostCallback, budgeted_model
 from tests.doctor.apps.good import KEY, LEDGER, STRICT
 
 plain = ChatOpenAI(model="gpt-4o", api_key=KEY, max_retries=0)
@@ -117,6 +117,7 @@ ungoverned_graph.add_edge(START, "calls")
 ungoverned = ungoverned_graph.compile()
 
 chain = ChatPromptTemplate.from_template("Tell me about {topic}.") | plain
+counted_chain = chain.with_config(callbacks=[CostCallback(ledger=LEDGER)])
 
 no_model: Any = BudgetedGraph(MessagesState, budget=Budget(usd="1.00"), ledger=LEDGER)
 no_model = no_model.add_node("nothing", lambda state: {}).add_edge(START, "nothing").compile()

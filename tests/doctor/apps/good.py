@@ -6,6 +6,7 @@ import tempfile
 from typing import Any
 
 from langchain.agents import create_agent
+from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
@@ -14,7 +15,7 @@ from langgraph.graph import END, START, MessagesState
 from langgraph.prebuilt import ToolNode
 from pydantic import BaseModel, SecretStr
 
-from budgeted_agents import Budget, BudgetedGraph, budgeted, budgeted_model
+from budgeted_agents import Budget, BudgetedGraph, BudgetMiddleware, CostCallback, budgeted, budgeted_model
 
 KEY = SecretStr("sk-not-a-key")
 FOLDER = tempfile.TemporaryDirectory()
@@ -61,3 +62,10 @@ graph.add_edge("judge", END)
 app = graph.compile(checkpointer=InMemorySaver(serde=STRICT))
 
 wrapped = budgeted(create_agent(model, [delete_everything]), budget=Budget(usd="1.00"), ledger=LEDGER)
+
+callback = CostCallback(budget=Budget(usd="1.00"), ledger=LEDGER)
+limited = ChatOpenAI(model="gpt-4o", api_key=KEY, max_retries=0, max_completion_tokens=500)
+chain = (ChatPromptTemplate.from_template("Tell me about {topic}.") | limited).with_config(callbacks=[callback])
+
+middleware = BudgetMiddleware(budget=Budget(usd="1.00"), ledger=LEDGER)
+agent_with_middleware = create_agent(limited, [delete_everything], middleware=[middleware])
