@@ -258,6 +258,20 @@ def test_a_stream_that_runs_past_its_hold_is_cut_and_charged_for_what_came() -> 
         assert_balanced(callback.spend, call.cost)
 
 
+def test_a_stream_longer_than_expected_goes_on_while_more_can_be_held() -> None:
+    reply = Reply(" oak" * 3_000, output_tokens=3_000)
+    with serving([reply, reply]) as provider:
+        callback = CostCallback(budget=Budget(usd="0.20"), hold="expected")
+        model = openai(provider, max_tokens=16_000)
+        for streamed in (True, False):
+            config: Any = {"callbacks": [callback]}
+            list(model.stream("Which trees?", config)) if streamed else model.invoke("Which trees?", config)
+        streaming, whole = spend_of(callback, provider, 2).model_calls
+        assert streaming.flags == ("held for 1,024 of 16,000 output tokens",)
+        assert streaming.granted >= 3_000
+        assert "overrun" in whole.flags
+
+
 def test_text_completion_models_are_counted_too() -> None:
     from langchain_core.language_models import FakeListLLM
 

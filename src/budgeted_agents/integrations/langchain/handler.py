@@ -202,7 +202,8 @@ class GoverningHandler(BaseCallbackHandler):
         if call is None:
             return
         call.received.add(token, chunk)
-        if call.is_partly_held and call.received.exceeds(call.admission.granted, call.observed.quote.model):
+        outruns = call.is_partly_held and call.received.exceeds(call.admission.granted, call.observed.quote.model)
+        if outruns and not _hold_more(call):
             raise call.governance.refuse(endings.cut(call), kwargs.get("metadata") or {})
         call.admission = drive(keep_alive(call.governance.meter, call.admission))
 
@@ -293,6 +294,20 @@ class BudgetHandler(GoverningHandler):
 
     def governance_of(self, metadata: dict[str, Any]) -> Governance:
         return self.governance
+
+
+def _hold_more(call: OpenModelCall) -> bool:
+    """Hold twice as much for a stream that goes on, as far as it may go; False if there is no more."""
+    governance, held = call.governance, call.admission
+    longer = replace(call.observed.quote, output_limit=min(2 * held.granted, call.observed.longest))
+    wanted = replace(call.observed.call, quotes=(longer,), useful_output=longer.output_limit)
+    try:
+        admission = drive(admit(governance.meter, governance.run, wanted, step=held.step, patient=may_block()))
+    except BudgetExceeded:
+        return False
+    call.admission = replace(admission, started_at=held.started_at, flags=held.flags)
+    drive(give_back(governance.meter, held.id, governance.run.session))
+    return True
 
 
 def _advised(refusal: BudgetExceeded, observed: Observed) -> BudgetExceeded:
