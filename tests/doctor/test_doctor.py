@@ -71,6 +71,8 @@ FAULTS: dict[str, set[str]] = {
     "retrying": {"sdk-retries"},
     "no_usage": {"usage-missing"},
     "no_price": {"price-missing"},
+    "embedding": {"not-examined"},
+    "embedding_past": {"unmetered-call"},
     "failing": {"app-failed"},
     "looking_up": set(),
     "in_memory": {"memory-ledger"},

@@ -194,10 +194,13 @@ def _has_price(probe: Trial, model: str, provider: str | None) -> bool:
     return True
 
 
+_LOOK_YOURSELF = "Make chat models before the graph runs; of embeddings, check that they are budgeted_embeddings(...)"
+
+
 def _contact_findings(probe: Trial) -> Iterator[Finding]:
     for contact in probe.contacts:
         where = contact.where or contact.target
-        if contact.is_langchain:
+        if contact.is_model:
             what = f"A model at {contact.target} could not be replaced by a fake, so its calls were not examined"
             yield Finding(
                 "warning", "not-examined", what, where, "Make chat models before the graph runs, not in a node"

@@ -43,6 +43,8 @@ PROVIDER_LIBRARIES = frozenset(
 )
 """A connection made by one of these is a model call, wherever it goes."""
 
+_MODELS = ("langchain_core.language_models", "budgeted_agents.integrations.langchain.embeddings")
+
 _UNSEEN = ("grpc", "uvloop")
 
 
@@ -58,13 +60,13 @@ class Contact:
         target: host, ``host:port``, or the program that was to be started.
         where: in the user's code; empty if it is not known.
         is_provider: it was a call of a model.
-        is_langchain: it was made by one of LangChain's own chat models.
+        is_model: it was made by a chat model or governed embeddings, which a budget may well see.
     """
 
     target: str
     where: str
     is_provider: bool = False
-    is_langchain: bool = False
+    is_model: bool = False
 
 
 @dataclass
@@ -133,8 +135,8 @@ def _contact(target: str, blockade: Blockade) -> Contact:
     candidates = [stacks.frames_here(3), *stacks.frames_of_tasks(blockade.loop)]
     frames = next((frames for frames in candidates if _library(frames) and stacks.users_place(frames)), candidates[0])
     is_provider = bool(_library(frames)) or any(host in target for host in PROVIDER_HOSTS)
-    is_langchain = any(name.startswith("langchain_core.language_models") for name in stacks.packages(frames))
-    return Contact(target, stacks.users_place(frames), is_provider, is_langchain)
+    is_model = any(name.startswith(_MODELS) for name in stacks.packages(frames))
+    return Contact(target, stacks.users_place(frames), is_provider, is_model)
 
 
 def _library(frames: Sequence[FrameType]) -> str:

@@ -10,16 +10,18 @@ import httpx
 import openai
 from langchain_anthropic import ChatAnthropic
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from budgeted_agents import Budget, BudgetedGraph, CostCallback, budgeted_model
+from budgeted_agents import Budget, BudgetedGraph, CostCallback, budgeted_embeddings, budgeted_model
 from tests.doctor.apps.good import KEY, LEDGER, STRICT
 
 plain = ChatOpenAI(model="gpt-4o", api_key=KEY, max_retries=0)
 model = budgeted_model(plain)
+plain_embeddings = OpenAIEmbeddings(api_key=KEY, max_retries=0, check_embedding_ctx_length=False)
+embeddings = budgeted_embeddings(plain_embeddings)
 client = openai.OpenAI(api_key="sk-not-a-key", max_retries=0)
 async_client = openai.AsyncOpenAI(api_key="sk-not-a-key", max_retries=0)
 
@@ -77,6 +79,18 @@ def has_no_price(state: MessagesState) -> Any:
     return {"messages": [ChatOpenAI(model="house-model-9", api_key=KEY, max_retries=0).invoke("Hi.")]}
 
 
+def embeds(state: MessagesState) -> Any:
+    with suppress(openai.APIConnectionError):
+        embeddings.embed_query("Hi.")
+    return calls_the_model(state)
+
+
+def embeds_past_the_budget(state: MessagesState) -> Any:
+    with suppress(openai.APIConnectionError):
+        plain_embeddings.embed_query("Hi.")
+    return calls_the_model(state)
+
+
 def fails(state: MessagesState) -> Any:
     raise KeyError(model.invoke(state["messages"]).text)
 
@@ -96,6 +110,8 @@ raw_thread = compiled(calls_in_a_raw_thread)
 retrying = compiled(makes_its_own_model)
 no_usage = compiled(streams)
 no_price = compiled(has_no_price)
+embedding = compiled(embeds)
+embedding_past = compiled(embeds_past_the_budget)
 failing = compiled(fails)
 looking_up = compiled(looks_something_up)
 in_memory = compiled(calls_the_model, ledger=None)
