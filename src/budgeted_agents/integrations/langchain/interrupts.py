@@ -33,6 +33,9 @@ class BudgetInterrupt(BudgetExceeded, GraphInterrupt):
     def __str__(self) -> str:
         return self.message
 
+    def __repr__(self) -> str:
+        return f"BudgetInterrupt({self.message!r})"
+
     def __reduce__(self) -> tuple[type[BudgetExceeded], tuple[str]]:
         return BudgetExceeded, (self.message,)  # what a checkpoint or another process needs of it
 
