@@ -202,9 +202,7 @@ def _contact_findings(probe: Trial) -> Iterator[Finding]:
         where = contact.where or contact.target
         if contact.is_model:
             what = f"A model at {contact.target} could not be replaced by a fake, so its calls were not examined"
-            yield Finding(
-                "warning", "not-examined", what, where, "Make chat models before the graph runs, not in a node"
-            )
+            yield Finding("warning", "not-examined", what, where, _LOOK_YOURSELF)
         elif contact.is_provider:
             what = f"A call of a provider's library ({contact.target}) that no budget sees"
             remedy = "Call the model through LangChain: budgeted_model(...) or any chat model"
