@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,6 +19,7 @@ from tests.attach.support import assert_seen_once, openai, serving
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::langchain_core._api.beta_decorator.LangChainBetaWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # clients of event loops that have ended
     pytest.mark.filterwarnings("ignore:coroutine 'ahandle_event' was never awaited"),  # the tracers of refused calls
     pytest.mark.filterwarnings("ignore:Unexpected type for token usage"),  # langchain-openai's generate of two prompts
     pytest.mark.filterwarnings("ignore::langchain_core._api.deprecation.LangChainDeprecationWarning"),
@@ -163,14 +163,6 @@ WAYS: dict[Way, int] = {
 BUDGETS = {"meter": None, "enforce": Budget(usd="1.00"), "refuse": Budget(usd="0.0000001")}
 
 
-@pytest.fixture
-def tracers_gone() -> Iterator[None]:
-    """langchain-core does not start the other handlers of a refused call; what is left of them goes with this test."""
-    yield
-    gc.collect()
-
-
-@pytest.mark.usefixtures("tracers_gone")
 @pytest.mark.parametrize("storage", ["memory", "sqlite"])
 @pytest.mark.parametrize("mode", BUDGETS)
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: str(way.__name__))

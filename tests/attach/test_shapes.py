@@ -31,6 +31,8 @@ from tests.attach.support import (
     spend_of,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # clients of event loops that have ended
+
 ANSWER = Reply("Oaks and elms.", output_tokens=40)
 
 

@@ -7,11 +7,10 @@ See docs/callback.md for what a callback can and cannot do.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from langchain_core.runnables.config import var_child_runnable_config
@@ -87,7 +86,7 @@ class CostCallback(GoverningHandler):
         super().__init__(blocking=self.meter.ledger.blocking)
         self._own_session = new_id()
         self._latest = self._session or self._own_session
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._sessions: OrderedDict[str, Governance] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -101,8 +100,7 @@ class CostCallback(GoverningHandler):
 
     def governance_of(self, metadata: dict[str, Any]) -> Governance:
         session = self._latest = self._session or self._session_of(metadata)
-        known = self._sessions.get(session) or self._opened(session)
-        return known.patient if self.meter.policy.budgets and _may_wait() else known.impatient
+        return self._sessions.get(session) or self._opened(session)
 
     def _session_of(self, metadata: Mapping[str, Any]) -> str:
         named = metadata.get("session") or metadata.get("thread_id")
@@ -111,24 +109,14 @@ class CostCallback(GoverningHandler):
             named = config and (config.get("configurable") or {}).get("thread_id")
         return str(named or ambient().get("session") or self._own_session)
 
-    def _opened(self, session: str) -> _Session:
+    def _opened(self, session: str) -> Governance:
         with self._lock:
             known = self._sessions.get(session)
             if known is None:
-                run = Run(new_id(), session, self._attribution)
-                patient, impatient = _Callback(self.meter, run), _Callback(self.meter, replace(run, may_wait=False))
-                known = self._sessions[session] = _Session(patient, impatient)
+                known = self._sessions[session] = _Callback(self.meter, Run(new_id(), session, self._attribution))
                 if len(self._sessions) > MOST_SESSIONS:
                     self._sessions.popitem(last=False)
             return known
-
-
-@dataclass(frozen=True, slots=True)
-class _Session:
-    """One session's governance, for threads that may be blocked while other calls settle and for those that may not."""
-
-    patient: Governance
-    impatient: Governance
 
 
 class _Callback(Governance):
@@ -157,9 +145,3 @@ def _without_landing(policy: Policy) -> Policy:
         for budget in policy.budgets
     ]
     return replace(policy, budgets=tuple(budgets))
-
-
-def _may_wait() -> bool:
-    """Whether this thread may be blocked until other calls settle: not an event loop's, nor one of the few threads that
-    asyncio runs callbacks in, because other calls may need it to settle."""
-    return asyncio._get_running_loop() is None and not threading.current_thread().name.startswith("asyncio_")
