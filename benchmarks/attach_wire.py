@@ -45,7 +45,8 @@ Scenario = Callable[[Model, Any], None]
 
 
 def langchain_openai(provider: ProviderProcess, model: str = "gpt-4o") -> Model:
-    return ChatOpenAI(model=model, base_url=provider.base_url, api_key=KEY, max_tokens=OUTPUT_TOKENS, stream_usage=True)
+    settings: dict[str, Any] = {"max_tokens": OUTPUT_TOKENS, "stream_usage": True}
+    return ChatOpenAI(model=model, base_url=provider.base_url, api_key=KEY, **settings)
 
 
 def chat_litellm(provider: ProviderProcess, model: str = "gpt-4o") -> Model:
@@ -53,7 +54,8 @@ def chat_litellm(provider: ProviderProcess, model: str = "gpt-4o") -> Model:
 
 
 def langchain_anthropic(provider: ProviderProcess, model: str = "claude-haiku-4-5") -> Model:
-    return ChatAnthropic(model_name=model, base_url=provider.url, api_key=KEY, max_tokens=OUTPUT_TOKENS)
+    settings: dict[str, Any] = {"max_tokens": OUTPUT_TOKENS}
+    return ChatAnthropic(model_name=model, base_url=provider.url, api_key=KEY, **settings)
 
 
 MODELS: dict[str, tuple[Callable[..., Model], str]] = {

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def build_chain(**settings: Any) -> Runnable[Any, str]:
     """The chain as it was before there was a budget. ``settings`` are the model's."""
     prompt = ChatPromptTemplate.from_messages([("system", "Answer in one sentence."), ("human", "{question}")])
-    return prompt | ChatOpenAI(model="gpt-4o-mini", max_tokens=200, **settings) | StrOutputParser()
+    return prompt | ChatOpenAI(model="gpt-4o-mini", max_completion_tokens=200, **settings) | StrOutputParser()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

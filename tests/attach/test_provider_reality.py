@@ -1,0 +1,179 @@
+"""What providers really do to plain models: odd usage, outages, time-outs. Nothing is lost, and nothing is made up."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+
+from budgeted_agents import Budget, CostCallback, PriceBook
+from budgeted_agents.meter.meter import HOLD_TTL
+from budgeted_agents.reports import spend_report
+from budgeted_agents.testing import Reply
+from budgeted_agents.usage import Usage
+from tests.attach.support import Heard, anthropic, assert_balanced, openai, serving
+
+if TYPE_CHECKING:
+    from langchain_core.callbacks import CallbackManagerForLLMRun
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # clients of event loops that have ended
+
+
+class Reported(BaseChatModel):
+    """Answers with a usage as some package reports it."""
+
+    usage: Any
+    name_of_model: str
+    provider: str
+
+    @property
+    def _llm_type(self) -> str:
+        return "reported"
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
+        return {"ls_provider": self.provider, "ls_model_name": self.name_of_model, "ls_max_tokens": 4_000}
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        message = AIMessage("Oaks.", usage_metadata=self.usage)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+
+USAGES = {
+    # langchain-google-genai: thoughts are part of the output, cached content of the input
+    "gemini": (
+        "google_genai",
+        "models/gemini-2.5-flash",
+        {
+            "input_tokens": 1_000,
+            "output_tokens": 300,
+            "total_tokens": 1_300,
+            "input_token_details": {"cache_read": 400},
+            "output_token_details": {"reasoning": 200},
+        },
+        Usage(input=600, cache_read=400, output=100, reasoning=200),
+    ),
+    # langchain-openai
+    "openai audio": (
+        "openai",
+        "gpt-4o-audio-preview-2024-12-17",
+        {
+            "input_tokens": 500,
+            "output_tokens": 200,
+            "total_tokens": 700,
+            "input_token_details": {"audio": 300, "cache_read": 0},
+            "output_token_details": {"audio": 150, "reasoning": 0},
+        },
+        Usage(input=200, audio_input=300, output=50, audio_output=150),
+    ),
+    # langchain-anthropic: cache writes by lifetime
+    "anthropic": (
+        "anthropic",
+        "claude-haiku-4-5",
+        {
+            "input_tokens": 2_000,
+            "output_tokens": 100,
+            "total_tokens": 2_100,
+            "input_token_details": {
+                "cache_read": 500,
+                "cache_creation": 0,
+                "ephemeral_5m_input_tokens": 300,
+                "ephemeral_1h_input_tokens": 200,
+            },
+        },
+        Usage(input=1_000, cache_read=500, cache_write_5m=300, cache_write_1h=200, output=100),
+    ),
+}
+
+
+@pytest.mark.parametrize("shape", USAGES)
+def test_every_class_of_tokens_is_priced_at_its_own_rate(shape: str) -> None:
+    provider, name, reported, usage = USAGES[shape]
+    callback = CostCallback(budget=Budget(usd="10"))
+    Reported(usage=reported, name_of_model=name, provider=provider).invoke("?", {"callbacks": [callback]})
+    [call] = callback.spend.model_calls
+    assert call.cost == PriceBook.default().price(name.removeprefix("models/"), provider).cost(usage)
+    assert call.outcome == "settled"
+    assert "estimated" not in call.flags
+
+
+@pytest.mark.parametrize("usage", [None, {"input_tokens": -5, "output_tokens": 3, "total_tokens": -2}])
+def test_usage_that_is_missing_or_absurd_is_estimated_and_alarms(usage: Any) -> None:
+    heard = Heard()
+    callback = CostCallback(budget=Budget(usd="10"), listeners=[heard])
+    model = Reported(usage=None, name_of_model="gpt-4o", provider="openai")
+    object.__setattr__(model, "usage", usage)
+    try:
+        model.invoke("Which trees bear acorns?", {"callbacks": [callback]})
+    except ValueError:  # langchain-core itself does not take a negative count
+        return
+    [call] = callback.spend.model_calls
+    assert "estimated" in call.flags
+    assert call.cost > 0
+    assert len(heard.of("unmetered")) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("make", [openai, anthropic], ids=["openai", "anthropic"])
+def test_a_refusal_by_the_provider_is_not_charged(make: Any, status: int) -> None:
+    with serving([Reply("no", status=status)]) as provider:
+        callback = CostCallback(budget=Budget(usd="1.00"))
+        with pytest.raises(Exception, match="no"):
+            make(provider).invoke("?", {"callbacks": [callback]})
+        assert [call.outcome for call in callback.spend.model_calls] == ["released"]
+        assert_balanced(callback.spend, 0)
+
+
+@pytest.mark.parametrize("failure", [Reply("gateway", status=504), Reply(hang=True), Reply("x", reset=True)])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_failure_that_may_have_been_billed_is_presumed(failure: Reply, is_async: bool) -> None:
+    with serving([failure]) as provider:
+        callback = CostCallback(budget=Budget(usd="1.00"))
+        model, config = openai(provider, timeout=0.5), {"callbacks": [callback]}
+        with pytest.raises(Exception, match=r"\w"):
+            asyncio.run(model.ainvoke("?", config)) if is_async else model.invoke("?", config)  # type: ignore[arg-type]
+        [call] = callback.spend.model_calls
+        assert call.outcome == "presumed"
+        assert call.cost == call.reserved >= provider.bill_nanos > 0
+
+
+@pytest.mark.parametrize("make", [openai, anthropic], ids=["openai", "anthropic"])
+def test_a_stream_that_breaks_off_is_presumed(make: Any) -> None:
+    with serving([Reply("Oaks and elms and limes.", output_tokens=50, cut_after=4)]) as provider:
+        callback = CostCallback(budget=Budget(usd="1.00"))
+        with pytest.raises(Exception, match=r"\w"):
+            list(make(provider).stream("?", {"callbacks": [callback]}))
+        [call] = callback.spend.model_calls
+        assert call.outcome == "presumed"
+        assert call.cost >= provider.bill_nanos
+        assert_balanced(callback.spend, call.cost)
+
+
+def test_a_cancelled_call_stays_held_and_is_presumed_once_its_hold_expires() -> None:
+    """langchain-core tells no callback that ``ainvoke`` was cancelled."""
+    with serving() as provider:
+        callback = CostCallback(budget=Budget(usd="1.00"))
+        provider.gate.close()
+
+        async def run() -> None:
+            task = asyncio.create_task(openai(provider).ainvoke("?", {"callbacks": [callback]}))
+            await asyncio.to_thread(provider.gate.wait_for, 1)
+            task.cancel()
+            await asyncio.wait([task])
+
+        asyncio.run(run())
+        report = callback.spend
+        assert report.in_flight == 1
+        assert sum(balance.held for balance in report.balances) >= provider.bill_nanos > 0
+        later = spend_report(callback.meter.ledger, report.session, now=callback.meter.clock() + HOLD_TTL + 1)
+        assert [call.outcome for call in later.model_calls] == ["presumed"]
+        assert later.cost_nanos >= provider.bill_nanos
