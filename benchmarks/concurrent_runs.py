@@ -33,7 +33,8 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def build(base_url: str, ledger: Any) -> Any:
-    models = [ChatOpenAI(model=name, base_url=base_url, api_key="sk-local") for name in ("gpt-4o", "gpt-4o-mini")]
+    settings: dict[str, Any] = {"base_url": base_url, "api_key": "sk-local"}
+    models = [ChatOpenAI(model=name, **settings) for name in ("gpt-4o", "gpt-4o-mini")]
     graph_class = partial(BudgetedGraph, budget=[SESSION, TENANT], ledger=ledger)
     graph: Any = build_research_graph(budgeted_model(*models), DOCS, graph_class=graph_class)
     return graph.set_finalizer("answer").compile()

@@ -25,7 +25,8 @@ from budgeted_agents.ledgers.contract import Account, Hold, Reservation
 SPAWN = multiprocessing.get_context("spawn")
 SECONDS = 5.0
 HOLDS = tuple(
-    Hold(Account(name, ((name, "x"),), "", "usd"), 10**15, 20_000_000, 10_000_000) for name in ("session", "user", "day")
+    Hold(Account(name, ((name, "x"),), "", "usd"), 10**15, 20_000_000, 10_000_000)
+    for name in ("session", "user", "day")
 )
 
 Pair = Callable[[], None]

@@ -55,6 +55,8 @@ class State(MessagesState):
     asked: int
 
 
+FILLED = partial(fill, OUTPUT_TOKENS)
+
 # -- what the provider answers ---------------------------------------------------------------------------------------
 
 
@@ -201,7 +203,7 @@ class Trial:
     """
 
     shape: Shape
-    policy: Callable[[], ReplyPolicy] = partial(fill, OUTPUT_TOKENS)
+    policy: Callable[[], ReplyPolicy] = FILLED
     governed: bool = True
     budget: Budget | None = SESSION
 
@@ -244,16 +246,18 @@ def final_messages(
 ) -> list[BaseMessage]:
     """The messages in the state a governed run ends with."""
     logging.getLogger("budgeted_agents").setLevel(logging.CRITICAL)  # refusals are what is measured here
-    graph = BudgetedGraph(State, **({} if budget is None else {"budget": budget, "ledger": ledger}))
+    graph = BudgetedGraph(State, budget=budget, ledger=None if budget is None else ledger)
     shape(graph, model)
-    app, start = graph.compile(), {"messages": [], "asked": 0}
+    app: Any = graph.compile()
+    start = {"messages": [], "asked": 0}
     config = {"configurable": {"thread_id": session}, "metadata": {"tenant": "acme"}, "recursion_limit": 100}
     state = asyncio.run(app.ainvoke(start, config)) if shape is async_fan_out else app.invoke(start, config)
     return list(state["messages"])
 
 
 def chat_model(base_url: str, *, governed: bool) -> Any:
-    model = ChatOpenAI(model="gpt-4o", base_url=base_url, api_key="sk-local", max_tokens=OUTPUT_TOKENS, max_retries=1)
+    settings: dict[str, Any] = {"base_url": base_url, "api_key": "sk-local", "max_tokens": OUTPUT_TOKENS}
+    model = ChatOpenAI(model="gpt-4o", max_retries=1, **settings)
     return budgeted_model(model) if governed else model
 
 

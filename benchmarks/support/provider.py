@@ -66,7 +66,7 @@ class ProviderProcess:
         return f"{self.url}/v1"
 
     def bill(self) -> Bill:
-        with urlopen(f"{self.url}/bill") as response:  # noqa: S310 -- our own process, on 127.0.0.1
+        with urlopen(f"{self.url}/bill") as response:
             body = json.load(response)
         return Bill(body["nanos"], tuple(body["requests"]))
 
