@@ -1,6 +1,6 @@
 """Importing: the package itself in milliseconds and without a framework; the first graph no slower than LangGraph.
 
-    python -m benchmarks.imports
+python -m benchmarks.imports
 """
 
 from __future__ import annotations
