@@ -4,7 +4,7 @@
 
 A $1.00 cap, about 8,000 tokens in and up to 16,000 out, over real HTTP through langchain-openai, ChatLiteLLM and
 langchain-anthropic, in agents of ``create_agent`` and ``create_deep_agent`` that would never stop by themselves: with
-only the middleware, and with a ``CostCallback`` of the same budget besides. A local provider in a process of its own bills
+only the middleware, and with a ``CostCallback`` of the same budget besides. A local provider in its own process bills
 each call when it arrives. Leaves with 1 if anything is spent above the cap, or if the ledger and the bill differ.
 """
 
