@@ -74,12 +74,17 @@ def image_tokens(model: str) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _History(Generic[Message]):
-    """A message list as it was counted. Holds the messages, so that no other object can get their identity."""
+    """A message list as it was counted. Holds the messages, so that no other object can get their identity.
+
+    ``is_first``: it goes on from no other. Such a one is kept when it grows, because sessions that begin alike, or a
+    session that is begun again, come back to it.
+    """
 
     messages: list[Message]
     fields: list[Fields]
     contents: list[object]
     total: Tally
+    is_first: bool = False
 
     def begins(self, messages: list[Message]) -> bool:
         """Whether ``messages`` is this history, perhaps with more behind it.
@@ -132,8 +137,11 @@ class HistoryCounter(Generic[Message]):
         fields = list(map(self._fields_of, new))
         contents = list(map(_content, fields))  # before counting, so that a change in between shows the next time
         total = _sum(map(self._tally, new, contents))
-        grown = _History(new, fields, contents, total) if base is None else _joined(base, new, fields, contents, total)
-        self._remember(grown, instead_of=base)
+        if base is None:
+            self._remember(_History(new, fields, contents, total, is_first=True), instead_of=None)
+            return total
+        grown = _joined(base, new, fields, contents, total)
+        self._remember(grown, instead_of=None if base.is_first else base)
         return grown.total
 
     def _longest_beginning(self, messages: list[Message]) -> _History[Message] | None:

@@ -243,6 +243,8 @@ class GoverningHandler(BaseCallbackHandler):
         if waiting and waiting[0].run is governance.run:
             open_calls.tools.add(run_id, self, OpenToolCall(governance, waiting.pop()))
             return
+        if all(budget.tool_calls is None for budget in governance.meter.policy.budgets):
+            return  # no budget counts tools, and a call that is not counted leaves no record
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         governance = self._without_counted(governance, run_id)
         attribution = governance.attribution(metadata)
