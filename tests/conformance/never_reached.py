@@ -15,9 +15,9 @@ from budgeted_agents.prices import Price, PriceBook
 class AnyModel(PriceBook):
     """A price for every model, also for the fakes that test suites use."""
 
-    def price(self, model: str, provider: str | None = None) -> Price:
+    def price(self, model: str, provider: str | None = None, region: str | None = None) -> Price:
         try:
-            return super().price(model, provider)
+            return super().price(model, provider, region)
         except UnknownPrice:
             return super().price("gpt-4o")
 

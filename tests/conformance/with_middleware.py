@@ -1,5 +1,5 @@
-"""A pytest plugin: every agent that a test suite makes with ``create_agent`` gets a ``BudgetMiddleware`` whose budget is
-never reached. Every result must stay what it is without one.
+"""A pytest plugin: every agent a test suite makes with ``create_agent`` gets a ``BudgetMiddleware`` whose budget is never
+reached. Every result must stay what it is with an empty middleware of the same hooks.
 
     python -m pytest -p with_middleware <LangChain's tests>
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import langchain.agents
 import langchain.agents.factory
-from never_reached import BUDGET, AnyModel
+from never_reached import BUDGET, AnyModel  # type: ignore[import-not-found,unused-ignore]
 
 from budgeted_agents import BudgetMiddleware
 from budgeted_agents.prices import PriceBook
