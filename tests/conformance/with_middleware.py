@@ -1,4 +1,4 @@
-"""A pytest plugin: every agent a test suite makes with ``create_agent`` gets a ``BudgetMiddleware`` whose budget is never
+"""A pytest plugin: every agent a test suite makes with ``create_agent`` gets a ``BudgetMiddleware``, its budget never
 reached. Every result must stay what it is with an empty middleware of the same hooks.
 
     python -m pytest -p with_middleware <LangChain's tests>
