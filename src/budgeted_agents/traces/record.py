@@ -73,9 +73,7 @@ class CallRecord:
         """A JSON object; optional fields that hold their default are left out, except the cost."""
         # Every default is falsy, and asking for truth is several times quicker than comparing.
         body = {
-            name: value
-            for name in _NAMES
-            if (value := getattr(self, name)) or (name in _ALWAYS and value is not None)
+            name: value for name in _NAMES if (value := getattr(self, name)) or (name in _ALWAYS and value is not None)
         }
         for name in _MAPPINGS & body.keys():
             body[name] = dict(body[name])
