@@ -24,7 +24,9 @@ check: $(READY) ## Lint, format, types, and who may import whom
 	$(BIN)/lint-imports
 
 bench: $(READY) ## Run every benchmark, one after the other
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	@missed=; for script in $(notdir $(basename $(wildcard benchmarks/*.py))); do \
+		echo "== $$script"; $(BIN)/python -m benchmarks.$$script || missed="$$missed $$script"; \
+	done; test -z "$$missed" || { echo "Goal missed:$$missed"; exit 1; }
 
 lock: $(READY) ## Resolve the newest versions into requirements/dev.lock
 	$(BIN)/uv pip compile pyproject.toml --group dev --upgrade --quiet --universal --python-version 3.11 \

@@ -262,9 +262,8 @@ def chat_model(base_url: str, *, governed: bool) -> Any:
 
 
 def ids(messages: Sequence[BaseMessage]) -> list[str]:
-    """The provider's own ids of the answers among these messages."""
-    answers = [message for message in messages if isinstance(message, AIMessage)]
-    return [str(answer.response_metadata.get("id") or answer.id) for answer in answers]
+    """One id for each provider's answer among these messages; what a graph says by itself has no response metadata."""
+    return [str(message.id) for message in messages if isinstance(message, AIMessage) and message.response_metadata]
 
 
 def charged(ledger: Ledger) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from budgeted_agents.usage.counts import Counts
+from budgeted_agents.usage.counts import MAX_TOKENS, Counts
 
 _TIER_PREFIXES = ("priority", "flex")
 _TIERED = {
@@ -74,8 +74,25 @@ def gemini_counts(usage: Any, place: str) -> dict[str, int]:
     )
 
 
+def _plain_counts(usage: Any) -> dict[str, int] | None:
+    """The counts of a usage that has nothing but text in and out, which most calls have; None for any other."""
+    if type(usage) is not dict:
+        return None
+    for name in ("input_token_details", "output_token_details"):
+        details = usage.get(name)
+        if details is not None and (type(details) is not dict or any(details.values())):
+            return None
+    prompt, completion, total = usage.get("input_tokens"), usage.get("output_tokens"), usage.get("total_tokens")
+    if type(prompt) is not int or type(completion) is not int or total != prompt + completion:
+        return None
+    is_sound = 0 <= prompt <= MAX_TOKENS and 0 <= completion <= MAX_TOKENS
+    return {"input": prompt, "output": completion} if is_sound else None
+
+
 def langchain_counts(usage: Any, place: str) -> dict[str, int]:
     """LangChain's ``usage_metadata``: totals include every class; OpenAI's tiers put a prefix before detail names."""
+    if (plain := _plain_counts(usage)) is not None:
+        return plain
     top = Counts(usage, place)
     details, out_details = top.inner("input_token_details"), top.inner("output_token_details")
     short, long = _cache_writes(details.get(*_TIERED["cache_creation"]), details)

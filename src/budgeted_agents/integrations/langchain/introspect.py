@@ -82,15 +82,20 @@ def with_limit(model: BaseChatModel, kwargs: Mapping[str, Any], limit: int) -> d
     return {**others, name: limit}
 
 
+def _setting(model: BaseChatModel, field: str) -> Any:
+    """A field's value, None if the class has no such field; a pydantic model takes long to say that it lacks one."""
+    return model.__dict__.get(field)
+
+
 def answers(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int:
     """How many answers the call asks for at once (OpenAI's ``n``); each may be as long as the output limit."""
-    number = kwargs.get("n") or getattr(model, "n", None)
+    number = kwargs.get("n") or _setting(model, "n")
     return number if isinstance(number, int) and number > 1 else 1
 
 
 def service_tier(model: BaseChatModel, kwargs: Mapping[str, Any]) -> str | None:
     """The service tier the call asks for (``flex``, ``priority``), if any."""
-    tier = kwargs.get("service_tier") or getattr(model, "service_tier", None)
+    tier = kwargs.get("service_tier") or _setting(model, "service_tier")
     return tier if isinstance(tier, str) else None
 
 

@@ -82,6 +82,7 @@ def quote(
         modalities(blocks),
         introspect.answers(tiers[0].model, kwargs),
         useful,
+        len(tiers) > 1,
     )
     quotes = tuple(
         _quote(shape, index, tier, price, ask, introspect.service_tier(tier.model, kwargs))
@@ -103,6 +104,7 @@ class _Shape:
     modalities: tuple[str, ...]
     answers: int
     useful: int
+    steps_down: bool
 
 
 def _quote(shape: _Shape, index: int, tier: Tier, price: Price, ask: int, service_tier: str | None) -> Quote:
@@ -110,8 +112,10 @@ def _quote(shape: _Shape, index: int, tier: Tier, price: Price, ask: int, servic
     estimate = count(tier.name, shape.messages, shape.schemas)
     bound = governance.meter.margins.bound(tier.name, estimate)
     base, rate = price.worst_case(bound, shape.cache_write, service_tier, shape.modalities)
-    cached = min(governance.run.cached_prefix(tier.name), estimate)
-    likely = Usage(input=estimate - cached, cache_read=cached, output=min(shape.useful, ask))
+    likely = Usage()  # only compared between tiers
+    if shape.steps_down:
+        cached = min(governance.run.cached_prefix(tier.name), estimate)
+        likely = Usage(input=estimate - cached, cache_read=cached, output=min(shape.useful, ask))
     return Quote(
         tier=index,
         model=tier.name,
@@ -121,7 +125,7 @@ def _quote(shape: _Shape, index: int, tier: Tier, price: Price, ask: int, servic
         base=base,
         rate=rate * shape.answers,
         output_limit=ask,
-        expected=price.cost(likely, service_tier),
+        expected=price.cost(likely, service_tier) if shape.steps_down else 0,
     )
 
 
