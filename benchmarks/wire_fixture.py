@@ -262,8 +262,10 @@ def chat_model(base_url: str, *, governed: bool) -> Any:
 
 
 def ids(messages: Sequence[BaseMessage]) -> list[str]:
-    """One id for each provider's answer among these messages; what a graph says by itself has no response metadata."""
-    return [str(message.id) for message in messages if isinstance(message, AIMessage) and message.response_metadata]
+    """The provider's own ids of its answers among these messages."""
+    # What a graph says by itself has no response metadata; it must not stand for an answer that was lost.
+    answers = [message for message in messages if isinstance(message, AIMessage) and message.response_metadata]
+    return [str(answer.response_metadata.get("id") or answer.id) for answer in answers]
 
 
 def charged(ledger: Ledger) -> int:

@@ -32,9 +32,10 @@ class Bill:
     requests: tuple[dict[str, Any], ...]
 
     @property
-    def answers(self) -> int:
-        """How many answers were paid for and sent."""
-        return sum(request["nanos"] > 0 and request["status"] == 200 for request in self.requests)
+    def paid(self) -> set[str]:
+        """The ids of the answers that were paid for and sent whole."""
+        answered = (r for r in self.requests if r["nanos"] and r["status"] == 200)
+        return {f"chatcmpl-{request['number']}" for request in answered}
 
 
 class ProviderProcess:
