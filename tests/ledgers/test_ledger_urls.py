@@ -164,7 +164,7 @@ drvfs /mnt/c 9p rw 0 0
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("/home/me/spend.db", None),
+        ("/srv/app/spend.db", None),
         ("/mnt/nfs/spend.db", "nfs4"),
         ("/mnt/nfs/a/b/spend.db", "nfs4"),
         ("/mnt/nfs2/spend.db", None),
