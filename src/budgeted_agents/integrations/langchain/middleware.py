@@ -123,9 +123,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         Args:
             config: names the session by ``thread_id``; without one, the latest run in this process.
         """
-        metadata, configurable = (config or {}).get("metadata") or {}, (config or {}).get("configurable") or {}
-        session = str(metadata.get("session") or configurable.get("thread_id") or self._latest_session)
-        return spend_report(self.meter.ledger, session, now=self.meter.clock())
+        return spend_report(self.meter.ledger, runs.session_of(config) or self._latest_session, now=self.meter.clock())
 
     def top_up(
         self,

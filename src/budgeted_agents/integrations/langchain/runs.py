@@ -18,13 +18,19 @@ from budgeted_agents.meter import Meter, Run, Steps, new_id
 from budgeted_agents.meter.refusals import over_cap
 
 
+def session_of(config: RunnableConfig | None) -> str:
+    """The session a config names; empty if it names none."""
+    metadata, configurable = (config or {}).get("metadata") or {}, (config or {}).get("configurable") or {}
+    return str(metadata.get("session") or configurable.get("thread_id") or "")
+
+
 def open_run(
     meter: Meter,
     config: RunnableConfig,
     outer: Governance | None,
     attribution: Mapping[str, str],
     *,
-    may_wait: bool,
+    may_wait: bool = True,
 ) -> BudgetHandler:
     """The handler that governs one invocation.
 
@@ -38,9 +44,9 @@ def open_run(
     Raises:
         InvalidGraph: the run around it is kept on another ledger.
     """
-    metadata, configurable = config.get("metadata") or {}, config.get("configurable") or {}
+    metadata = config.get("metadata") or {}
     meter = meter if outer is None else _inside(meter, outer.meter, metadata)
-    session = outer.run.session if outer else str(metadata.get("session") or configurable.get("thread_id") or "")
+    session = outer.run.session if outer else session_of(config)
     id = new_id()
     run = Run(
         id=outer.run.id if outer else id,

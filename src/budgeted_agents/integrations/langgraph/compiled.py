@@ -24,6 +24,7 @@ from budgeted_agents.errors import BudgetExceeded, InvalidGraph, InvalidLedger
 from budgeted_agents.integrations.langchain.governance import governed_by
 from budgeted_agents.integrations.langchain.handler import BudgetHandler
 from budgeted_agents.integrations.langchain.interrupts import on_exhausted
+from budgeted_agents.integrations.langchain.runs import session_of
 from budgeted_agents.integrations.langchain.topping_up import top_up_session
 from budgeted_agents.integrations.langgraph.landing import Finalizer
 from budgeted_agents.integrations.langgraph.node import governed_node
@@ -227,12 +228,6 @@ class Governed:
         )
 
 
-def session_of(config: RunnableConfig | None) -> str:
-    """The session a config names; empty if it names none."""
-    metadata, configurable = (config or {}).get("metadata") or {}, (config or {}).get("configurable") or {}
-    return str(metadata.get("session") or configurable.get("thread_id") or "")
-
-
 def _plain_class(cls: type) -> type:
     """The class below a governed one; graphs are not governed twice over, the later budget takes the place."""
     return next(base for base in cls.__mro__ if "settings" not in vars(base) and not issubclass(base, Governed))
@@ -243,7 +238,7 @@ def _governed_class(base: type[Any]) -> type[Any]:
     """A subclass of a compiled graph's class that governs its runs, and looks like it."""
 
     def stream(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
-        handler = _opened(self, config, may_wait=True)
+        handler = _opened(self, config)
         with governed_by(handler):
             steps = base.stream(self, input, config, **kwargs)
         try:
@@ -260,7 +255,7 @@ def _governed_class(base: type[Any]) -> type[Any]:
         _raise_if_asked(handler)
 
     async def astream(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
-        handler = _opened(self, config, may_wait=True)
+        handler = _opened(self, config)
         with governed_by(handler):
             chunks = base.astream(self, input, config, **kwargs)
         async with aclosing(chunks) as steps:
@@ -308,9 +303,9 @@ def _as_built(graph: Any, base: type[Any]) -> Any:
     return plain
 
 
-def _opened(graph: Any, config: RunnableConfig | None, *, may_wait: bool) -> BudgetHandler:
+def _opened(graph: Any, config: RunnableConfig | None) -> BudgetHandler:
     settings: Settings = graph.settings
-    handler = settings.open_run(merge_configs(graph.config, config), may_wait=may_wait)
+    handler = settings.open_run(merge_configs(graph.config, config))
     graph.__dict__["latest_session"] = handler.governance.run.session
     return handler
 

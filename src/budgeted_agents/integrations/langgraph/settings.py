@@ -57,6 +57,6 @@ class Settings:
         """Whether some budget caps loops, so that nodes have to be entered."""
         return "loops" in governance.meter.policy.caps
 
-    def open_run(self, config: RunnableConfig | None, *, may_wait: bool) -> BudgetHandler:
+    def open_run(self, config: RunnableConfig | None) -> BudgetHandler:
         """The handler that governs one invocation of the graph."""
-        return runs.open_run(self.meter, ensure_config(config), current(), self.attribution, may_wait=may_wait)
+        return runs.open_run(self.meter, ensure_config(config), current(), self.attribution)
