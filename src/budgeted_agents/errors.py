@@ -68,6 +68,10 @@ class InvalidGraph(InvalidInput):
     """A graph, model or finalizer that a budget cannot govern as asked."""
 
 
+class InvalidTrace(InvalidInput):
+    """A trace file that cannot be read."""
+
+
 class UnknownPrice(BudgetedAgentsError, LookupError):
     """No price is known for a model, so no call to it can be admitted (an unknown price is not $0).
 
