@@ -23,7 +23,7 @@ from budgeted_agents.prices.bundled import bundled_list
 from budgeted_agents.prices.rows import Row
 from budgeted_agents.usage import Usage
 
-MEASURED_WITH = "litellm 1.106.2"
+MEASURED_WITH = "litellm 1.110.2"
 """The list for which the counts below hold; with another one only "explained or not" is checked."""
 
 PEAK = datetime(2026, 3, 4, 2, 0, tzinfo=UTC)
@@ -82,7 +82,12 @@ def _without(case: Case, unwanted: Callable[[str], bool]) -> Case:
 
 
 def _only_flat_prices(case: Case) -> Case:
-    kept = ("input_cost_per_token", "output_cost_per_token", "output_cost_per_reasoning_token")
+    kept = (
+        "input_cost_per_token",
+        "cache_read_input_token_cost",
+        "output_cost_per_token",
+        "output_cost_per_reasoning_token",
+    )
     return _without(case, lambda key: "cost" in key and key not in kept)
 
 
@@ -117,7 +122,17 @@ def _half_image_output(case: Case) -> Case:
 
 
 def _short_context(case: Case) -> Case:
-    return _without(case, lambda key: "_above_" in key and "k_tokens" in key and not key.endswith("_batches"))
+    read = "cache_read_input_token_cost"
+
+    def is_passed_over(key: str) -> bool:
+        own_rate = key.endswith("_batches") or (key.startswith(read) and f"{read}_batches" not in case.row)
+        return "_above_" in key and "k_tokens" in key and not own_rate
+
+    return _without(case, is_passed_over)
+
+
+def _free_cache_reads(case: Case) -> Case:
+    return replace(case, usage=replace(case.usage, cache_read=0))
 
 
 def _half_price(case: Case) -> Case:
@@ -151,9 +166,10 @@ RULES = (
         _smallest_size_class,
     ),
     Rule(
-        "priority audio rate unused",
-        lambda case: case.tier in ("priority", "fast"),
-        lambda case: _without(case, lambda key: key == "input_cost_per_audio_token_priority"),
+        "batch cache reads without a rate are free",
+        lambda case: _batch(case)
+        and not any(key.startswith(("cache_read_", "input_cost_per_token_batches")) for key in case.row),
+        _free_cache_reads,
     ),
     Rule("batch assumed at half price", _batch, _half_price),
     Rule("batch long context at short rate", _batch, _short_context),
@@ -168,20 +184,21 @@ RULES = (
 
 EXPLAINED: dict[str | None, dict[str, int]] = {
     None: {
-        "perplexity prices only plain tokens": 554,
+        "perplexity prices only plain tokens": 123,
         "perplexity's own models looked up by a shorter name": 14,
         "together size class misread": 75,
     },
     "flex": {},
-    "priority": {"fireworks ignores the service tier": 660, "priority audio rate unused": 30},
-    "fast": {"fireworks ignores the service tier": 660, "priority audio rate unused": 30},
+    "priority": {"fireworks ignores the service tier": 705},
+    "fast": {"fireworks ignores the service tier": 705},
     "balanced": {},
     "ultrafast": {},
     "batch": {
-        "batch assumed at half price": 75,
-        "batch long context at short rate": 97,
-        "batch cache lifetime unused": 315,
-        "batch modality at text rate": 48,
+        "batch cache reads without a rate are free": 9,
+        "batch assumed at half price": 90,
+        "batch long context at short rate": 76,
+        "batch cache lifetime unused": 435,
+        "batch modality at text rate": 46,
         "batch image output assumed at half price": 4,
     },
 }

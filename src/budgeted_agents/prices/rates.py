@@ -121,17 +121,17 @@ def _rates(row: Row, suffix: str, crossed: list[str]) -> Rates:
     def rate(key: str) -> int | None:
         return _rate(row, key, suffix, crossed)
 
-    def cached_rate(key: str) -> int | None:
-        # A batch discount and a cache discount do not add up unless the list says so.
+    def write_rate(key: str) -> int | None:
+        # A cache written in a batch is ordinary input of the batch, unless the list prices it there.
         only_batch = suffix == _BATCH and row.has("input_cost_per_token" + _BATCH)
         return _rate(row, key, suffix, crossed, standard=not only_batch)
 
     base = rate("input_cost_per_token") or 0
     output = rate("output_cost_per_token") or row.price("output_cost_per_image_token") or 0
-    write = _or(cached_rate("cache_creation_input_token_cost"), base)
+    write = _or(write_rate("cache_creation_input_token_cost"), base)
     return Rates(
         input=base,
-        cache_read=_or(cached_rate("cache_read_input_token_cost"), _unlisted_cache_read(row, base)),
+        cache_read=_or(rate("cache_read_input_token_cost"), _unlisted_cache_read(row, base)),
         cache_write_5m=write,
         cache_write_1h=_or(rate("cache_creation_input_token_cost_above_1hr"), write),
         audio_input=_or(rate("input_cost_per_audio_token"), base),
