@@ -178,7 +178,7 @@ def test_a_stream_cut_by_the_provider_ends_in_an_error() -> None:
     with LocalProvider([Reply("one two three four", cut_after=3)]) as provider, client_of(provider) as client:
         with (
             chat(client, stream=True) as stream,
-            pytest.raises(Exception, match="incomplete chunked read|Connection error"),
+            pytest.raises(Exception, match=r"incomplete chunked read|Connection error"),
         ):
             received.extend(chunk.choices[0].delta.content for chunk in stream)
         assert provider.requests[0].outcome == "cut"
