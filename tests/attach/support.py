@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from langchain_anthropic import ChatAnthropic
+from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
@@ -35,6 +37,15 @@ def openai(provider: LocalProvider, model: str = "gpt-4o", **settings: Any) -> C
 def anthropic(provider: LocalProvider, **settings: Any) -> ChatAnthropic:
     settings = {"max_tokens": 100, "max_retries": 0, **settings}
     return ChatAnthropic(model_name="claude-haiku-4-5", base_url=provider.url, api_key=KEY, **settings)
+
+
+def gemini(provider: LocalProvider, **settings: Any) -> ChatGoogleGenerativeAI:
+    settings = {"max_output_tokens": 100, "max_retries": 0, **settings}
+    return ChatGoogleGenerativeAI(model="gemini-3.5-flash-lite", base_url=provider.url, api_key=KEY, **settings)
+
+
+PACKAGES = pytest.mark.parametrize("make", [openai, anthropic, gemini], ids=["openai", "anthropic", "gemini"])
+"""Each provider's own package, on its own wire format."""
 
 
 def litellm(provider: LocalProvider, **settings: Any) -> BaseChatModel:

@@ -15,7 +15,7 @@ from budgeted_agents.meter.meter import HOLD_TTL
 from budgeted_agents.reports import spend_report
 from budgeted_agents.testing import Reply
 from budgeted_agents.usage import Usage
-from tests.attach.support import Heard, anthropic, assert_balanced, openai, serving
+from tests.attach.support import PACKAGES, Heard, assert_balanced, openai, serving
 
 if TYPE_CHECKING:
     from langchain_core.callbacks import CallbackManagerForLLMRun
@@ -123,7 +123,7 @@ def test_usage_that_is_missing_or_absurd_is_estimated_and_alarms(usage: Any) -> 
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-@pytest.mark.parametrize("make", [openai, anthropic], ids=["openai", "anthropic"])
+@PACKAGES
 def test_a_refusal_by_the_provider_is_not_charged(make: Any, status: int) -> None:
     with serving([Reply("no", status=status)]) as provider:
         callback = CostCallback(budget=Budget(usd="1.00"))
@@ -146,7 +146,7 @@ def test_a_failure_that_may_have_been_billed_is_presumed(failure: Reply, is_asyn
         assert call.cost == call.reserved >= provider.bill_nanos > 0
 
 
-@pytest.mark.parametrize("make", [openai, anthropic], ids=["openai", "anthropic"])
+@PACKAGES
 def test_a_stream_that_breaks_off_is_presumed(make: Any) -> None:
     with serving([Reply("Oaks and elms and limes.", output_tokens=50, cut_after=4)]) as provider:
         callback = CostCallback(budget=Budget(usd="1.00"))

@@ -22,6 +22,7 @@ from budgeted_agents.errors import InvalidGraph
 from budgeted_agents.testing import LocalProvider, Reply, Request
 from tests.attach.support import (
     KEY,
+    PACKAGES,
     Heard,
     anthropic,
     assert_balanced,
@@ -52,7 +53,7 @@ def embeddings_of(provider: LocalProvider) -> OpenAIEmbeddings:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-@pytest.mark.parametrize("make", [openai, anthropic], ids=["openai", "anthropic"])
+@PACKAGES
 def test_each_packages_model_is_priced_as_it_is_billed(make: Any, streamed: bool) -> None:
     reply = Reply("Oaks.", output_tokens=40, cached_tokens=3, reasoning_tokens=0 if make is anthropic else 30)
     with serving([reply, reply]) as provider:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypedDict
 
 from langchain_anthropic import ChatAnthropic
+from langchain_google_genai import ChatGoogleGenerativeAI
 from langgraph.graph import START
 from pydantic import SecretStr
 
@@ -53,6 +54,11 @@ def anthropic_model(provider: LocalProvider, model: str = "claude-haiku-4-5", **
         **settings,
     }
     return ChatAnthropic(model_name=model, **options)
+
+
+def gemini_model(provider: LocalProvider, **settings: Any) -> ChatGoogleGenerativeAI:
+    options: dict[str, Any] = {"max_output_tokens": 100, "api_key": SecretStr("local"), **settings}
+    return ChatGoogleGenerativeAI(model="gemini-3.5-flash-lite", base_url=provider.url, **options)
 
 
 def litellm_model(provider: LocalProvider, *names: str, **settings: Any) -> Any:

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from budgeted_agents import Budget, budgeted_model
 from budgeted_agents.testing import LocalProvider, Reply, ToolCall, fill, fixed
-from tests.langchain.support import Governed, anthropic_model, litellm_model
+from tests.langchain.support import Governed, anthropic_model, gemini_model, litellm_model
 from tests.langgraph.support import openai_model, serving
 
 # litellm warns on import and on use, and anthropic of models that will be retired
@@ -47,6 +47,7 @@ BUILDS: dict[str, Any] = {
     "openai": lambda provider: budgeted_model(openai_model(provider, max_tokens=100)),
     "openai responses": lambda p: budgeted_model(openai_model(p, max_tokens=100, use_responses_api=True)),
     "anthropic": lambda provider: budgeted_model(anthropic_model(provider)),
+    "gemini": lambda provider: budgeted_model(gemini_model(provider)),
     "litellm": litellm_model,
 }
 

@@ -167,8 +167,10 @@ RULES = (
     ),
     Rule(
         "batch cache reads without a rate are free",
-        lambda case: _batch(case)
-        and not any(key.startswith(("cache_read_", "input_cost_per_token_batches")) for key in case.row),
+        lambda case: (
+            _batch(case)
+            and not any(key.startswith(("cache_read_", "input_cost_per_token_batches")) for key in case.row)
+        ),
         _free_cache_reads,
     ),
     Rule("batch assumed at half price", _batch, _half_price),

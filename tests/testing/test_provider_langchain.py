@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from langchain_anthropic import ChatAnthropic
+from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
@@ -64,7 +65,13 @@ def anthropic_model(provider: LocalProvider) -> BaseChatModel:
     )
 
 
-MODELS = pytest.mark.parametrize("build", [openai_model, openai_responses_model, anthropic_model])
+def gemini_model(provider: LocalProvider) -> BaseChatModel:
+    return ChatGoogleGenerativeAI(
+        model="gemini-3.5-flash-lite", base_url=provider.url, api_key=SecretStr("local"), max_retries=0
+    )
+
+
+MODELS = pytest.mark.parametrize("build", [openai_model, openai_responses_model, anthropic_model, gemini_model])
 
 
 @MODELS

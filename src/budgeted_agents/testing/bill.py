@@ -43,6 +43,7 @@ LIST_PRICES: Mapping[str, ModelPrice] = {
     "gpt-4.1-nano": _price("0.10", "0.025", "0.40"),
     "claude-sonnet-4-5": _price("3.00", "0.30", "15.00", "3.75"),
     "claude-haiku-4-5": _price("1.00", "0.10", "5.00", "1.25"),
+    "gemini-3.5-flash-lite": _price("0.30", "0.03", "2.50"),
     "text-embedding-3-small": _price("0.02", "0.02", "0"),
 }
 """The providers' list prices (2026-11), as LiteLLM's price list has them too."""

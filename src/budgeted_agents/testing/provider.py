@@ -1,4 +1,5 @@
-"""A local LLM provider for tests and trials: real HTTP on 127.0.0.1, OpenAI's and Anthropic's wire formats, no model.
+"""A local LLM provider for tests and trials: real HTTP on 127.0.0.1, in the wire formats of
+OpenAI, Anthropic and Gemini, no model.
 
     with LocalProvider(reply=fixed("Hello.")) as provider:
         client = OpenAI(base_url=provider.base_url, api_key="sk-local")
@@ -64,7 +65,7 @@ class LocalProvider:
 
     Attributes:
         base_url: for OpenAI clients, ends with ``/v1``.
-        url: for Anthropic clients, which add ``/v1`` themselves.
+        url: for Anthropic's and Google's clients, which add the version themselves.
         gate: holds requests while it is closed.
 
     Raises:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Protocol
 
-from budgeted_agents.testing import wire_anthropic, wire_openai, wire_responses
+from budgeted_agents.testing import wire_anthropic, wire_gemini, wire_openai, wire_responses
 from budgeted_agents.testing.bill import Bill
 from budgeted_agents.testing.conversation import Answer, JsonObject, Reply, Request, RequestRejected
 from budgeted_agents.testing.gate import Gate
@@ -83,6 +83,15 @@ _WIRES = {
     ),
     "/v1/embeddings": Wire(wire_openai.parse_embeddings, wire_openai.embeddings_body, wire_openai.error_body),
 }
+
+_GEMINI = Wire(
+    wire_gemini.parse_contents, wire_gemini.contents_body, wire_gemini.error_body, wire_gemini.contents_events
+)
+
+
+def _wire_of(path: str) -> Wire | None:
+    """The wire format of a route; Gemini's routes name the model."""
+    return _GEMINI if wire_gemini.ROUTE.fullmatch(path) else _WIRES.get(path)
 
 
 class ProviderServer(ThreadingHTTPServer):
@@ -175,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("content-length") or 0))
         path = self.path.partition("?")[0]
-        wire = _WIRES.get(path)
+        wire = _wire_of(path)
         if wire is None:
             self._send_json(404, wire_openai.error_body(404, f"No route POST {path}"))
             return
