@@ -1,0 +1,74 @@
+"""Values as traces write them: JSON that may be damaged, times in many notations, amounts, arguments of tools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any, TypeVar
+
+import msgspec
+
+from budgeted_agents.money import to_decimal
+from budgeted_agents.traces.problems import Problems
+
+_T = TypeVar("_T")
+
+_SORTED = msgspec.json.Encoder(order="deterministic")
+_MILLISECONDS_FROM = 1e11
+"""A number of seconds this large would lie 3,000 years ahead: it counts milliseconds."""
+
+
+def decoded(decoder: msgspec.json.Decoder[_T], data: bytes, problems: Problems, line: int = 0) -> _T | None:
+    """A record of a trace; None, and the record is passed over with a problem, if it is not what it should be."""
+    try:
+        return decoder.decode(data)
+    except (ValueError, RecursionError) as error:
+        problems.skip(f"not a record of this format ({error}); it is skipped", line)
+        return None
+
+
+def seconds(value: object) -> float:
+    """A time in seconds since the epoch, from ISO 8601 (UTC if it says no zone), seconds or milliseconds; 0 if unknown."""
+    if isinstance(value, str):
+        try:
+            time = datetime.fromisoformat(value)
+            return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    return value / 1000 if value >= _MILLISECONDS_FROM else float(max(value, 0))
+
+
+def recorded_usd(value: Any, place: str) -> Decimal | None:
+    """A recorded cost in USD; None if nothing was recorded.
+
+    Raises:
+        InvalidAmount: it is negative, absurd or not a number.
+    """
+    return None if value is None else to_decimal(value, field="cost", place=place)
+
+
+def fingerprint(arguments: object) -> str:
+    """A short digest of a tool call's arguments, the same for the same arguments in another order of keys.
+
+    Arguments that are JSON text count as what they say.
+    """
+    if isinstance(arguments, str | bytes | msgspec.Raw):
+        text = arguments.encode("utf-8", "replace") if isinstance(arguments, str) else bytes(arguments)
+        try:
+            arguments = msgspec.json.decode(text)
+        except (ValueError, RecursionError):
+            return _digest(text)
+    return _digest(_SORTED.encode(arguments))
+
+
+def texts(**values: object) -> Mapping[str, str]:
+    """An attribution of what is known: values that are empty, or no short names, are left out."""
+    return {name: str(value) for name, value in values.items() if isinstance(value, str | int) and value != ""}
+
+
+def _digest(text: bytes) -> str:
+    return blake2b(text, digest_size=8).hexdigest()
