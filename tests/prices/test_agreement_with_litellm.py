@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from budgeted_agents.errors import UnknownPrice
 from budgeted_agents.prices import Price, PriceBook
@@ -102,17 +103,17 @@ def _smallest_size_class(case: Case) -> Case:
 def _long_writes_as_short(case: Case) -> Case:
     usage = case.usage
     return replace(
-        case, usage=replace(usage, cache_write_5m=usage.cache_write_5m + usage.cache_write_1h, cache_write_1h=0)
+        case, usage=structs.replace(usage, cache_write_5m=usage.cache_write_5m + usage.cache_write_1h, cache_write_1h=0)
     )
 
 
 def _modalities_as_text(case: Case) -> Case:
     usage = case.usage
     if "input_cost_per_audio_token_batches" not in case.row:
-        usage = replace(usage, input=usage.input + usage.audio_input, audio_input=0)
+        usage = structs.replace(usage, input=usage.input + usage.audio_input, audio_input=0)
     if "input_cost_per_image_token_batches" not in case.row:
-        usage = replace(usage, input=usage.input + usage.image_input, image_input=0)
-    usage = replace(usage, output=usage.output + usage.audio_output, audio_output=0)
+        usage = structs.replace(usage, input=usage.input + usage.image_input, image_input=0)
+    usage = structs.replace(usage, output=usage.output + usage.audio_output, audio_output=0)
     return replace(case, usage=usage)
 
 

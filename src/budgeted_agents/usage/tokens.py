@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from budgeted_agents.usage import shapes
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one call, or of many added up. The classes are disjoint, so nothing is ever priced twice.
 
     Providers disagree on whether cached tokens are part of the input and whether reasoning is part of the output; the
