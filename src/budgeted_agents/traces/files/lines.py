@@ -1,0 +1,86 @@
+"""Blocks of bytes as lines and as UTF-8, whatever encoding their writer chose."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Iterator
+
+from budgeted_agents.traces.files.limits import MAX_LINE, MEBIBYTE
+from budgeted_agents.traces.problems import Problems
+
+_BLANK = b" \t\r\0"
+"""What may stand around a record: a file that was cut off by a crash is often filled up with zeros."""
+
+_OPENING = (b"{", b"[")
+_MARKS = ((codecs.BOM_UTF8, ""), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
+
+def as_utf8(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The blocks without byte order mark, UTF-16 turned into UTF-8."""
+    first = next(blocks, b"")
+    mark, encoding = next(((mark, name) for mark, name in _MARKS if first.startswith(mark)), (b"", _unmarked(first)))
+    first = first[len(mark) :]
+    if not encoding:
+        yield first
+        yield from blocks
+        return
+    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+    yield decoder.decode(first).encode("utf-8", "replace")
+    for block in blocks:
+        yield decoder.decode(block).encode("utf-8", "replace")
+    yield decoder.decode(b"", final=True).encode("utf-8", "replace")
+
+
+def is_utf16(head: bytes) -> bool:
+    """Whether a file that begins like this is UTF-16."""
+    return head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or bool(_unmarked(head))
+
+
+def split_lines(blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not blank, with their numbers from 1; one that is too long is passed over with a problem."""
+    number, rest, is_too_long = 1, b"", False
+    for block in blocks:
+        *whole, rest = (rest + block).split(b"\n")
+        for line in whole:
+            if is_too_long or len(line) > MAX_LINE:
+                _skip_long(problems, number)
+                is_too_long = False
+            elif line:
+                yield number, line
+            number += 1
+        if len(rest) > MAX_LINE:
+            rest, is_too_long = b"", True
+    if is_too_long:
+        _skip_long(problems, number)
+    elif rest:
+        yield number, rest
+
+
+def clean(lines: Iterable[tuple[int, bytes]], problems: Problems) -> Iterator[tuple[int, bytes]]:
+    """The lines without what stands around their records, and as valid UTF-8: others are read as Latin-1."""
+    for number, line in lines:
+        if not line.isascii() or b"\0" in line:
+            line = as_valid(line, problems, number)
+        if line := line.strip(_BLANK):
+            yield number, line
+
+
+def as_valid(text: bytes, problems: Problems, number: int = 0) -> bytes:
+    """The text as valid UTF-8."""
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        problems.warn("is not UTF-8; it is read as Latin-1", number)
+        return text.decode("latin-1").encode()
+    return text
+
+
+def _unmarked(head: bytes) -> str:
+    """The kind of UTF-16 that a JSON text without a mark is in; empty if in none."""
+    if head[:1] in _OPENING and head[1:2] == b"\0":
+        return "utf-16-le"
+    return "utf-16-be" if head[:1] == b"\0" and head[1:2] in _OPENING else ""
+
+
+def _skip_long(problems: Problems, number: int) -> None:
+    problems.skip(f"the line is longer than {MAX_LINE // MEBIBYTE} MiB; it is skipped", number)

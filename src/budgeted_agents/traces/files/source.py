@@ -1,0 +1,94 @@
+"""``FileSource``: one file, or a part of one, open for reading as often as an importer likes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+from budgeted_agents.traces.files.archive import Member, members_of
+from budgeted_agents.traces.files.content import Content
+from budgeted_agents.traces.files.limits import BLOCK, unreadable
+from budgeted_agents.traces.files.lines import is_utf16
+from budgeted_agents.traces.files.unpacking import GZIP, ZIP, ZSTD, unpacked
+
+
+class FileSource(Content):
+    """A file of traces.
+
+    Args:
+        path: the file.
+        part: read only the lines that begin in this range of bytes (from, to), of a file that `can_be_parted`.
+    """
+
+    def __init__(self, path: Path, part: tuple[int, int] | None = None) -> None:
+        super().__init__(str(path))
+        self._file = path
+        self._part = part
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes on disk; 0 if the file cannot be read."""
+        try:
+            return self._file.stat().st_size
+        except OSError:
+            return 0
+
+    @property
+    def can_be_parted(self) -> bool:
+        """Whether the file can be read from the middle on: it is not packed, and its lines end in one byte."""
+        return not self._magic.startswith((GZIP, ZSTD, ZIP)) and not is_utf16(self._magic)
+
+    def blocks(self) -> Iterator[bytes]:
+        with self._opened() as stream:
+            yield from unpacked(stream, self.path) if self._part is None else _between(stream, *self._part)
+
+    def members(self, suffix: str = "") -> Iterator[Member]:
+        if self._magic == ZIP:
+            with self._opened() as stream:
+                yield from members_of(stream, self.path, suffix)
+
+    @contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
+        try:
+            with self._file.open("rb", buffering=0) as stream:
+                yield stream
+        except OSError as error:
+            raise unreadable(f"cannot be read ({error.strerror})", self.path, "Check its permissions") from error
+
+    @cached_property
+    def _magic(self) -> bytes:
+        with self._opened() as stream:
+            return stream.read(4)
+
+
+def parts_of(source: FileSource, size: int) -> Iterator[FileSource]:
+    """The file in parts of about so many bytes."""
+    for start in range(0, source.size, size):
+        yield FileSource(Path(source.path), (start, min(start + size, source.size)))
+
+
+def _between(stream: IO[bytes], start: int, end: int) -> Iterator[bytes]:
+    """Whole lines that begin at ``start`` or behind it, and before ``end``."""
+    if start:
+        stream.seek(start - 1)
+    position, is_inside = max(start - 1, 0), not start
+    while block := stream.read(BLOCK):
+        begins = position
+        position += len(block)
+        if not is_inside:
+            cut = block.find(b"\n") + 1
+            if not cut:
+                continue
+            block, begins, is_inside = block[cut:], begins + cut, True
+            if begins >= end:
+                return
+        if position < end:
+            yield block
+            continue
+        cut = block.find(b"\n", max(end - 1 - begins, 0)) + 1
+        yield block[:cut] if cut else block
+        if cut:
+            return
