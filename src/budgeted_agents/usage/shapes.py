@@ -17,6 +17,12 @@ _TIERED = {
     name: (name, *(f"{tier}_{name}" for tier in _TIER_PREFIXES))
     for name in ("cache_creation", "cache_read", "reasoning")
 }
+_LANGFUSE_CACHE_READ = (
+    "input_cache_read",
+    "input_cached_tokens",
+    "cache_read_input_tokens",
+    "prompt_details.cache_read",
+)
 _TRAFFIC_TIERS = {"ON_DEMAND_PRIORITY": "priority", "FLEX": "flex", "ON_DEMAND_FLEX": "flex", "BATCH": "batch"}
 
 
@@ -100,7 +106,7 @@ def langchain_counts(usage: Any, place: str) -> dict[str, int]:
         prompt=top.get("input_tokens"),
         completion=top.get("output_tokens"),
         total=top.get("total_tokens"),
-        cache_read=details.get(*_TIERED["cache_read"]),
+        cache_read=details.get(*_TIERED["cache_read"], "cache_read_over_200k"),
         cache_write_5m=short,
         cache_write_1h=long,
         audio_input=details.get("audio"),
@@ -136,6 +142,79 @@ def litellm_counts(usage: Any, place: str) -> dict[str, int]:
         ),
         "web_searches": searches,
     }
+
+
+def langfuse_counts(usage: Any, place: str) -> dict[str, int]:
+    """Langfuse's ``usageDetails``: an open mapping in which each class stands beside ``input`` and ``output``.
+
+    Users may hand in inclusive counts, which the total shows. Dotted names are what OpenInference calls the same.
+    """
+    top = Counts(usage, place)
+    prompt, completion = top.get("input", "prompt_tokens"), top.get("output", "completion_tokens")
+    cache_read = top.get(*_LANGFUSE_CACHE_READ)
+    short, long = _lifetimes(
+        top.get("input_cache_creation", "cache_creation_input_tokens", "prompt_details.cache_write"),
+        top.get("input_cache_creation_5m"),
+        top.get("input_cache_creation_1h"),
+    )
+    audio, image = top.get("input_audio", "input_audio_tokens", "prompt_details.audio"), top.get("input_image")
+    reasoning = top.get("output_reasoning", "output_reasoning_tokens", "completion_details.reasoning")
+    spoken = top.get("output_audio", "output_audio_tokens", "completion_details.audio")
+    inside, outside = cache_read + short + long + audio + image, reasoning + spoken
+    beside = top.get("total") - prompt - completion if top.get("total") else inside + outside
+    return _disjoint(
+        prompt=_inclusive(prompt, inside, beside, outside),
+        completion=_inclusive(completion, outside, beside, inside),
+        cache_read=cache_read,
+        cache_write_5m=short,
+        cache_write_1h=long,
+        audio_input=audio,
+        image_input=image,
+        reasoning=reasoning,
+        audio_output=spoken,
+    )
+
+
+def inspect_counts(usage: Any, place: str) -> dict[str, int]:
+    """inspect_ai's ``ModelUsage``: cached tokens outside of the input, in old logs inside, as the total shows."""
+    top = Counts(usage, place)
+    prompt, completion, total = top.get("input_tokens"), top.get("output_tokens"), top.get("total_tokens")
+    cache_read, cache_write = top.get("input_tokens_cache_read"), top.get("input_tokens_cache_write")
+    reasoning, cached = top.get("reasoning_tokens"), cache_read + cache_write
+    beside = total - prompt - completion if total else cached
+    return _disjoint(
+        prompt=_inclusive(prompt, cached, beside, reasoning),
+        completion=completion,
+        total=total,
+        cache_read=cache_read,
+        cache_write_5m=cache_write,
+        reasoning=reasoning,
+    )
+
+
+def openhands_counts(usage: Any, place: str) -> dict[str, int]:
+    """OpenHands' ``TokenUsage``: LiteLLM's totals, with what is part of them on the same level."""
+    top = Counts(usage, place)
+    return _disjoint(
+        prompt=top.get("prompt_tokens"),
+        completion=top.get("completion_tokens"),
+        cache_read=top.get("cache_read_tokens"),
+        cache_write_5m=top.get("cache_write_tokens"),
+        reasoning=top.get("reasoning_tokens"),
+    )
+
+
+def atif_counts(usage: Any, place: str) -> dict[str, int]:
+    """ATIF's ``metrics`` of a step or ``final_metrics`` of a trajectory: the prompt includes cached tokens."""
+    top = Counts(usage, place)
+    extra = top.inner("extra")
+    return _disjoint(
+        prompt=top.get("prompt_tokens", "total_prompt_tokens"),
+        completion=top.get("completion_tokens", "total_completion_tokens"),
+        cache_read=top.get("cached_tokens", "total_cached_tokens"),
+        cache_write_5m=extra.get("cache_creation_input_tokens", "total_cache_creation_input_tokens"),
+        reasoning=extra.get("reasoning_tokens", "reasoning_output_tokens", "total_reasoning_tokens"),
+    )
 
 
 def service_tier(usage: Any) -> str | None:
@@ -200,7 +279,24 @@ def _disjoint(
 def _cache_writes(written: int, by_lifetime: Counts) -> tuple[int, int]:
     """Cache writes as (5 minutes or unknown, 1 hour); the breakdown may be part of the sum or replace it."""
     short, long = by_lifetime.get("ephemeral_5m_input_tokens"), by_lifetime.get("ephemeral_1h_input_tokens")
+    return _lifetimes(written, short, long)
+
+
+def _lifetimes(written: int, short: int, long: int) -> tuple[int, int]:
     return short + max(written - short - long, 0), long
+
+
+def _inclusive(count: int, details: int, beside: int, others: int) -> int:
+    """A count with its details, where a shape keeps them outside unless the numbers show that they are inside.
+
+    Args:
+        count: the count as written.
+        details: tokens in its details.
+        beside: tokens of the stated total in neither count.
+        others: tokens in the other count's details.
+    """
+    is_inside = details <= count and beside in (0, others)
+    return count if is_inside else count + details
 
 
 def _modalities(top: Counts, *names: str) -> dict[str, int]:

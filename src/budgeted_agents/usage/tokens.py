@@ -132,3 +132,41 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
             InvalidUsage: if a count is negative, absurd or not an integer, or ``usage`` is not a mapping.
         """
         return cls(**shapes.litellm_counts(usage, place))
+
+    @classmethod
+    def from_langfuse(cls, usage: Any, *, place: str = "usageDetails") -> Usage:
+        """From Langfuse's ``usageDetails``, where cached tokens and reasoning stand beside ``input`` and ``output``.
+
+        Users may hand in counts that include them; a ``total`` shows it.
+
+        Raises:
+            InvalidUsage: if a count is negative, absurd or not an integer, or ``usage`` is not a mapping.
+        """
+        return cls(**shapes.langfuse_counts(usage, place))
+
+    @classmethod
+    def from_inspect(cls, usage: Any, *, place: str = "ModelUsage") -> Usage:
+        """From inspect_ai's ``ModelUsage``, whose ``input_tokens`` exclude cached tokens, except in old logs.
+
+        Raises:
+            InvalidUsage: if a count is negative, absurd or not an integer, or ``usage`` is not a mapping.
+        """
+        return cls(**shapes.inspect_counts(usage, place))
+
+    @classmethod
+    def from_openhands(cls, usage: Any, *, place: str = "TokenUsage") -> Usage:
+        """From OpenHands' ``TokenUsage``, whose ``prompt_tokens`` include cached tokens where LiteLLM counted them.
+
+        Raises:
+            InvalidUsage: if a count is negative, absurd or not an integer, or ``usage`` is not a mapping.
+        """
+        return cls(**shapes.openhands_counts(usage, place))
+
+    @classmethod
+    def from_atif(cls, usage: Any, *, place: str = "metrics") -> Usage:
+        """From the ``metrics`` of a step in an ATIF trajectory, or its ``final_metrics``.
+
+        Raises:
+            InvalidUsage: if a count is negative, absurd or not an integer, or ``usage`` is not a mapping.
+        """
+        return cls(**shapes.atif_counts(usage, place))
