@@ -1,0 +1,208 @@
+"""Langfuse: traces as its pages and API give them, exports of observations, and its exports to blob storage.
+
+Only GENERATION and EMBEDDING observations are calls: the agents and spans above them can carry the same cost again.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from budgeted_agents.traces import parquet
+from budgeted_agents.traces.call import CACHE_TTL_UNKNOWN, ESTIMATED, NO_USAGE_RECORDED, Kind, TracedCall
+from budgeted_agents.traces.documents import Record, outline, read_each, records
+from budgeted_agents.traces.fields import cost, mapping, mappings, names, numbers, text
+from budgeted_agents.traces.problems import Problems
+from budgeted_agents.traces.sources import Source
+from budgeted_agents.traces.values import fingerprint, seconds, texts
+from budgeted_agents.usage import Usage
+
+_KINDS: dict[str, Kind] = {"GENERATION": "model", "EMBEDDING": "embedding", "TOOL": "tool"}
+_OF_TRACES = ("session_id", "user_id", "environment", "tags")
+_COLUMNS = frozenset(
+    {
+        *("id", "trace_id", "parent_observation_id", "type", "name", "level", "start_time", "end_time", "metadata"),
+        *("session_id", "user_id", "trace_name", "environment", "tags", "input"),
+        *("model", "provided_model_name", "usage_details", "cost_details", "total_cost"),
+    }
+)
+_MARKS = {"usage_details", "cost_details", "provided_model_name", "parent_observation_id", "calculated_total_cost"}
+_LARGEST_FIELD = 64 * 1024 * 1024
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+class Langfuse:
+    """Reads all of them; JSON, JSON lines, CSV and Parquet."""
+
+    name = "langfuse"
+    about = "Langfuse: trace JSON, exports of observations (JSON, JSON lines, CSV), blob storage exports (also Parquet)"
+
+    def detect(self, source: Source) -> bool:
+        if parquet.mentions(source, "trace_id", "parent_observation_id"):
+            return True
+        paths = {_snake(path) for path in outline(source.head)} or _header(source.head)
+        return (
+            {"trace.id", "trace.project_id"} <= paths
+            or {"project_id", "observations.trace_id"} <= paths
+            or ("trace_id" in paths and not _MARKS.isdisjoint(paths))
+            or ("data.trace_id" in paths and "data.usage_details" in paths)
+        )
+
+    def read(self, source: Source) -> Iterator[TracedCall]:
+        problems = source.problems
+        return read_each(_observations(source), lambda line, row: _calls(row, problems, line), problems)
+
+
+FORMAT = Langfuse()
+
+
+def _observations(source: Source) -> Iterator[tuple[int, Record]]:
+    """All observations, one flat record each, under the names that the blob storage export uses."""
+    if source.head.startswith(b"PAR1"):
+        yield from ((0, row) for row in parquet.rows(source, _COLUMNS))
+    elif _header(source.head):
+        yield from _csv_rows(source)
+    else:
+        for line, record in records(source):
+            if "observations" in record:
+                yield from ((line, row) for row in _of_trace(record))
+            elif "data" in record:
+                yield from ((line, _renamed(row)) for row in mappings(record["data"]))
+            else:
+                yield line, _renamed(record)
+
+
+def _of_trace(record: Record) -> Iterator[Record]:
+    """The observations of a trace, with what only the trace says, and how they stand to one another."""
+    trace = _renamed(mapping(record.get("trace")) or record)
+    context = {name: trace.get(name) for name in _OF_TRACES} | {"trace_name": trace.get("name")}
+    rows = [_renamed(row) for row in mappings(record["observations"])]
+    below: defaultdict[str, list[Record]] = defaultdict(list)
+    for row in rows:
+        if row.get("type") == "GENERATION":
+            below[text(row.get("parent_observation_id"))].append(row)
+    for row in rows:
+        children = below.get(text(row.get("id")), []) if row.get("type") == "GENERATION" else []
+        if not (children and _is_roll_up(row, children)):
+            own = {name: value for name, value in row.items() if value is not None}
+            yield {**context, **own, "is_above_generations": bool(children)}
+
+
+def _is_roll_up(row: Record, children: list[Record]) -> bool:
+    return all(_count(row, name) == sum(_count(child, name) for child in children) for name in ("input", "output"))
+
+
+def _count(row: Record, name: str) -> int:
+    value = _tokens(row).get(name)
+    return value if isinstance(value, int) else 0
+
+
+def _calls(row: Record, problems: Problems, line: int) -> Iterator[TracedCall]:
+    kind = _KINDS.get(text(row.get("type")))
+    if kind is None:
+        return
+    trace, span = text(row.get("trace_id")), text(row.get("id"))
+    metadata = mapping(row.get("metadata"))
+    call = TracedCall(
+        id=f"{trace}:{span}",
+        session=text(row.get("session_id"), trace),
+        kind=kind,
+        trace=trace,
+        span=span,
+        parent=text(row.get("parent_observation_id")),
+        recorded_cost=_recorded(row, problems, line),
+        started_at=seconds(row.get("start_time")),
+        ended_at=seconds(row.get("end_time")),
+        node=text(metadata.get("langgraph_node"), mapping(metadata.get("attributes")).get("gen_ai.agent.name")),
+        attribution=texts(
+            user=row.get("user_id"),
+            environment=row.get("environment"),
+            workflow=row.get("trace_name"),
+            tags=names(row.get("tags")),
+        ),
+        error="error" if row.get("level") == "ERROR" else "",
+        line=line,
+    )
+    if kind == "tool":
+        _be_tool(call, row, mapping(metadata.get("attributes")))
+    else:
+        _be_model_call(call, row, metadata)
+    yield call
+
+
+def _be_tool(call: TracedCall, row: Record, attributes: Record) -> None:
+    call.tool = text(attributes.get("gen_ai.tool.name"), attributes.get("ai.toolCall.name"), row.get("name"))
+    if row.get("input") is not None:
+        call.fingerprint = fingerprint(row["input"])
+
+
+def _be_model_call(call: TracedCall, row: Record, metadata: Record) -> None:
+    tokens = _tokens(row)
+    call.usage = Usage.from_langfuse(tokens, place=f"usage of {call.span}")
+    call.model = text(row.get("provided_model_name"), row.get("model"))
+    call.model_asked = text(metadata.get("ls_model_name"))
+    call.provider = text(metadata.get("ls_provider"))
+    if not call.usage.total_tokens:
+        call.flags = (NO_USAGE_RECORDED,)
+    elif call.usage.cache_write_5m and "input_cache_creation_5m" not in tokens:
+        call.flags = (CACHE_TTL_UNKNOWN,)
+    if row.get("is_above_generations"):
+        call.flags += (ESTIMATED,)
+
+
+def _tokens(row: Record) -> Record:
+    details = numbers(row.get("usage_details")) or numbers(row.get("usage"))
+    if not details or text(details.get("unit")) not in ("", "TOKENS"):
+        return {}
+    return details
+
+
+def _recorded(row: Record, problems: Problems, line: int) -> Decimal | None:
+    """The cost in sum. Without details, 0 is what Langfuse writes for a model whose price it does not know."""
+    stated = mapping(row.get("cost_details")).get("total")
+    if stated is not None:
+        return cost(stated, problems, line)
+    return cost(row.get("total_cost", row.get("calculated_total_cost")), problems, line) or None
+
+
+def _header(head: bytes) -> set[str]:
+    """The columns, if this is CSV of observations; else nothing."""
+    first = head.partition(b"\n")[0].decode("utf-8-sig", "replace").strip()
+    columns = {_snake(name.strip('" ')) for name in first.split(",")}
+    return columns if {"id", "trace_id", "type"} <= columns else set()
+
+
+def _csv_rows(source: Source) -> Iterator[tuple[int, Record]]:
+    line = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal line
+        for number, data in source.lines():
+            line = number
+            yield data.decode("utf-8-sig", "replace").rstrip("\r\n") + "\n"
+
+    csv.field_size_limit(_LARGEST_FIELD)  # prompts are larger than the module's default of 128 KiB
+    reader = csv.DictReader(lines())
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            source.problems.skip(f"is no CSV: {error}", line)
+            continue
+        if row is None:
+            return
+        yield line, _renamed({name: value for name, value in row.items() if name and value not in ("", None)})
+
+
+def _renamed(record: Record) -> dict[str, Any]:
+    return {_snake(name): value for name, value in record.items()}
+
+
+@lru_cache(maxsize=1024)
+def _snake(name: str) -> str:
+    return _HUMP.sub("_", name).lower()
