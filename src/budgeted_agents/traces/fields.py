@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from budgeted_agents.errors import InvalidAmount
+from budgeted_agents.errors import InvalidAmount, InvalidTrace
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.values import fingerprint, recorded_usd
 from budgeted_agents.usage.counts import as_count
@@ -24,6 +24,17 @@ def text(*values: Any) -> str:
         if isinstance(value, int) and not isinstance(value, bool):
             return str(value)
     return ""
+
+
+def identity(value: Any, place: str) -> str:
+    """The id of a record, without which it cannot be told from others.
+
+    Raises:
+        InvalidTrace: it has none.
+    """
+    if found := text(value):
+        return found
+    raise InvalidTrace("is no id", field="id", value=value, place=place, remedy="Export the records with their ids")
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 from budgeted_agents.traces import parquet
 from budgeted_agents.traces.call import CACHE_TTL_UNKNOWN, ESTIMATED, NO_USAGE_RECORDED, Kind, TracedCall
 from budgeted_agents.traces.documents import Record, outline, read_each, records
-from budgeted_agents.traces.fields import cost, mapping, mappings, names, numbers, text
+from budgeted_agents.traces.fields import cost, identity, mapping, mappings, names, numbers, text
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
 from budgeted_agents.traces.values import fingerprint, seconds, texts
@@ -106,7 +106,7 @@ def _calls(row: Record, problems: Problems, line: int) -> Iterator[TracedCall]:
     kind = _KINDS.get(text(row.get("type")))
     if kind is None:
         return
-    trace, span = text(row.get("trace_id")), text(row.get("id"))
+    trace, span = text(row.get("trace_id")), identity(row.get("id"), "observation")
     metadata = mapping(row.get("metadata"))
     call = TracedCall(
         id=f"{trace}:{span}",

@@ -1,0 +1,197 @@
+"""LangSmith: runs as JSON, JSON lines, bodies of ``/runs/batch``, and the Parquet of its bulk export.
+
+Runs of type ``llm`` and ``embedding`` are calls; chains above them repeat their usage in sum. ``session_id`` of a run
+names its project, never a conversation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from budgeted_agents.traces import parquet
+from budgeted_agents.traces.call import CACHE_TTL_UNKNOWN, NO_USAGE, NO_USAGE_RECORDED, Kind, TracedCall
+from budgeted_agents.traces.documents import Record, outline, read_each, records
+from budgeted_agents.traces.fields import cost, identity, mapping, mappings, names, text, total
+from budgeted_agents.traces.problems import Problems
+from budgeted_agents.traces.sources import Source
+from budgeted_agents.traces.values import fingerprint, seconds, texts
+from budgeted_agents.usage import Usage, service_tier
+
+_KINDS: dict[str, Kind] = {"llm": "model", "embedding": "embedding", "tool": "tool"}
+_BATCH = ("post", "patch")
+_COLUMNS = frozenset(
+    {
+        *("id", "trace_id", "parent_run_id", "run_type", "name", "start_time", "end_time", "status", "error"),
+        *("extra", "metadata", "tags", "session_name", "inputs", "outputs"),
+        *("prompt_tokens", "completion_tokens", "total_tokens", "prompt_token_details", "completion_token_details"),
+        *("total_cost", "prompt_cost", "completion_cost"),
+    }
+)
+
+
+class LangSmith:
+    """Reads all of them."""
+
+    name = "langsmith"
+    about = "LangSmith: runs (JSON, JSON lines), bodies of /runs/batch, bulk export (Parquet)"
+
+    def detect(self, source: Source) -> bool:
+        if parquet.mentions(source, "trace_id", "run_type"):
+            return True
+        paths = outline(source.head)
+        return any(
+            {f"{place}run_type", f"{place}trace_id"} <= paths or f"{place}dotted_order" in paths
+            for place in ("", "post.", "patch.", "runs.")
+        )
+
+    def read(self, source: Source) -> Iterator[TracedCall]:
+        problems = source.problems
+        if source.head.startswith(b"PAR1"):
+            runs: Iterator[tuple[int, Record]] = ((0, row) for row in parquet.rows(source, _COLUMNS))
+        else:
+            runs = _runs(records(source))
+        return read_each(runs, lambda line, run: _calls(run, problems, line), problems)
+
+
+FORMAT = LangSmith()
+
+
+def _runs(numbered: Iterator[tuple[int, Record]]) -> Iterator[tuple[int, Record]]:
+    """All runs; of a batch, what was posted when a run began waits for the patch that completes it."""
+    begun: dict[str, tuple[int, Record]] = {}
+    for line, record in numbered:
+        if "runs" in record:
+            yield from ((line, run) for run in mappings(record["runs"]))
+        elif not any(part in record for part in _BATCH):
+            yield line, record
+        for run in mappings(record.get("post")):
+            if run.get("end_time"):
+                yield line, run
+            else:
+                begun[text(run.get("id"))] = line, run
+        for patch in mappings(record.get("patch")):
+            _, run = begun.pop(text(patch.get("id")), (line, {}))
+            yield line, _patched(run, patch)
+    yield from begun.values()
+
+
+def _patched(run: Record, patch: Record) -> Record:
+    return {**run, **{name: value for name, value in patch.items() if value not in (None, "", [], {})}}
+
+
+def _calls(run: Record, problems: Problems, line: int) -> Iterator[TracedCall]:
+    kind = _KINDS.get(text(run.get("run_type")))
+    if kind is None:
+        return
+    metadata = mapping(mapping(run.get("extra")).get("metadata")) or mapping(run.get("metadata"))
+    span = identity(run.get("id"), "run")
+    trace = text(run.get("trace_id"), span)
+    call = TracedCall(
+        id=span,
+        session=text(*(metadata.get(name) for name in ("thread_id", "session_id", "conversation_id")), trace),
+        kind=kind,
+        trace=trace,
+        span=span,
+        parent=text(run.get("parent_run_id")),
+        started_at=seconds(run.get("start_time")),
+        ended_at=seconds(run.get("end_time")),
+        node=text(metadata.get("langgraph_node")),
+        attribution=_attribution(run, metadata),
+        error=_error(run),
+        line=line,
+    )
+    if kind == "tool":
+        call.tool = text(run.get("name"))
+        call.fingerprint = fingerprint(_arguments(run)) if run.get("inputs") else ""
+    else:
+        _be_model_call(call, run, metadata, problems)
+    yield call
+
+
+def _be_model_call(call: TracedCall, run: Record, metadata: Record, problems: Problems) -> None:
+    outputs = mapping(run.get("outputs"))
+    message = _message(outputs)
+    usage = _usage_metadata(outputs, metadata, message)
+    call.model_asked = text(metadata.get("ls_model_name"))
+    call.model = text(
+        outputs.get("model"), mapping(message.get("response_metadata")).get("model_name"), call.model_asked
+    )
+    call.provider = text(metadata.get("ls_provider"))
+    call.usage = _usage(usage, run, outputs, call.span)
+    call.service_tier = service_tier(usage) or service_tier(outputs) or ""
+    call.recorded_cost = _recorded(run, usage, problems, call.line)
+    if not call.usage.total_tokens:
+        call.flags = (NO_USAGE_RECORDED,)
+    elif call.usage.cache_write_5m and "ephemeral_5m_input_tokens" not in mapping(usage.get("input_token_details")):
+        call.flags = (CACHE_TTL_UNKNOWN,)
+
+
+def _message(outputs: Record) -> Record:
+    """The answer of a LangChain model, out of its serialized generations."""
+    generations = outputs.get("generations")
+    if isinstance(generations, list) and generations and isinstance(generations[0], list):
+        generations = generations[0]
+    first = next(iter(mappings(generations)), {})
+    message = mapping(first.get("message"))
+    return mapping(message.get("kwargs")) or message
+
+
+def _usage_metadata(outputs: Record, metadata: Record, message: Record) -> Record:
+    places = (outputs, metadata, message)
+    return next((found for place in places if (found := mapping(place.get("usage_metadata")))), {})
+
+
+def _usage(usage: Record, run: Record, outputs: Record, span: str) -> Usage:
+    place = f"usage of run {span}"
+    if usage:
+        return Usage.from_langchain(usage, place=place)
+    if run.get("prompt_tokens") or run.get("completion_tokens"):
+        return Usage.from_langchain(_totals(run), place=place)
+    reported = mapping(mapping(outputs.get("llm_output")).get("token_usage")) or mapping(outputs.get("usage"))
+    return Usage.from_openai(reported, place=place) if reported else NO_USAGE
+
+
+def _totals(run: Record) -> Mapping[str, Any]:
+    """A run's own totals, under the names of ``usage_metadata``."""
+    return {
+        "input_tokens": run.get("prompt_tokens"),
+        "output_tokens": run.get("completion_tokens"),
+        "total_tokens": run.get("total_tokens"),
+        "input_token_details": mapping(run.get("prompt_token_details")),
+        "output_token_details": mapping(run.get("completion_token_details")),
+    }
+
+
+def _recorded(run: Record, usage: Record, problems: Problems, line: int) -> Decimal | None:
+    for place in (run, usage):
+        if place.get("total_cost") is not None:
+            return cost(place["total_cost"], problems, line)
+    return total(*(cost(run.get(name), problems, line) for name in ("prompt_cost", "completion_cost")))
+
+
+def _attribution(run: Record, metadata: Record) -> Mapping[str, str]:
+    return texts(
+        tenant=text(metadata.get("tenant"), metadata.get("tenant_id")),
+        user=text(metadata.get("user"), metadata.get("user_id")),
+        feature=metadata.get("feature"),
+        workflow=run.get("session_name"),
+        environment=text(metadata.get("environment"), metadata.get("env")),
+        tags=names(run.get("tags")),
+    )
+
+
+def _arguments(run: Record) -> Any:
+    """A tool's arguments: LangChain puts them, as text, under ``input``."""
+    inputs = mapping(run.get("inputs"))
+    return inputs["input"] if set(inputs) == {"input"} else inputs
+
+
+def _error(run: Record) -> str:
+    """The class of an error: its text begins with the exception as Python shows it."""
+    stated = run.get("error")
+    if not stated:
+        return "error" if run.get("status") == "error" else ""
+    name = text(stated).partition("(")[0].partition(":")[0].strip().rpartition(".")[2]
+    return name if name.isidentifier() else "error"
