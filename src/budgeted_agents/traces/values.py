@@ -54,7 +54,7 @@ def recorded_usd(value: Any, place: str) -> Decimal | None:
 def fingerprint(arguments: object) -> str:
     """A short digest of a tool call's arguments, the same for the same arguments in another order of keys.
 
-    Arguments that are JSON text count as what they say.
+    Arguments that are JSON text count as what they say. Empty if they nest too deep.
     """
     if isinstance(arguments, str | bytes | msgspec.Raw):
         text = arguments.encode("utf-8", "replace") if isinstance(arguments, str) else bytes(arguments)
@@ -62,7 +62,10 @@ def fingerprint(arguments: object) -> str:
             arguments = msgspec.json.decode(text)
         except (ValueError, RecursionError):
             return _digest(text)
-    return _digest(_SORTED.encode(arguments))
+    try:
+        return _digest(_SORTED.encode(arguments))
+    except RecursionError:
+        return ""
 
 
 def texts(**values: object) -> Mapping[str, str]:
