@@ -91,7 +91,10 @@ def test_a_generation_that_only_sums_up_the_ones_below_is_no_call(tmp_path: Path
 def test_a_generation_above_others_with_figures_of_its_own_counts_and_is_flagged(tmp_path: Path) -> None:
     above = observation("above", usageDetails={"input": 14, "output": 43})
     found = from_trace(tmp_path, above, observation("a", parentObservationId="above"))
-    assert [(call.span, call.flags) for call in found.models] == [("above", (ESTIMATED,)), ("a", ())]
+    assert [(call.span, call.parent, call.flags) for call in found.models] == [
+        ("above", "", (ESTIMATED,)),
+        ("a", "", ()),
+    ]
 
 
 @pytest.mark.parametrize(

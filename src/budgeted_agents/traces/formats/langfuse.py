@@ -78,19 +78,26 @@ def _observations(source: Source) -> Iterator[tuple[int, Record]]:
 
 
 def _of_trace(record: Record) -> Iterator[Record]:
-    """The observations of a trace, with what only the trace says, and how they stand to one another."""
+    """The observations of a trace, with what only the trace says, and how its generations stand to one another.
+
+    A generation above others is no call if it only sums them up. Otherwise Langfuse charges it by tokens that it
+    counted itself, and the ones below stand for themselves.
+    """
     trace = _renamed(mapping(record.get("trace")) or record)
     context = {name: trace.get(name) for name in _OF_TRACES} | {"trace_name": trace.get("name")}
     rows = [_renamed(row) for row in mappings(record["observations"])]
+    generations = {text(row.get("id")): row for row in rows if row.get("type") == "GENERATION"}
     below: defaultdict[str, list[Record]] = defaultdict(list)
+    for row in generations.values():
+        below[text(row.get("parent_observation_id"))].append(row)
+    sums = {id for id, row in generations.items() if id in below and _is_roll_up(row, below[id])}
+    apart = generations.keys() & below.keys() - sums
     for row in rows:
-        if row.get("type") == "GENERATION":
-            below[text(row.get("parent_observation_id"))].append(row)
-    for row in rows:
-        children = below.get(text(row.get("id")), []) if row.get("type") == "GENERATION" else []
-        if not (children and _is_roll_up(row, children)):
+        id, parent = text(row.get("id")), text(row.get("parent_observation_id"))
+        if id not in sums:
             own = {name: value for name, value in row.items() if value is not None}
-            yield {**context, **own, "is_above_generations": bool(children)}
+            relations = {"parent_observation_id": "" if parent in apart else parent, "counted_by_langfuse": id in apart}
+            yield {**context, **own, **relations}
 
 
 def _is_roll_up(row: Record, children: list[Record]) -> bool:
@@ -109,7 +116,7 @@ def _calls(row: Record, problems: Problems, line: int) -> Iterator[TracedCall]:
     trace, span = text(row.get("trace_id")), identity(row.get("id"), "observation")
     metadata = mapping(row.get("metadata"))
     call = TracedCall(
-        id=f"{trace}:{span}",
+        id=f"{trace}/{span}",
         session=text(row.get("session_id"), trace),
         kind=kind,
         trace=trace,
@@ -151,7 +158,7 @@ def _be_model_call(call: TracedCall, row: Record, metadata: Record) -> None:
         call.flags = (NO_USAGE_RECORDED,)
     elif call.usage.cache_write_5m and "input_cache_creation_5m" not in tokens:
         call.flags = (CACHE_TTL_UNKNOWN,)
-    if row.get("is_above_generations"):
+    if row.get("counted_by_langfuse"):
         call.flags += (ESTIMATED,)
 
 
