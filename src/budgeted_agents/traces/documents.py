@@ -45,6 +45,24 @@ def document(source: Source) -> Any:
     return parse(source.document(), source.path)
 
 
+def record(source: Source) -> Record:
+    """The one JSON object that a file is.
+
+    Raises:
+        InvalidTrace: it cannot be read, or is another JSON value.
+    """
+    value = document(source)
+    if not isinstance(value, dict):
+        raise InvalidTrace(
+            "is no JSON object",
+            field="content",
+            value=type(value).__name__,
+            place=source.path,
+            remedy="Check that this is the file you mean, or leave out --format",
+        )
+    return value
+
+
 def records(source: Source) -> Iterator[tuple[int, Record]]:
     """The JSON objects of a file with their lines: one a line, or one array, or a single indented object (line 0).
 
