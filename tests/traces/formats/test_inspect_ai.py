@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,25 @@ def test_model_events_are_calls_and_tool_events_are_tools(tmp_path: Path) -> Non
 def test_the_sample_is_stated_in_sum(tmp_path: Path) -> None:
     told = log(tmp_path, SAMPLE).statement
     assert (told.usage, told.calls, told.turns, told.succeeded) == (Usage(63, output=2), 1, 1, True)
+
+
+def test_each_model_of_a_sample_is_stated_and_the_first_says_how_it_ended(tmp_path: Path) -> None:
+    usage = {"model_usage": {"a/x": {"input_tokens": 1, "total_cost": 0.5}, "b/y": {"input_tokens": 2}}}
+    found = log(tmp_path, {**SAMPLE, **usage}, stats={})
+    assert [
+        (call.model, call.usage, call.recorded_cost, call.turns, call.succeeded) for call in found.of("statement")
+    ] == [("a/x", Usage(1), Decimal("0.5"), 1, True), ("b/y", Usage(2), None, 0, None)]
+
+
+def test_a_log_without_its_samples_is_stated_by_its_header(tmp_path: Path) -> None:
+    for samples in ([], [{**SAMPLE, "events": [], "model_usage": {}}]):
+        told = log(tmp_path, *samples).of("statement")[-1]
+        assert (told.session, told.model, told.usage) == ("popularity@run-1", "openai/gpt-4o-mini", Usage(63, output=2))
+
+
+def test_a_sample_without_events_is_stated_once(tmp_path: Path) -> None:
+    found = log(tmp_path, {**SAMPLE, "events": []})
+    assert (found.models, found.statement.usage, found.problems) == ([], Usage(63, output=2), [])
 
 
 def test_an_archive_tells_the_same_as_its_json(tmp_path: Path) -> None:

@@ -32,6 +32,13 @@ def test_the_run_is_stated_in_sum(tmp_path: Path) -> None:
     assert told.session.startswith("django__django-10914#")
 
 
+def test_the_usage_may_be_that_of_openais_responses(tmp_path: Path) -> None:
+    usage: Any = {"input_tokens": 100, "input_tokens_details": {"cached_tokens": 60}, "output_tokens": 7}
+    run = {**MINI_SWE_AGENT, "messages": [{"role": "assistant", "extra": {"response": {"usage": usage}}}]}
+    (call,) = imported(FORMAT, written(tmp_path, NAME, run)).models
+    assert call.usage == Usage(40, cache_read=60, output=7)
+
+
 def test_the_same_command_has_the_same_fingerprint_under_another_call_id(tmp_path: Path) -> None:
     extra: Any = {"response": {"id": "1"}, "actions": [{"command": "ls", "tool_call_id": id} for id in ("a", "b")]}
     run = {**MINI_SWE_AGENT, "messages": [{"role": "assistant", "extra": extra}]}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from budgeted_agents.errors import InvalidTrace
-from budgeted_agents.traces.call import CLIENT_CACHE_HIT, LOCAL_MODEL, NO_USAGE, NO_USAGE_RECORDED, TracedCall
+from budgeted_agents.traces.call import CLIENT_CACHE_HIT, LOCAL_MODEL, NO_USAGE_RECORDED, TracedCall
 from budgeted_agents.traces.documents import Record, outline, read_each, record, unnumbered
-from budgeted_agents.traces.fields import cost, mapping, mappings, text, total
+from budgeted_agents.traces.fields import cost, mapping, mappings, text
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
 from budgeted_agents.traces.values import fingerprint, seconds
@@ -36,73 +36,81 @@ class InspectAi:
         return {"version", "eval.task", "eval.model"} <= outline(source.head)
 
     def read(self, source: Source) -> Iterator[TracedCall]:
-        sums = _Sums()
-        for call in _archive(source, sums) if source.head.startswith(_ZIP) else _log(source, sums):
-            sums.add(call)
-            yield call
-        sums.compare(source.problems)
+        log = _Log(source)
+        yield from log.calls()
+        yield from read_each(unnumbered(log.unexplained()), lambda _, model: log.statement(model), source.problems)
 
 
 FORMAT = InspectAi()
 
 
-class _Sums:
-    """Tokens by model, as the events of the samples have them, and as the header states them."""
+class _Log:
+    """One log: its samples, and the totals by model that its header states."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._spec: Record = {}
+        self._stated: Record = {}
         self._counted: defaultdict[str, int] = defaultdict(int)
-        self.stated: Record = {}
 
-    def add(self, call: TracedCall) -> None:
-        if call.kind == "model" and CLIENT_CACHE_HIT not in call.flags:
-            self._counted[call.model_asked] += call.usage.total_tokens
+    def calls(self) -> Iterator[TracedCall]:
+        """What its samples tell."""
+        is_archive = self._source.head.startswith(_ZIP)
+        for sample in self._archived() if is_archive else self._written(record(self._source)):
+            name = f"{text(self._spec.get('task'), 'task')}/{text(sample.get('id'))}/{text(sample.get('epoch'), 1)}"
+            session = f"{name}@{self._run}"
+            calls = list(_calls(sample, session, self._source.problems))
+            statements = list(_statements(sample, session, calls, self._source.problems))
+            self._count(calls if any(call.kind == "model" for call in calls) else statements)
+            yield from (*calls, *statements)
 
-    def compare(self, problems: Problems) -> None:
-        for model, usage in self.stated.items():
+    def unexplained(self) -> Iterator[str]:
+        """Models of which the header has tokens, and no sample has any. Other differences are problems."""
+        for model, usage in self._stated.items():
             stated, counted = mapping(usage).get("total_tokens"), self._counted[model]
-            if isinstance(stated, int) and stated != counted:
-                problems.warn(f"the header states {stated:,} tokens of {model}, its samples have {counted:,}")
+            if not counted:
+                yield model
+            elif isinstance(stated, int) and stated != counted:
+                problem = f"the header states {stated:,} tokens of {model}, its samples have {counted:,}"
+                self._source.problems.warn(problem)
 
+    def statement(self, model: str) -> Iterator[TracedCall]:
+        """What the header says of a model."""
+        session = f"{text(self._spec.get('task'), 'task')}@{self._run}"
+        yield _stated(session, model, mapping(self._stated[model]), self._source.problems)
 
-def _archive(source: Source, sums: _Sums) -> Iterator[TracedCall]:
-    spec: Record = {}
-    for member in source.members(".json"):
-        name = member.path.rpartition("!")[2]
-        if name not in (_START, _HEADER) and not name.startswith(_SAMPLES):
-            continue
-        try:
-            content = record(member)
-        except InvalidTrace as error:
-            source.problems.skip(f"{name}: {error}")
-            continue
-        if name == _HEADER:
-            sums.stated = mapping(mapping(content.get("stats")).get("model_usage"))
-        spec = mapping(content.get("eval")) or spec
-        if name.startswith(_SAMPLES):
-            yield from _sample(content, spec, source.problems)
+    @property
+    def _run(self) -> str:
+        return text(self._spec.get("run_id"), self._spec.get("eval_id"))
 
+    def _count(self, calls: list[TracedCall]) -> None:
+        for call in calls:
+            if CLIENT_CACHE_HIT not in call.flags:
+                self._counted[call.model_asked] += call.usage.total_tokens
 
-def _log(source: Source, sums: _Sums) -> Iterator[TracedCall]:
-    log = record(source)
-    sums.stated = mapping(mapping(log.get("stats")).get("model_usage"))
-    for sample in mappings(log.get("samples")):
-        yield from _sample(sample, mapping(log.get("eval")), source.problems)
+    def _written(self, log: Record) -> Iterator[Record]:
+        self._learn(log)
+        yield from mappings(log.get("samples"))
 
+    def _archived(self) -> Iterator[Record]:
+        for member in self._source.members(".json"):
+            name = member.path.rpartition("!")[2]
+            is_sample = name.startswith(_SAMPLES)
+            if not is_sample and name not in (_START, _HEADER):
+                continue
+            try:
+                content = record(member)
+            except InvalidTrace as error:
+                self._source.problems.skip(f"{name}: {error}")
+                continue
+            if is_sample:
+                yield content
+            else:
+                self._learn(content)
 
-def _sample(sample: Record, spec: Record, problems: Problems) -> Iterator[TracedCall]:
-    name = f"{text(spec.get('task'), 'task')}/{text(sample.get('id'))}/{text(sample.get('epoch'), 1)}"
-    run = text(spec.get("run_id"), spec.get("eval_id"))
-    session = f"{name}@{run}" if run else name
-    calls = list(
-        read_each(
-            unnumbered(enumerate(_events(sample.get("events")))),
-            lambda _, item: _call(*item, session, problems),
-            problems,
-        )
-    )
-    yield from calls
-    made = sum(call.kind == "model" for call in calls)
-    yield from read_each(unnumbered([sample]), lambda _, sample: _statement(sample, session, made, problems), problems)
+    def _learn(self, header: Record) -> None:
+        self._spec = mapping(header.get("eval")) or self._spec
+        self._stated = mapping(mapping(header.get("stats")).get("model_usage"))
 
 
 def _events(events: Any, level: int = 0) -> Iterator[Record]:
@@ -112,6 +120,11 @@ def _events(events: Any, level: int = 0) -> Iterator[Record]:
             yield event
         if "events" in event and level < _DEEPEST:
             yield from _events(event["events"], level + 1)
+
+
+def _calls(sample: Record, session: str, problems: Problems) -> Iterator[TracedCall]:
+    events = unnumbered(enumerate(_events(sample.get("events"))))
+    return read_each(events, lambda _, item: _call(*item, session, problems), problems)
 
 
 def _call(index: int, event: Record, session: str, problems: Problems) -> Iterator[TracedCall]:
@@ -135,7 +148,7 @@ def _be_model_call(call: TracedCall, event: Record, problems: Problems) -> None:
     output = mapping(event.get("output"))
     usage = mapping(output.get("usage"))
     call.model_asked = text(event.get("model"))
-    call.provider = call.model_asked.partition("/")[0] if "/" in call.model_asked else ""
+    call.provider = _provider(call.model_asked)
     call.model = text(output.get("model"), call.model_asked)
     call.usage = Usage.from_inspect(usage, place=f"model event {call.id}")
     call.recorded_cost = cost(usage.get("total_cost"), problems)
@@ -151,25 +164,38 @@ def _be_model_call(call: TracedCall, event: Record, problems: Problems) -> None:
     call.flags = tuple(flag for flag, holds in flags.items() if holds)
 
 
-def _statement(sample: Record, session: str, calls: int, problems: Problems) -> Iterator[TracedCall]:
-    by_model = {model: mapping(usage) for model, usage in mapping(sample.get("model_usage")).items()}
-    usages = [Usage.from_inspect(usage, place=f"model_usage of {session}") for usage in by_model.values()]
-    error = sample.get("error")
-    yield TracedCall(
-        id=f"{session}:statement",
+def _statements(sample: Record, session: str, calls: list[TracedCall], problems: Problems) -> Iterator[TracedCall]:
+    """What a sample says of each of its models, and, with the first of them, how it ended."""
+    made = Counter(call.model_asked for call in calls if call.kind == "model")
+    stated = unnumbered(mapping(sample.get("model_usage")).items())
+    statements = list(read_each(stated, lambda _, item: [_stated(session, *item, problems, made[item[0]])], problems))
+    if not statements:
+        statements = [TracedCall(id=f"{session}:statement", session=session, kind="statement", calls=made.total())]
+        statements[0].flags = (NO_USAGE_RECORDED,)
+    first, error = statements[0], sample.get("error")
+    first.started_at, first.ended_at = seconds(sample.get("started_at")), seconds(sample.get("completed_at"))
+    first.error = "error" if error else ""
+    first.turns = 1
+    first.succeeded = False if error else _succeeded(mapping(sample.get("scores")))
+    yield from statements
+
+
+def _stated(session: str, model: str, usage: Any, problems: Problems, calls: int = 0) -> TracedCall:
+    return TracedCall(
+        id=f"{session}:{model}:statement",
         session=session,
         kind="statement",
-        model=next(iter(by_model)) if len(by_model) == 1 else "",
-        usage=sum(usages, NO_USAGE),
-        recorded_cost=total(*(cost(usage.get("total_cost"), problems) for usage in by_model.values())),
-        started_at=seconds(sample.get("started_at")),
-        ended_at=seconds(sample.get("completed_at")),
-        flags=() if by_model else (NO_USAGE_RECORDED,),
-        error="error" if error else "",
-        calls=calls,
-        turns=1,
-        succeeded=False if error else _succeeded(mapping(sample.get("scores"))),
+        model=model,
+        model_asked=model,
+        provider=_provider(model),
+        usage=Usage.from_inspect(usage, place=f"model_usage of {session}"),
+        recorded_cost=cost(mapping(usage).get("total_cost"), problems),
+        calls=max(calls, 1),
     )
+
+
+def _provider(model: str) -> str:
+    return model.partition("/")[0] if "/" in model else ""
 
 
 def _succeeded(scores: Record) -> bool | None:

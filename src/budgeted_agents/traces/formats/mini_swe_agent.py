@@ -57,7 +57,7 @@ def _call(session: str, asked: str, index: int, extra: Record, problems: Problem
         session=session,
         model=text(response.get("model"), asked),
         model_asked=asked,
-        usage=Usage.from_litellm(mapping(response.get("usage")), place=f"answer {index} of {session}"),
+        usage=_usage(mapping(response.get("usage")), f"answer {index} of {session}"),
         recorded_cost=cost(extra.get("cost"), problems),
         started_at=at,
         ended_at=at,
@@ -66,6 +66,12 @@ def _call(session: str, asked: str, index: int, extra: Record, problems: Problem
     if not call.usage.total_tokens:
         call.flags = (NO_USAGE_RECORDED,)
     yield call
+
+
+def _usage(reported: Record, place: str) -> Usage:
+    """Usage of a chat completion, as LiteLLM hands it on, or of OpenAI's responses."""
+    read = Usage.from_openai if "input_tokens" in reported else Usage.from_litellm
+    return read(reported, place=place)
 
 
 def _action(action: Record) -> tuple[str, str]:
