@@ -31,6 +31,13 @@ def test_rows_come_with_the_wanted_columns_and_times_in_seconds(tmp_path: Path) 
     assert found[0].keys() == {"id", "at", "run"}
 
 
+def test_rows_are_read_by_the_values_of_a_column(tmp_path: Path) -> None:
+    source = parquet(
+        tmp_path / "runs.parquet", "SELECT i AS id, ['llm', 'tool', 'chain'][1 + i % 3] AS kind FROM range(9) t(i)"
+    )
+    assert [row["id"] for row in rows(source, {"id"}, kind=("llm", "tool"))] == [0, 1, 3, 4, 6, 7]
+
+
 def test_the_schema_is_seen_without_duckdb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = parquet(tmp_path / "runs.parquet", "SELECT 1 AS run_type, 2 AS trace_id")
     monkeypatch.setitem(sys.modules, "duckdb", None)

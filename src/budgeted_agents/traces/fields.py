@@ -41,14 +41,14 @@ def mapping(value: Any) -> Mapping[str, Any]:
     """A JSON object, also one that was written as text; empty if it is none."""
     if isinstance(value, str) and value.startswith("{"):
         value = _from_json(value)
-    return value if isinstance(value, Mapping) else _NOTHING
+    return value if isinstance(value, dict) else _NOTHING
 
 
 def mappings(value: Any) -> Sequence[Mapping[str, Any]]:
     """The JSON objects of a list, also of one that was written as text; empty if it is none."""
     if isinstance(value, str) and value.startswith("["):
         value = _from_json(value)
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else ()
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list | tuple) else ()
 
 
 def numbers(value: Any) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ _MAGIC = b"PAR1"
 _TAIL = 8  # the length of the footer (4 bytes) and the magic again
 _LARGEST_FOOTER = 16 * 1024 * 1024
 _BATCH = 1024
-_LIMITS: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "memory_limit": "512MB"}
+_LIMITS: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "memory_limit": "1GB"}
 
 
 def mentions(source: Source, *columns: str) -> bool:
@@ -28,8 +28,13 @@ def mentions(source: Source, *columns: str) -> bool:
     return all(column.encode() in footer for column in columns)
 
 
-def rows(source: Source, columns: Collection[str]) -> Iterator[dict[str, Any]]:
+def rows(source: Source, columns: Collection[str], **allowed: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The rows of a file, with those of the columns that it has; times as seconds since the epoch.
+
+    Args:
+        source: the file.
+        columns: the columns to read; every other one costs nothing.
+        allowed: values of a column, to read the rows with those only.
 
     Raises:
         InvalidTrace: DuckDB is not installed, or the file is damaged or inside an archive.
@@ -42,19 +47,23 @@ def rows(source: Source, columns: Collection[str]) -> Iterator[dict[str, Any]]:
         ) from None
     try:
         with duckdb.connect(":memory:", config=_LIMITS) as connection:
-            yield from _stream(connection, source.path, columns)
+            yield from _stream(connection, source.path, columns, allowed)
     except duckdb.Error as error:
         reason = str(error).partition("\n")[0]
         raise _unreadable(source, f"cannot be read as Parquet ({reason})", "Give an intact file, unpacked") from None
 
 
-def _stream(connection: duckdb.DuckDBPyConnection, path: str, columns: Collection[str]) -> Iterator[dict[str, Any]]:
+def _stream(
+    connection: duckdb.DuckDBPyConnection, path: str, columns: Collection[str], allowed: Mapping[str, Sequence[str]]
+) -> Iterator[dict[str, Any]]:
     described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [path]).fetchall()
     wanted = [(str(name), str(kind)) for name, kind, *_ in described if name in columns]
     if not wanted:
         return
     selected = ", ".join(_selected(name, kind) for name, kind in wanted)
-    result = connection.execute(f"SELECT {selected} FROM read_parquet(?)", [path])
+    conditions = "".join(f' AND "{name}" IN (SELECT unnest(?))' for name in allowed)
+    query = f"SELECT {selected} FROM read_parquet(?) WHERE true{conditions}"
+    result = connection.execute(query, [path, *(list(values) for values in allowed.values())])
     names = [name for name, _ in wanted]
     while batch := result.fetchmany(_BATCH):
         for row in batch:

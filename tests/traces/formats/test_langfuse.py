@@ -181,13 +181,22 @@ def test_every_export_tells_the_same(tmp_path: Path) -> None:
     told = {
         name: [
             (call.kind, call.id, call.session, call.usage, call.recorded_cost, call.started_at, call.attribution)
-            for call in imported(FORMAT, source).calls
+            for call in sorted(imported(FORMAT, source).calls, key=lambda call: call.id)
         ]
         for name, source in sources.items()
     }
     assert len(told["trace"]) == 3
     for name, calls in told.items():
         assert calls == told["trace"], name
+
+
+def test_maps_and_decimals_of_parquet_are_read(tmp_path: Path) -> None:
+    details = "MAP {'input': 20::UBIGINT, 'output': 5::UBIGINT, 'input_cache_read': 80::UBIGINT} AS usage_details"
+    costs = "MAP {'total': 0.000234449999::DECIMAL(38, 12)} AS cost_details"
+    columns = f"'o1' AS id, 't1' AS trace_id, '' AS parent_observation_id, 'GENERATION' AS type, {details}, {costs}"
+    duckdb.sql(f"COPY (SELECT {columns}) TO '{tmp_path}/rows.parquet' (FORMAT parquet)")
+    (call,) = imported(FORMAT, FileSource(tmp_path / "rows.parquet")).models
+    assert (call.usage, call.recorded_cost) == (Usage(20, cache_read=80, output=5), Decimal("0.000234449999"))
 
 
 def test_exports_of_observations_alone_go_by_trace(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from budgeted_agents.traces import parquet
 from budgeted_agents.traces.call import CACHE_TTL_UNKNOWN, ESTIMATED, NO_USAGE_RECORDED, Kind, TracedCall
-from budgeted_agents.traces.documents import Record, outline, read_each, records
+from budgeted_agents.traces.documents import Record, outline, read_each, records, unnumbered
 from budgeted_agents.traces.fields import cost, identity, mapping, mappings, names, numbers, text
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
@@ -27,7 +27,7 @@ _OF_TRACES = ("session_id", "user_id", "environment", "tags")
 _COLUMNS = frozenset(
     {
         *("id", "trace_id", "parent_observation_id", "type", "name", "level", "start_time", "end_time", "metadata"),
-        *("session_id", "user_id", "trace_name", "environment", "tags", "input"),
+        *("session_id", "user_id", "trace_name", "environment", "tags"),
         *("model", "provided_model_name", "usage_details", "cost_details", "total_cost"),
     }
 )
@@ -64,7 +64,7 @@ FORMAT = Langfuse()
 def _observations(source: Source) -> Iterator[tuple[int, Record]]:
     """All observations, one flat record each, under the names that the blob storage export uses."""
     if source.head.startswith(b"PAR1"):
-        yield from ((0, row) for row in parquet.rows(source, _COLUMNS))
+        yield from unnumbered(_rows(source))
     elif _header(source.head):
         yield from _csv_rows(source)
     else:
@@ -75,6 +75,12 @@ def _observations(source: Source) -> Iterator[tuple[int, Record]]:
                 yield from ((line, _renamed(row)) for row in mappings(record["data"]))
             else:
                 yield line, _renamed(record)
+
+
+def _rows(source: Source) -> Iterator[Record]:
+    """The rows of a Parquet file. Inputs, which can be large, are read of tools alone."""
+    yield from parquet.rows(source, _COLUMNS, type=("GENERATION", "EMBEDDING"))
+    yield from parquet.rows(source, _COLUMNS | {"input"}, type=("TOOL",))
 
 
 def _of_trace(record: Record) -> Iterator[Record]:

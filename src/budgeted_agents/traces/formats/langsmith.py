@@ -12,7 +12,7 @@ from typing import Any
 
 from budgeted_agents.traces import parquet
 from budgeted_agents.traces.call import CACHE_TTL_UNKNOWN, NO_USAGE, NO_USAGE_RECORDED, Kind, TracedCall
-from budgeted_agents.traces.documents import Record, outline, read_each, records
+from budgeted_agents.traces.documents import Record, outline, read_each, records, unnumbered
 from budgeted_agents.traces.fields import cost, identity, mapping, mappings, names, text, total
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
@@ -24,7 +24,7 @@ _BATCH = ("post", "patch")
 _COLUMNS = frozenset(
     {
         *("id", "trace_id", "parent_run_id", "run_type", "name", "start_time", "end_time", "status", "error"),
-        *("extra", "metadata", "tags", "session_name", "inputs", "outputs"),
+        *("extra", "metadata", "tags", "session_name", "outputs"),
         *("prompt_tokens", "completion_tokens", "total_tokens", "prompt_token_details", "completion_token_details"),
         *("total_cost", "prompt_cost", "completion_cost"),
     }
@@ -48,14 +48,17 @@ class LangSmith:
 
     def read(self, source: Source) -> Iterator[TracedCall]:
         problems = source.problems
-        if source.head.startswith(b"PAR1"):
-            runs: Iterator[tuple[int, Record]] = ((0, row) for row in parquet.rows(source, _COLUMNS))
-        else:
-            runs = _runs(records(source))
+        runs = unnumbered(_rows(source)) if source.head.startswith(b"PAR1") else _runs(records(source))
         return read_each(runs, lambda line, run: _calls(run, problems, line), problems)
 
 
 FORMAT = LangSmith()
+
+
+def _rows(source: Source) -> Iterator[Record]:
+    """The rows of a Parquet file. Inputs, which can be large, are read of tools alone."""
+    yield from parquet.rows(source, _COLUMNS, run_type=("llm", "embedding"))
+    yield from parquet.rows(source, _COLUMNS | {"inputs"}, run_type=("tool",))
 
 
 def _runs(numbered: Iterator[tuple[int, Record]]) -> Iterator[tuple[int, Record]]:
