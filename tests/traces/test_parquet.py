@@ -31,6 +31,12 @@ def test_rows_come_with_the_wanted_columns_and_times_in_seconds(tmp_path: Path) 
     assert found[0].keys() == {"id", "at", "run"}
 
 
+def test_a_file_may_have_a_name_that_looks_like_a_pattern(tmp_path: Path) -> None:
+    source = parquet(tmp_path / "runs [1] *.parquet", "SELECT 7 AS id")
+    parquet(tmp_path / "runs 1 x.parquet", "SELECT 8 AS id")
+    assert list(rows(source, {"id"})) == [{"id": 7}]
+
+
 def test_rows_are_read_by_the_values_of_a_column(tmp_path: Path) -> None:
     source = parquet(
         tmp_path / "runs.parquet", "SELECT i AS id, ['llm', 'tool', 'chain'][1 + i % 3] AS kind FROM range(9) t(i)"

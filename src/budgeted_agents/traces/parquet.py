@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,11 @@ _MAGIC = b"PAR1"
 _TAIL = 8  # the length of the footer (4 bytes) and the magic again
 _LARGEST_FOOTER = 16 * 1024 * 1024
 _BATCH = 1024
-_LIMITS: dict[str, str | bool | int | float | list[str]] = {"threads": 1, "memory_limit": "1GB"}
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1,
+    "memory_limit": "1GB",
+    "autoinstall_known_extensions": False,  # nothing is fetched from the network
+}
 
 
 def mentions(source: Source, *columns: str) -> bool:
@@ -46,8 +51,8 @@ def rows(source: Source, columns: Collection[str], **allowed: Sequence[str]) -> 
             source, "DuckDB reads Parquet, and is not installed", 'pip install "budgeted-agents[replay]"'
         ) from None
     try:
-        with duckdb.connect(":memory:", config=_LIMITS) as connection:
-            yield from _stream(connection, source.path, columns, allowed)
+        with duckdb.connect(":memory:", config=_SETTINGS) as connection:
+            yield from _stream(connection, glob.escape(source.path), columns, allowed)
     except duckdb.Error as error:
         reason = str(error).partition("\n")[0]
         raise _unreadable(source, f"cannot be read as Parquet ({reason})", "Give an intact file, unpacked") from None

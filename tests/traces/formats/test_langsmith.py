@@ -50,6 +50,12 @@ def test_model_runs_are_calls_and_tool_runs_are_tools(tmp_path: Path) -> None:
     assert found.models[1].usage == Usage(input=12)
 
 
+def test_runs_below_a_run_count_where_it_was_loaded_with_them(tmp_path: Path) -> None:
+    root = run("root", "chain", child_runs=[run("a"), run("b", "chain", child_runs=[run("c")]), run("d")])
+    found = imported(FORMAT, written(tmp_path, "tree.json", root))
+    assert [call.id for call in found.models] == ["a", "c", "d"]
+
+
 def test_a_call_carries_what_its_run_says(tmp_path: Path) -> None:
     (call,) = imported(FORMAT, written(tmp_path, "runs.jsonl", [run("a")])).calls
     assert (call.session, call.trace, call.span, call.parent, call.line) == ("chat-7", "trace-1", "a", "root", 1)

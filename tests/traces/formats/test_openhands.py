@@ -55,6 +55,11 @@ def test_sums_alone_are_a_statement(tmp_path: Path) -> None:
     assert (found.statement.model, found.statement.usage.total_tokens) == ("anthropic/claude-sonnet-4-5", 2210)
 
 
+def test_events_beside_the_state_are_known_and_say_nothing_of_cost(tmp_path: Path) -> None:
+    told = {"id": "e1", "timestamp": "2026-01-01T00:00:00", "source": "user", "kind": "MessageEvent"}
+    assert not imported(FORMAT, written(tmp_path, "conversation/events/event-00001-e1.json", told)).calls
+
+
 def event(id: int, cost: float, **fields: Any) -> dict[str, Any]:
     usage = {"prompt_tokens": 100 * id, "completion_tokens": id}
     metrics = {"accumulated_cost": cost, "accumulated_token_usage": usage}

@@ -48,9 +48,10 @@ def test_only_the_full_reward_is_success(tmp_path: Path, reward: Any, succeeded:
 def test_cached_tokens_are_taken_from_the_providers_own_usage(tmp_path: Path) -> None:
     usage = {"prompt_tokens": 100, "completion_tokens": 5}
     original = {**usage, "prompt_tokens_details": {"cached_tokens": 64}}
-    message = {"role": "assistant", "cost": 0.1, "usage": usage, "raw_data": {"usage": original}}
+    message = {"role": "assistant", "cost": 0.1, "usage": usage, "raw_data": {"model": "m-1", "usage": original}}
     (call,) = imported(FORMAT, written(tmp_path, "results.json", simulation(messages=[message]))).models
     assert (call.usage, call.flags) == (Usage(36, cache_read=64, output=5), ())
+    assert (call.model, call.model_asked) == ("m-1", "gpt-4.1-mini")
 
 
 def test_a_bad_message_costs_only_itself(tmp_path: Path) -> None:

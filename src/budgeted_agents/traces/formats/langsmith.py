@@ -66,9 +66,9 @@ def _runs(numbered: Iterator[tuple[int, Record]]) -> Iterator[tuple[int, Record]
     begun: dict[str, tuple[int, Record]] = {}
     for line, record in numbered:
         if "runs" in record:
-            yield from ((line, run) for run in mappings(record["runs"]))
+            yield from ((line, run) for listed in mappings(record["runs"]) for run in _family(listed))
         elif not any(part in record for part in _BATCH):
-            yield line, record
+            yield from ((line, run) for run in _family(record))
         for run in mappings(record.get("post")):
             if run.get("end_time"):
                 yield line, run
@@ -78,6 +78,14 @@ def _runs(numbered: Iterator[tuple[int, Record]]) -> Iterator[tuple[int, Record]
             _, run = begun.pop(text(patch.get("id")), (line, {}))
             yield line, _patched(run, patch)
     yield from begun.values()
+
+
+def _family(run: Record) -> Iterator[Record]:
+    """A run and the runs below it, where it was loaded with them."""
+    waiting = [run]
+    while waiting:
+        yield (oldest := waiting.pop())
+        waiting.extend(reversed(mappings(oldest.get("child_runs"))))
 
 
 def _patched(run: Record, patch: Record) -> Record:

@@ -36,10 +36,13 @@ class OpenHands:
             or {"instance_id", "metrics.accumulated_cost"} <= paths
             or {"instance_id", "test_result", "metadata"} <= paths
             or ({"timestamp", "source", "action", "args"} <= paths and "type" not in paths)
+            or _is_event(source.path, paths)
         )
 
     def read(self, source: Source) -> Iterator[TracedCall]:
         problems = source.problems
+        if _is_event(source.path, outline(source.head)):
+            return
         if source.head.lstrip().startswith(b"["):
             yield from _trajectory(source, problems)
             return
@@ -51,6 +54,11 @@ class OpenHands:
 
 
 FORMAT = OpenHands()
+
+
+def _is_event(path: str, paths: frozenset[str]) -> bool:
+    """An event of a conversation: it stands beside the state, and says nothing of cost."""
+    return PurePath(path).parent.name == "events" and {"id", "timestamp", "source", "kind"} <= paths
 
 
 def _conversation(state: Record, problems: Problems) -> Iterator[TracedCall]:

@@ -85,7 +85,8 @@ def _calls(
     yield TracedCall(
         id=f"{session}:{index}",
         session=session,
-        model=models[role],
+        model=text(mapping(message.get("raw_data")).get("model"), models[role]),
+        model_asked=models[role],
         usage=Usage.from_openai(reported, place=f"message {index} of simulation {session}"),
         recorded_cost=recorded,
         started_at=at,
