@@ -165,6 +165,13 @@ def test_a_patch_completes_its_post_also_in_a_later_body(tmp_path: Path) -> None
         assert {call.started_at for call in found.models} == {1728680304.5}
 
 
+def test_a_patch_without_its_post_is_a_problem(tmp_path: Path) -> None:
+    bodies = [{"post": [run("a")], "patch": [{"id": "b", "trace_id": "t", "outputs": run("b")["outputs"]}]}]
+    found = imported(FORMAT, written(tmp_path, "bodies.jsonl", bodies))
+    assert [call.id for call in found.models] == ["a"]
+    assert "whose beginning is not in this file" in found.problems[0]
+
+
 def test_bulk_export_is_parquet_with_json_in_columns(tmp_path: Path) -> None:
     plain = written(
         tmp_path, "runs.jsonl", [run("a", total_cost="0.0301"), run("root", "chain"), run("b", error="X()")]

@@ -21,6 +21,9 @@ from budgeted_agents.usage import Usage, service_tier
 
 _KINDS: dict[str, Kind] = {"llm": "model", "embedding": "embedding", "tool": "tool"}
 _BATCH = ("post", "patch")
+_MOST_OPEN = 10_000
+"""Runs that may wait for the patch that completes them; the oldest is let go as it is."""
+
 _COLUMNS = frozenset(
     {
         *("id", "trace_id", "parent_run_id", "run_type", "name", "start_time", "end_time", "status", "error"),
@@ -48,7 +51,7 @@ class LangSmith:
 
     def read(self, source: Source) -> Iterator[TracedCall]:
         problems = source.problems
-        runs = unnumbered(_rows(source)) if source.head.startswith(b"PAR1") else _runs(records(source))
+        runs = unnumbered(_rows(source)) if source.head.startswith(b"PAR1") else _runs(records(source), problems)
         return read_each(runs, lambda line, run: _calls(run, problems, line), problems)
 
 
@@ -61,23 +64,43 @@ def _rows(source: Source) -> Iterator[Record]:
     yield from parquet.rows(source, _COLUMNS | {"inputs"}, run_type=("tool",))
 
 
-def _runs(numbered: Iterator[tuple[int, Record]]) -> Iterator[tuple[int, Record]]:
-    """All runs; of a batch, what was posted when a run began waits for the patch that completes it."""
-    begun: dict[str, tuple[int, Record]] = {}
+def _runs(numbered: Iterator[tuple[int, Record]], problems: Problems) -> Iterator[tuple[int, Record]]:
+    """All runs, each with its line."""
+    batches = _Batches(problems)
     for line, record in numbered:
-        if "runs" in record:
-            yield from ((line, run) for listed in mappings(record["runs"]) for run in _family(listed))
-        elif not any(part in record for part in _BATCH):
-            yield from ((line, run) for run in _family(record))
-        for run in mappings(record.get("post")):
+        if any(part in record for part in _BATCH):
+            yield from batches.add(line, record)
+        else:
+            listed = mappings(record["runs"]) if "runs" in record else [record]
+            yield from ((line, run) for root in listed for run in _family(root))
+    yield from batches.rest()
+
+
+class _Batches:
+    """Bodies of ``/runs/batch``: what was posted when a run began waits for the patch that completes it."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._begun: dict[str, tuple[int, Record]] = {}
+
+    def add(self, line: int, body: Record) -> Iterator[tuple[int, Record]]:
+        """Take a body; the runs that are complete."""
+        for run in mappings(body.get("post")):
             if run.get("end_time"):
                 yield line, run
             else:
-                begun[text(run.get("id"))] = line, run
-        for patch in mappings(record.get("patch")):
-            _, run = begun.pop(text(patch.get("id")), (line, {}))
+                self._begun[text(run.get("id"))] = line, _slim(run)
+                if len(self._begun) > _MOST_OPEN:
+                    yield self._begun.pop(next(iter(self._begun)))
+        for patch in mappings(body.get("patch")):
+            _, run = self._begun.pop(text(patch.get("id")), (line, {}))
+            if not run and "run_type" not in patch:
+                self._problems.skip("a patch completes a run whose beginning is not in this file; it is skipped", line)
             yield line, _patched(run, patch)
-    yield from begun.values()
+
+    def rest(self) -> Iterator[tuple[int, Record]]:
+        """The runs that nothing completed."""
+        return iter(self._begun.values())
 
 
 def _family(run: Record) -> Iterator[Record]:
@@ -86,6 +109,12 @@ def _family(run: Record) -> Iterator[Record]:
     while waiting:
         yield (oldest := waiting.pop())
         waiting.extend(reversed(mappings(oldest.get("child_runs"))))
+
+
+def _slim(run: Record) -> Record:
+    """A run without its texts; a tool's inputs are its arguments."""
+    unneeded = {"serialized", "events"} if run.get("run_type") == "tool" else {"serialized", "events", "inputs"}
+    return {name: value for name, value in run.items() if name not in unneeded}
 
 
 def _patched(run: Record, patch: Record) -> Record:
