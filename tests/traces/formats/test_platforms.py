@@ -65,8 +65,8 @@ def test_every_call_has_an_id_of_its_own_and_a_session(tmp_path: Path, name: str
 def test_no_value_of_a_record_makes_a_foreign_error(tmp_path: Path, name: str) -> None:
     """Every value of a whole trace, on every level, is replaced by odd ones in turn."""
     file, content = EXAMPLES[name]
-    for odd in changed(content):
-        source = written(tmp_path, file, json.dumps(odd).encode())
+    for index, odd in enumerate(changed(content)):
+        source = written(tmp_path, f"{index}-{file}", json.dumps(odd).encode())
         for call in read(FORMATS[name], source):
             assert_sound(call)
 
