@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import orjson
 
 from budgeted_agents.errors import InvalidAmount, InvalidReservation
-from budgeted_agents.ledgers.contract import Account, Hold, Memo
+from budgeted_agents.ledgers.contract import Account, Hold, LazyMemo, Memo
 from budgeted_agents.money import MAX_AMOUNT
 
 RATE_SCALE = 1000
@@ -41,11 +41,8 @@ def check_reserve(id: str, holds: Sequence[Hold], floor: int, ask: int, now: flo
         check_text("session", session, place("reserve", id))
     if not (type(floor) is int and type(ask) is int and 0 <= floor <= ask <= MAX_AMOUNT):
         _refuse_steps(id, floor, ask)
-    for hold in holds:
-        if not _is_sound(hold, floor):
-            _refuse_hold(id, hold, floor)
-    if len({hold.account.key for hold in holds}) != len(holds):
-        _refuse_duplicate(id, holds)
+    if not _are_sound(holds, floor):
+        _refuse_holds(id, holds, floor)
 
 
 def check_id(id: str, verb: str) -> None:
@@ -166,8 +163,20 @@ def note_json(session: str, body: Memo, now: float) -> str:
     return to_json("body", body, place("note", session))
 
 
-def to_json(field: str, memo: Memo | None, where: str) -> str:
-    """A memo as JSON text: a snapshot, so that a caller who changes the mapping later changes nothing here.
+def kept(field: str, memo: Memo | LazyMemo | None, where: str) -> str | LazyMemo:
+    """A memo as a ledger in memory keeps it: JSON text, a snapshot, so that a caller who changes the mapping later
+    changes nothing here; one that never changes as it is.
+
+    Raises:
+        InvalidReservation: not a mapping, or one that is not JSON.
+    """
+    if memo is None:
+        return "{}"
+    return memo if hasattr(memo, "to_json") else to_json(field, memo, where)
+
+
+def to_json(field: str, memo: Memo | LazyMemo | None, where: str) -> str:
+    """A memo as JSON text.
 
     Raises:
         InvalidReservation: not a mapping, or one that is not JSON.
@@ -175,7 +184,8 @@ def to_json(field: str, memo: Memo | None, where: str) -> str:
     if memo is None:
         return "{}"
     try:
-        return _encoded(memo if type(memo) is dict else dict(memo))
+        plain = memo.to_json() if hasattr(memo, "to_json") else memo
+        return _encoded(plain if type(plain) is dict else dict(plain))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidReservation(
             f"is not a JSON object ({error})",
@@ -206,19 +216,34 @@ def too_large(field: str, value: int, where: str) -> InvalidAmount:
     return _invalid_amount("is more than a ledger can keep (2**63 - 1)", field, value, where)
 
 
-def _is_sound(hold: Hold, floor: int) -> bool:
-    """True if a hold's amounts, and what its floor needs, are in range: ``>> 63`` of what is neither negative nor above
-    2**63 - 1 is 0, also of several numbers' bits together."""
+def _are_sound(holds: Sequence[Hold], floor: int) -> bool:
+    """True if the holds' amounts, and what the floor needs, are in range, and no account comes twice: ``>> 63`` of what
+    is neither negative nor above 2**63 - 1 is 0, also of several numbers' bits together."""
+    keys = set()
     try:
-        limit, base, rate, keep = hold.limit, hold.base, hold.rate, hold.keep
-        return (
-            type(limit) is type(base) is type(rate) is type(keep) is int
-            and (limit | base | rate | keep) >> 63 == 0
-            and base - (-floor * rate // RATE_SCALE) <= MAX_AMOUNT
-            and 0 < len(hold.account.key) <= MAX_KEY
-        )
+        for hold in holds:
+            account, limit, base, rate, keep, _ = hold
+            key = account.key
+            if not (
+                type(hold) is Hold
+                and type(limit) is type(base) is type(rate) is type(keep) is int
+                and (limit | base | rate | keep) >> 63 == 0
+                and base - (-floor * rate // RATE_SCALE) <= MAX_AMOUNT
+                and 0 < len(key) <= MAX_KEY
+            ):
+                return False
+            keys.add(key)
     except (AttributeError, TypeError, ValueError):
         return False
+    return len(keys) == len(holds)
+
+
+def _refuse_holds(id: str, holds: Sequence[Hold], floor: int) -> NoReturn:
+    """Say what is wrong with the first hold that is not sound by itself; if there is none, an account comes twice."""
+    for hold in holds:
+        if not _are_sound((hold,), floor):
+            _refuse_hold(id, hold, floor)
+    _refuse_duplicate(id, holds)
 
 
 def _refuse_hold(id: str, hold: Any, floor: int) -> NoReturn:

@@ -11,8 +11,8 @@ at its worst case, because a provider bills a call that was sent even when the w
 
 Invariant, in every account and at every moment: ``limit = available + spent + held``.
 
-What a verb answers on every call is a ``NamedTuple``: as immutable as a frozen dataclass, and made in a third of the
-time, which a ledger in memory spends on little else.
+What goes into and comes out of a verb on every call is a ``NamedTuple``: as immutable as a frozen dataclass, and made
+in a third of the time, which a ledger in memory spends on little else.
 """
 
 from __future__ import annotations
@@ -26,6 +26,16 @@ from urllib.parse import quote, unquote
 
 Memo = Mapping[str, Any]
 """A JSON object a ledger stores beside an entry without reading it (attribution, models, prices; never content)."""
+
+
+class LazyMemo(Protocol):
+    """A memo that is written out when it is needed: at once by a ledger that stores text, when somebody reads it by one
+    in memory. Whoever gives one promises that it never changes and that it is JSON.
+    """
+
+    def to_json(self) -> Memo:
+        """The memo."""
+
 
 Scope = tuple[tuple[str, str], ...]
 """Values of a budget's ``per`` dimensions: ``(("tenant", "acme"), ("feature", "search"))``."""
@@ -73,8 +83,11 @@ class Account:
         return hash(self.key)
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+Amounts = tuple[tuple[Account, int], ...]
+"""An amount for each account of a reservation, in the account's unit and in the order of the holds."""
+
+
+class Hold(NamedTuple):
     """What one call would hold in one account.
 
     Attributes:
@@ -124,7 +137,7 @@ class Reservation(NamedTuple):
 
     id: str
     granted: int
-    held: tuple[tuple[Account, int], ...]
+    held: Amounts
     balances: tuple[Balance, ...]
     deadline: float
     replayed: bool = False
@@ -165,9 +178,9 @@ class Settlement(NamedTuple):
 
     id: str
     state: State
-    charged: tuple[tuple[Account, int], ...]
+    charged: Amounts
     balances: tuple[Balance, ...]
-    overrun: tuple[tuple[Account, int], ...] = ()
+    overrun: Amounts = ()
     late: bool = False
     replayed: bool = False
 
@@ -233,7 +246,7 @@ class Ledger(Protocol):
         now: float,
         ttl: float,
         session: str = "",
-        memo: Memo | None = None,
+        memo: Memo | LazyMemo | None = None,
     ) -> Reservation | Refusal:
         """Hold money in every account at once, or in none. Also expires a bounded number of overdue reservations.
 
@@ -242,7 +255,9 @@ class Ledger(Protocol):
             ReservationClosed: the id was released before (also when the release came first).
         """
 
-    def settle(self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | None = None) -> Settlement:
+    def settle(
+        self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | LazyMemo | None = None
+    ) -> Settlement:
         """Replace the hold by what the call really cost: ``actual`` maps unit to amount; a unit of the reservation
         that ``actual`` does not name is charged as held. More than was held is booked in full and reported as overrun.
 
@@ -252,7 +267,7 @@ class Ledger(Protocol):
             IdempotencyConflict: it was settled with another amount.
         """
 
-    def release(self, id: str, *, now: float, record: Memo | None = None) -> Settlement | None:
+    def release(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement | None:
         """Give the hold back. An unknown id leaves a tombstone (and returns None), so that a reserve that arrives
         late cannot hold money. Releasing a presumed reservation undoes the presumption.
 
@@ -260,7 +275,7 @@ class Ledger(Protocol):
             ReservationClosed: it was settled.
         """
 
-    def presume(self, id: str, *, now: float, record: Memo | None = None) -> Settlement:
+    def presume(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement:
         """Charge the hold in full because nobody knows what the provider billed (time-out, reset, cancellation): the
         state an expired reservation gets, at once. A later ``settle`` puts the truth in its place.
 

@@ -13,12 +13,12 @@ from budgeted_agents.ledgers.contract import (
     Balance,
     Entry,
     Hold,
+    LazyMemo,
     Memo,
     Note,
     Refusal,
     Reservation,
     Settlement,
-    State,
 )
 from budgeted_agents.ledgers.rules import Attempt
 
@@ -53,11 +53,11 @@ class MemoryLedger:
         now: float,
         ttl: float,
         session: str = "",
-        memo: Memo | None = None,
+        memo: Memo | LazyMemo | None = None,
     ) -> Reservation | Refusal:
         holds = tuple(holds)
         checks.check_reserve(id, holds, floor, ask, now, ttl, session)
-        text = "{}" if memo is None else checks.to_json("memo", memo, checks.place("reserve", id))
+        kept = "{}" if memo is None else checks.kept("memo", memo, checks.place("reserve", id))
         body = (holds, floor, ask, session)
         with self._lock:
             self._check_open()
@@ -67,7 +67,7 @@ class MemoryLedger:
                 return rules.reservation(known, self._current(known), replayed=True)
             if self._deadlines and self._deadlines[0][0] <= now:
                 self._presume_overdue(now, rules.REAPED_PER_RESERVE)
-            attempt = Attempt(id, session, body, now, now + ttl, text, seq=len(self._attempts))
+            attempt = Attempt(id, session, body, now, now + ttl, kept, seq=len(self._attempts))
             after = rules.decide(attempt, holds, self._balances, floor, ask)
             if isinstance(after, Refusal):
                 return after
@@ -75,49 +75,51 @@ class MemoryLedger:
             self._remember(attempt)
             return rules.reservation(attempt, after)
 
-    def settle(self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | None = None) -> Settlement:
+    def settle(
+        self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | LazyMemo | None = None
+    ) -> Settlement:
         checks.check_close(id, "settle", now)
         checks.check_actual(id, actual)
-        text = None if record is None else checks.to_json("record", record, checks.place("settle", id))
+        kept = None if record is None else checks.kept("record", record, checks.place("settle", id))
         with self._lock:
             self._check_open()
             known = self._attempts.get(id)
             charges = rules.actuals(id, known, actual)
             assert known is not None  # actuals() refuses an unknown id
-            if known.state is State.SETTLED:
+            if known.state is rules.SETTLED:
                 return rules.settlement(known, self._current(known), replayed=True)
-            late = known.state is State.PRESUMED
-            after = rules.closed_all(known, self._current(known), charges, late)
+            late = known.state is rules.PRESUMED
+            after = rules.closed_all(known, self._balances, charges, late)
             self._store(after)
-            known.close(State.SETTLED, now, text, charges, late)
+            known.close(rules.SETTLED, now, kept, charges, late)
             return rules.settlement(known, after)
 
-    def release(self, id: str, *, now: float, record: Memo | None = None) -> Settlement | None:
+    def release(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement | None:
         checks.check_close(id, "release", now)
-        text = None if record is None else checks.to_json("record", record, checks.place("release", id))
+        kept = None if record is None else checks.kept("record", record, checks.place("release", id))
         with self._lock:
             self._check_open()
             known = self._attempts.setdefault(id, rules.tombstone(id, now))
             if known.is_tombstone:
                 return None
             rules.check_releasable(known)
-            if known.state is State.RELEASED:
+            if known.state is rules.RELEASED:
                 return rules.settlement(known, self._current(known), replayed=True)
-            late = known.state is State.PRESUMED
-            after = rules.closed_all(known, self._current(known), (), late)
+            late = known.state is rules.PRESUMED
+            after = rules.closed_all(known, self._balances, (), late)
             self._store(after)
-            known.close(State.RELEASED, now, text, (), late)
+            known.close(rules.RELEASED, now, kept, (), late)
             return rules.settlement(known, after)
 
-    def presume(self, id: str, *, now: float, record: Memo | None = None) -> Settlement:
+    def presume(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement:
         checks.check_close(id, "presume", now)
-        text = None if record is None else checks.to_json("record", record, checks.place("presume", id))
+        kept = None if record is None else checks.kept("record", record, checks.place("presume", id))
         with self._lock:
             self._check_open()
             known = rules.presumable(id, self._attempts.get(id))
-            if known.state is State.PRESUMED:
+            if known.state is rules.PRESUMED:
                 return rules.settlement(known, self._current(known), replayed=True)
-            after = self._presume(known, now, text)
+            after = self._presume(known, now, kept)
             return rules.settlement(known, after)
 
     def extend(self, id: str, *, ttl: float, now: float) -> bool:
@@ -126,7 +128,7 @@ class MemoryLedger:
         with self._lock:
             self._check_open()
             known = self._attempts.get(id)
-            if known is None or known.state is not State.RESERVED:
+            if known is None or known.state is not rules.RESERVED:
                 return False
             if now + ttl > known.deadline:
                 known.deadline = now + ttl
@@ -202,7 +204,7 @@ class MemoryLedger:
             raise LedgerUnavailable(f"The ledger {self.url} is closed. Open it again with open_ledger({self.url!r}).")
 
     def _current(self, attempt: Attempt) -> tuple[Balance, ...]:
-        return tuple([self._balances[account.key] for account in attempt.accounts])
+        return tuple([self._balances[account.key] for account, _ in attempt.held])
 
     def _store(self, balances: Sequence[Balance]) -> None:
         for balance in balances:
@@ -217,17 +219,17 @@ class MemoryLedger:
         """A reservation that ends early or is extended leaves its old deadline behind, to be skipped when it is due."""
         heapq.heappush(self._deadlines, (attempt.deadline, attempt.seq, attempt))
 
-    def _presume(self, attempt: Attempt, now: float, record: str | None = None) -> tuple[Balance, ...]:
-        after = rules.presumed_all(attempt, self._current(attempt))
+    def _presume(self, attempt: Attempt, now: float, record: str | LazyMemo | None = None) -> tuple[Balance, ...]:
+        after = rules.presumed_all(attempt, self._balances)
         self._store(after)
-        attempt.close(State.PRESUMED, now, record)
+        attempt.close(rules.PRESUMED, now, record)
         return after
 
     def _presume_overdue(self, now: float, limit: int) -> list[str]:
         presumed: list[str] = []
         while self._deadlines and self._deadlines[0][0] <= now and len(presumed) < limit:
             deadline, _, attempt = heapq.heappop(self._deadlines)
-            if attempt.state is not State.RESERVED or attempt.deadline != deadline:
+            if attempt.state is not rules.RESERVED or attempt.deadline != deadline:
                 continue
             self._presume(attempt, now)
             presumed.append(attempt.id)

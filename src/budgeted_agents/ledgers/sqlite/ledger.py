@@ -9,9 +9,11 @@ from sqlite3 import Connection
 from budgeted_agents.ledgers import checks, rules
 from budgeted_agents.ledgers.contract import (
     Account,
+    Amounts,
     Balance,
     Entry,
     Hold,
+    LazyMemo,
     Memo,
     Note,
     Refusal,
@@ -60,7 +62,7 @@ class SqliteLedger:
         now: float,
         ttl: float,
         session: str = "",
-        memo: Memo | None = None,
+        memo: Memo | LazyMemo | None = None,
     ) -> Reservation | Refusal:
         holds = tuple(holds)
         checks.check_reserve(id, holds, floor, ask, now, ttl, session)
@@ -80,7 +82,9 @@ class SqliteLedger:
             rows.put_balances(db, after)
             return rules.reservation(attempt, after)
 
-    def settle(self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | None = None) -> Settlement:
+    def settle(
+        self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | LazyMemo | None = None
+    ) -> Settlement:
         checks.check_close(id, "settle", now)
         checks.check_actual(id, actual)
         text = None if record is None else checks.to_json("record", record, checks.place("settle", id))
@@ -92,7 +96,7 @@ class SqliteLedger:
                 return rules.settlement(known, _current(db, known), replayed=True)
             return _close(db, known, State.SETTLED, now, text, charges)
 
-    def release(self, id: str, *, now: float, record: Memo | None = None) -> Settlement | None:
+    def release(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement | None:
         checks.check_close(id, "release", now)
         text = None if record is None else checks.to_json("record", record, checks.place("release", id))
         with self._store.write(durable=False) as db:
@@ -107,7 +111,7 @@ class SqliteLedger:
                 return rules.settlement(known, _current(db, known), replayed=True)
             return _close(db, known, State.RELEASED, now, text, ())
 
-    def presume(self, id: str, *, now: float, record: Memo | None = None) -> Settlement:
+    def presume(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement:
         checks.check_close(id, "presume", now)
         text = None if record is None else checks.to_json("record", record, checks.place("presume", id))
         with self._store.write(durable=False) as db:
@@ -192,10 +196,10 @@ def _current(db: Connection, attempt: Attempt) -> tuple[Balance, ...]:
 
 
 def _close(
-    db: Connection, attempt: Attempt, state: State, now: float, record: str | None, charges: tuple[int, ...]
+    db: Connection, attempt: Attempt, state: State, now: float, record: str | None, charges: Amounts
 ) -> Settlement:
     late = attempt.state is State.PRESUMED
-    after = rules.closed_all(attempt, _current(db, attempt), charges, late)
+    after = rules.closed_all(attempt, rows.balances(db, attempt.accounts), charges, late)
     attempt.close(state, now, record, charges, late)
     rows.put_balances(db, after)
     rows.close(db, attempt)
@@ -203,7 +207,7 @@ def _close(
 
 
 def _presume(db: Connection, attempt: Attempt, now: float, record: str | None = None) -> tuple[Balance, ...]:
-    after = rules.presumed_all(attempt, _current(db, attempt))
+    after = rules.presumed_all(attempt, rows.balances(db, attempt.accounts))
     attempt.close(State.PRESUMED, now, record)
     rows.put_balances(db, after)
     rows.close(db, attempt)

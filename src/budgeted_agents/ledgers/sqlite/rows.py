@@ -74,7 +74,7 @@ def page(db: sqlite3.Connection, session: str | None, after: int, size: int) -> 
 
 def insert(db: sqlite3.Connection, attempt: Attempt) -> None:
     """A new attempt or tombstone."""
-    holds = [(account.key, taken) for account, taken in zip(attempt.accounts, attempt.held, strict=True)]
+    holds = [(account.key, taken) for account, taken in attempt.held]
     db.execute(
         f"INSERT INTO reservations ({_ATTEMPT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '[]', 0, '{{}}', NULL)",
         (
@@ -99,7 +99,7 @@ def close(db: sqlite3.Connection, attempt: Attempt) -> None:
         (
             attempt.state,
             attempt.closed_at,
-            json.dumps(attempt.actual),
+            json.dumps([amount for _, amount in attempt.actual]),
             attempt.late,
             attempt.record,
             attempt.seq,
@@ -109,7 +109,8 @@ def close(db: sqlite3.Connection, attempt: Attempt) -> None:
 
 def _attempt(row: Any) -> Attempt:
     id, session, body, reserved_at, deadline, memo, state, granted, holds, closed_at, actual, late, record, seq = row
-    pairs = json.loads(holds)
+    held = tuple([(account_of(key), taken) for key, taken in json.loads(holds)])
+    charged = json.loads(actual)
     return Attempt(
         id,
         session,
@@ -119,10 +120,9 @@ def _attempt(row: Any) -> Attempt:
         memo,
         state=State(state),
         granted=granted,
-        accounts=tuple([account_of(key) for key, _ in pairs]),
-        held=tuple([taken for _, taken in pairs]),
+        held=held,
         closed_at=closed_at,
-        actual=tuple(json.loads(actual)),
+        actual=tuple([(account, amount) for (account, _), amount in zip(held, charged, strict=bool(charged))]),
         late=bool(late),
         record=record,
         seq=seq,
