@@ -16,7 +16,7 @@ from budgeted_agents.governor import (
     candidates,
     context_limit,
     least_output,
-    model_holds,
+    model_plan,
     pressure,
 )
 from budgeted_agents.ledgers.contract import Balance
@@ -138,7 +138,7 @@ def test_whatever_the_prices_the_ways_get_cheaper_and_whole_answers_come_first(
 
 def share_of(spent: Sequence[int], *, where: Sequence[Budget], held: int = 0, credit: int = 0) -> Pressure:
     policy = Policy(tuple(where))
-    holds = model_holds(policy, {"session": "s"}, tier(0, 100), now=0.0)
+    holds = model_plan(policy, {"session": "s"}, tier(0, 100), now=0.0).terms
     balances = [
         Balance(hold.account, hold.limit + credit, used, held, credit) for hold, used in zip(holds, spent, strict=True)
     ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from budgeted_agents.budget import Budget
+from budgeted_agents.budget import Budget, Policy
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.ledgers.contract import Ledger
 from budgeted_agents.meter import admit, fail
@@ -70,9 +72,9 @@ def test_pressure_steps_down_and_stays_down_until_it_is_off(ledger: Ledger) -> N
     assert rig.admit(GPT, MINI).way.quote.model == MINI
     fail_unbilled(rig)
     raised = rig.meter.policy.budgets[0].model_copy(update={"usd": "1.10"})  # 83 %: below downgrade_at, not alert_at
-    object.__setattr__(rig.meter.policy, "budgets", (raised,))
+    rig.meter = replace(rig.meter, policy=Policy((raised,)))
     assert rig.admit(GPT, MINI).way.reason == "kept on the cheaper tier while pressure lasts"
-    object.__setattr__(rig.meter.policy, "budgets", (raised.model_copy(update={"usd": 5}),))
+    rig.meter = replace(rig.meter, policy=Policy((raised.model_copy(update={"usd": 5}),)))
     assert rig.admit(GPT, MINI).way.quote.model == GPT
     assert rig.kinds().count("downgrade") == 1
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from budgeted_agents.budget.attribution import Attribution
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
+class Quote(NamedTuple):
     """What one tier would cost for one call.
 
     Attributes:
@@ -34,8 +33,7 @@ class Quote:
     expected: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ModelCall:
+class ModelCall(NamedTuple):
     """One model call somebody wants to make.
 
     Attributes:
@@ -54,8 +52,7 @@ class ModelCall:
     landing: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One way to make the call: a tier, and the answer lengths that are acceptable.
 
     Attributes:

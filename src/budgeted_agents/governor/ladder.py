@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from budgeted_agents.budget.budget import Budget
 from budgeted_agents.budget.policy import Policy
@@ -31,6 +31,10 @@ class Pressure:
     budget: str = ""
     downgrades: bool = False
     relieved: bool = True
+
+
+CALM = Pressure()
+"""Of accounts that have all their money; also what is taken for a call that has no other tier to step to."""
 
 
 def utilization(limit: int, balance: Balance) -> float:
@@ -65,16 +69,15 @@ def candidates(call: ModelCall, state: Pressure, *, held_tier: int, min_output: 
     kept until the pressure is off, so that tiers do not flap and the provider's prompt cache is not forfeited twice.
     """
     tiers = _landing_order(call.quotes) if call.landing else _tier_order(call.quotes, state, held_tier)
-    whole = [_candidate(call, quote, call.useful_output, reason) for quote, reason in tiers]
     if not call.clampable:
-        return whole
-    cut = [replace(_candidate(call, quote, min_output, CLAMPED), shortened=True) for quote, _ in tiers]
-    return whole + [way for way, full in zip(cut, whole, strict=True) if way.floor < full.floor]
-
-
-def _candidate(call: ModelCall, quote: Quote, least: int, reason: str) -> Candidate:
-    ask = quote.output_limit
-    return Candidate(quote, min(least, ask) if call.clampable else ask, ask, reason)
+        return [Candidate(quote, quote.output_limit, quote.output_limit, reason) for quote, reason in tiers]
+    useful = call.useful_output
+    whole = [Candidate(quote, min(useful, quote.output_limit), quote.output_limit, reason) for quote, reason in tiers]
+    return whole + [
+        Candidate(quote, min_output, quote.output_limit, CLAMPED, shortened=True)
+        for quote, _ in tiers
+        if min_output < min(useful, quote.output_limit)
+    ]
 
 
 def _landing_order(quotes: Sequence[Quote]) -> list[tuple[Quote, str]]:
@@ -83,6 +86,8 @@ def _landing_order(quotes: Sequence[Quote]) -> list[tuple[Quote, str]]:
 
 def _tier_order(quotes: Sequence[Quote], state: Pressure, held_tier: int) -> list[tuple[Quote, str]]:
     """The tier to start at, then each one cheaper for this very call than the one before."""
+    if len(quotes) == 1:
+        return [(quotes[0], AS_ASKED)]
     start = 0 if state.relieved else min(held_tier, len(quotes) - 1)
     reason = AS_ASKED if start == 0 else "kept on the cheaper tier while pressure lasts"
     if state.downgrades:

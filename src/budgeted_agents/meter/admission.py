@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from budgeted_agents.budget import WindowKind, window_at
+from budgeted_agents.budget.attribution import Attribution
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.governor import (
-    Candidate,
-    ModelCall,
-    Pressure,
-    candidates,
-    governing,
-    least_output,
-    model_holds,
-    pressure,
-)
-from budgeted_agents.ledgers.contract import Hold, Refusal, Reservation
+from budgeted_agents.governor import CALM, Candidate, ModelCall, Plan, Pressure, candidates, pressure
+from budgeted_agents.ledgers.contract import Refusal, Reservation
 from budgeted_agents.meter.booking import catch_up, give_back
 from budgeted_agents.meter.meter import Meter, new_id
 from budgeted_agents.meter.refusals import from_ledger
@@ -30,8 +21,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
 """Seconds between looks at a ledger while waiting for money that calls in flight may give back."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """A call that may be made.
 
     Attributes:
@@ -71,52 +61,43 @@ def admit(
     Raises:
         BudgetExceeded: it fits in no way; the refusal has been noted in the session.
     """
-    id, started = new_id(), meter.clock()
-    tiers = tuple(quote.model for quote in call.quotes)
-    budgets = governing(meter.policy, call)
-    patience = {budget.name: budget.max_wait for budget in budgets} if patient and run.may_wait else {}
-    yield from catch_up(meter)  # what is still held for calls that have ended would count against this one
+    attempt = _Attempt(new_id(), run, call, step, meter.clock(), patient and run.may_wait)
+    if meter.unsettled:  # what is still held for calls that have ended would count against this one
+        yield from catch_up(meter)
     # With one model there is nothing to step down to, so nothing to learn from the pressure.
-    state = (yield from _pressure(meter, call, started)) if len(tiers) > 1 else Pressure()
-    ways = candidates(call, state, held_tier=run.held_tier(tiers), min_output=least_output(budgets))
+    tiers = tuple([quote.model for quote in call.quotes]) if len(call.quotes) > 1 else ()
+    state = (yield from _pressure(meter, attempt)) if tiers else CALM
+    held_tier = run.held_tier(tiers) if tiers else 0
+    ways = candidates(call, state, held_tier=held_tier, min_output=_least_output(meter, attempt))
     try:
-        admission = yield from _reserve(meter, _Attempt(id, run, call, step, started, patience), ways)
-        _remember_tier(meter, run, tiers, admission.way, state)
+        admission = yield from _reserve(meter, attempt, ways)
+        if tiers:
+            _remember_tier(meter, run, tiers, admission.way, state)
         return admission
     except BudgetExceeded:
         raise
     except BaseException:
         # Interrupted while the ledger may have been at work: whatever it held, or is about to, goes back.
-        yield from give_back(meter, id, run.session)
+        yield from give_back(meter, attempt.id, run.session)
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    """What stays the same while the ways to make a call are tried. ``patience``: seconds to wait, by budget."""
+class _Attempt(NamedTuple):
+    """What stays the same while the ways to make a call are tried."""
 
     id: str
     run: Run
     call: ModelCall
     step: int | None
     started_at: float
-    patience: Mapping[str, float]
+    may_wait: bool
 
-    def memo(self, way: Candidate) -> dict[str, Any]:
-        """What a report can say of a call whose worker died before it was recorded."""
-        return {
-            "kind": "model",
-            "run": self.run.id,
-            "step": self.step,
-            "attribution": dict(self.call.attribution),
-            "model_asked": self.call.quotes[0].model,
-            "model_used": way.quote.model,
-        }
-
-    def wait(self, refusal: Refusal, now: float) -> float | None:
+    def wait(self, plan: Plan, refusal: Refusal, now: float) -> float | None:
         """Seconds in which waiting may turn this refusal into money; None if the budget that binds waits no longer."""
+        if not self.may_wait:
+            return None
         account = refusal.binding.account
-        left = self.started_at + self.patience.get(account.budget, 0.0) - now
+        left = self.started_at + plan.patience[account.budget] - now
         if refusal.waiting_helps:
             return left if left > 0 else None
         if account.unit != "requests":
@@ -125,9 +106,31 @@ class _Attempt:
         return next_minute if next_minute <= left else None
 
 
-def _pressure(meter: Meter, call: ModelCall, now: float) -> Steps[Pressure]:
+class _Opening(NamedTuple):
+    """What a report can say of a call whose worker died before it was recorded."""
+
+    run: str
+    step: int | None
+    attribution: Attribution
+    model_asked: str
+    model_used: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "model", **self._asdict(), "attribution": dict(self.attribution)}
+
+
+def _least_output(meter: Meter, attempt: _Attempt) -> int:
+    """The shortest answer that all budgets find worth paying for, whichever tier gives it."""
+    _, _, call, _, now, _ = attempt
+    if not call.clampable:
+        return 1  # nothing will be shortened
+    return max([meter.plans.of_model(call.attribution, quote, call.landing, now).least_output for quote in call.quotes])
+
+
+def _pressure(meter: Meter, attempt: _Attempt) -> Steps[Pressure]:
     """The pressure on the accounts of the tier that was asked for."""
-    holds = model_holds(meter.policy, call.attribution, call.quotes[0], now=now, landing=call.landing)
+    call = attempt.call
+    holds = meter.plans.of_model(call.attribution, call.quotes[0], call.landing, attempt.started_at).terms
     balances = yield partial(meter.ledger.balances, [hold.account for hold in holds])
     return pressure(meter.policy, holds, balances)
 
@@ -135,6 +138,7 @@ def _pressure(meter: Meter, call: ModelCall, now: float) -> Steps[Pressure]:
 def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Steps[Admission]:
     """Try the ways in order. While money that others hold would make a whole answer fit, or the next minute has room
     for it, wait before an answer is cut short or the call refused."""
+    id, run, call, step, _, _ = attempt
     pause = _FIRST_PAUSE
     while True:
         now = meter.clock()
@@ -142,14 +146,21 @@ def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Step
         for way in ways:
             if way.shortened and waits:
                 break
-            holds = model_holds(
-                meter.policy, attempt.call.attribution, way.quote, now=now, landing=attempt.call.landing
+            plan = meter.plans.of_model(call.attribution, way.quote, call.landing, now)
+            answer = yield partial(
+                meter.ledger.reserve,
+                id,
+                plan.holds(way.quote),
+                floor=way.floor,
+                ask=way.ask,
+                now=now,
+                ttl=meter.hold_ttl,
+                session=run.session,
+                memo=_Opening(run.id, step, call.attribution, call.quotes[0].model, way.quote.model),
             )
-            reserve = partial(meter.ledger.reserve, attempt.id, holds, floor=way.floor, ask=way.ask, now=now)
-            answer = yield partial(reserve, ttl=meter.hold_ttl, session=attempt.run.session, memo=attempt.memo(way))
             if isinstance(answer, Reservation):
-                return _admission(meter, attempt, way, holds, answer)
-            refusal, refused, wait = answer, way, attempt.wait(answer, now)
+                return _admission(meter, attempt, way, plan, answer)
+            refusal, refused, wait = answer, way, attempt.wait(plan, answer, now)
             if wait is not None:
                 waits.append(min(wait, pause) if refusal.waiting_helps else wait)
         if not waits:
@@ -158,33 +169,30 @@ def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Step
         pause = min(pause * 2, _LONGEST_PAUSE)
 
 
-def _admission(
-    meter: Meter, attempt: _Attempt, way: Candidate, holds: Sequence[Hold], reservation: Reservation
-) -> Admission:
-    granted = reservation.granted
-    missed = _missed(way, holds, reservation)
+def _admission(meter: Meter, attempt: _Attempt, way: Candidate, plan: Plan, reservation: Reservation) -> Admission:
+    _, granted, held, _, deadline, _ = reservation
+    missed = _missed(way, plan, reservation) if plan.watches else ""
     if missed:
-        meter.publish(
-            "shadow", f"Budget {missed!r} would have refused a call of {way.quote.model}", attempt.run.session
-        )
+        message = f"Budget {missed!r} would have refused a call of {way.quote.model}"
+        meter.publish("shadow", message, attempt.run.session)
     return Admission(
-        id=attempt.id,
-        run=attempt.run,
-        call=attempt.call,
-        way=way,
-        granted=granted,
-        output_limit=granted if granted < way.quote.output_limit else None,
-        reserved=max((amount for account, amount in reservation.held if account.unit == "usd"), default=0),
-        started_at=attempt.started_at,
-        deadline=reservation.deadline,
-        step=attempt.step,
-        flags=(f"shadow: budget {missed!r} would have refused",) if missed else (),
+        attempt.id,
+        attempt.run,
+        attempt.call,
+        way,
+        granted,
+        granted if granted < way.quote.output_limit else None,
+        max([amount for account, amount in held if account.unit == "usd"], default=0),
+        attempt.started_at,
+        deadline,
+        attempt.step,
+        (f"shadow: budget {missed!r} would have refused",) if missed else (),
     )
 
 
-def _missed(way: Candidate, holds: Sequence[Hold], reservation: Reservation) -> str:
+def _missed(way: Candidate, plan: Plan, reservation: Reservation) -> str:
     """The first budget that only watches and would have refused this way if it were enforced; else empty."""
-    for hold, (_, held), balance in zip(holds, reservation.held, reservation.balances, strict=True):
+    for hold, (_, held), balance in zip(plan.holds(way.quote), reservation.held, reservation.balances, strict=True):
         needed = hold.base - (-way.floor * hold.rate // 1000)
         if not hold.enforce and balance.available + held - hold.keep < needed:
             return hold.account.budget

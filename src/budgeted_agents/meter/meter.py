@@ -19,6 +19,7 @@ from functools import partial
 from budgeted_agents.budget.policy import Policy
 from budgeted_agents.errors import BudgetExceeded, LedgerError
 from budgeted_agents.estimate import Margins
+from budgeted_agents.governor import Plans
 from budgeted_agents.ledgers.contract import Account, Balance, Ledger, Settlement
 from budgeted_agents.meter.events import BudgetEvent, EventKind, Listener, publish
 from budgeted_agents.meter.outcomes import BillingTable
@@ -53,6 +54,7 @@ class Meter:
         clock: seconds since the epoch.
         hold_ttl: seconds a silent reservation lasts.
         unsettled: bookings the ledger could not take yet; they go first once it can.
+        plans: which accounts a call touches, by the policy.
     """
 
     policy: Policy
@@ -64,6 +66,10 @@ class Meter:
     clock: Callable[[], float] = time.time
     hold_ttl: float = HOLD_TTL
     unsettled: deque[Booking] = field(default_factory=deque)
+    plans: Plans = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.plans = Plans(self.policy)
 
     def publish(self, kind: EventKind, message: str, session: str = "", balance: Balance | None = None) -> None:
         """Tell the log and the listeners of something, and of the account it concerns."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -97,7 +96,7 @@ def keep_alive(meter: Meter, admission: Admission) -> Steps[Admission]:
         yield partial(meter.ledger.extend, admission.id, ttl=meter.hold_ttl, now=now)
     except LedgerUnavailable:
         return admission  # to be tried again at the next chunk; a hold that expires meanwhile is settled late
-    return replace(admission, deadline=now + meter.hold_ttl)
+    return admission._replace(deadline=now + meter.hold_ttl)
 
 
 def _record(

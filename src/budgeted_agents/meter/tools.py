@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from budgeted_agents.governor import tool_holds
 from budgeted_agents.ledgers.contract import Refusal
 from budgeted_agents.meter.booking import close, give_back
 from budgeted_agents.meter.meter import Meter, new_id
@@ -38,7 +37,7 @@ def admit_tool(
         BudgetExceeded: a limit on tool calls has been reached; the refusal has been noted in the session.
     """
     id, now = new_id(), meter.clock()
-    holds = tool_holds(meter.policy, attribution, tool, now=now)
+    holds = meter.plans.of_tool(attribution, tool, now).terms
     if holds:
         memo = {"kind": "tool", "tool": tool, "run": run.id, "step": step, "attribution": dict(attribution)}
         reserve = partial(meter.ledger.reserve, id, holds, floor=0, ask=0, now=now, ttl=meter.hold_ttl)

@@ -190,7 +190,7 @@ class GoverningHandler(BaseCallbackHandler):
             raise governance.refuse(advised, metadata) from None
         if quote.output_limit < observed.longest:
             flag = f"held for {quote.output_limit:,} of {observed.longest:,} output tokens"
-            return replace(admission, flags=(*admission.flags, flag))
+            return admission._replace(flags=(*admission.flags, flag))
         return admission
 
     def _give_back(self, run_id: UUID) -> None:
@@ -301,13 +301,13 @@ class BudgetHandler(GoverningHandler):
 def _hold_more(call: OpenModelCall) -> bool:
     """Hold twice as much for a stream that goes on, as far as it may go; False if there is no more."""
     governance, held = call.governance, call.admission
-    longer = replace(call.observed.quote, output_limit=min(2 * held.granted, call.observed.longest))
-    wanted = replace(call.observed.call, quotes=(longer,), useful_output=longer.output_limit)
+    longer = call.observed.quote._replace(output_limit=min(2 * held.granted, call.observed.longest))
+    wanted = call.observed.call._replace(quotes=(longer,), useful_output=longer.output_limit)
     try:
         admission = drive(admit(governance.meter, governance.run, wanted, step=held.step, patient=may_block()))
     except BudgetExceeded:
         return False
-    call.admission = replace(admission, started_at=held.started_at, flags=held.flags)
+    call.admission = admission._replace(started_at=held.started_at, flags=held.flags)
     drive(give_back(governance.meter, held.id, governance.run.session))
     return True
 
