@@ -57,6 +57,11 @@ class Policy:
                 )
 
     @cached_property
+    def by_name(self) -> Mapping[str, Budget]:
+        """The budgets by their names."""
+        return {budget.name: budget for budget in self.budgets}
+
+    @cached_property
     def dimensions(self) -> frozenset[str]:
         """Every dimension a call should be attributed by: the known ones, and the free tags some budget asks for."""
         return DIMENSIONS.union(*(set(budget.per) | set(budget.where) for budget in self.budgets))

@@ -15,8 +15,8 @@ estimate covers it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from threading import Lock
+from typing import NamedTuple
 
 from budgeted_agents.errors import InvalidUsage
 from budgeted_agents.estimate.tokens import tokenizer_for
@@ -37,8 +37,7 @@ SAFE_PERCENT = 2
 """Added to a learnt ratio."""
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """Margins before anything was learnt: tokens added to a short prompt, percent added to a long one."""
 
     surplus: int
@@ -53,8 +52,7 @@ START_FOREIGN = Start(surplus=300, percent=60)
 makes 0.6 to 1.4 times the tokens and DeepSeek's 0.3 to 1.2; newer ones are not published."""
 
 
-@dataclass(frozen=True, slots=True)
-class Highest:
+class Highest(NamedTuple):
     """The highest of the last ``WINDOW`` to twice ``WINDOW`` values: two generations, the older one forgotten whole."""
 
     current: int = 0
@@ -79,8 +77,7 @@ class Highest:
         return safe + (start - safe) * (CONFIRMED - self.seen) // CONFIRMED
 
 
-@dataclass(frozen=True, slots=True)
-class Learnt:
+class Learnt(NamedTuple):
     """One model's margin. ``surplus`` in tokens, ``ratio`` in thousandths."""
 
     start: Start

@@ -48,14 +48,13 @@ def pressure(policy: Policy, holds: Sequence[Hold], balances: Sequence[Balance])
 
     Only money presses towards a cheaper model: a cheaper model does not make fewer tokens or calls.
     """
-    budgets = {budget.name: budget for budget in policy.budgets}
     highest, name, downgrades, relieved = 0.0, "", False, True
     for hold, balance in zip(holds, balances, strict=True):
         share = utilization(hold.limit, balance)
         if share > highest:
             highest, name = share, hold.account.budget
         if hold.account.unit == "usd" and hold.enforce:
-            budget = budgets[hold.account.budget]
+            budget = policy.by_name[hold.account.budget]
             downgrades = downgrades or share >= budget.downgrade_at
             relieved = relieved and share < budget.alert_at
     return Pressure(highest, name, downgrades, relieved)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from budgeted_agents.errors import BudgetedAgentsError, LedgerUnavailable
 from budgeted_agents.ledgers.contract import Settlement
@@ -15,16 +16,23 @@ from budgeted_agents.meter.steps import Steps
 from budgeted_agents.traces import CallRecord
 
 
-def close(meter: Meter, record: CallRecord, verb: Callable[..., Settlement | None]) -> Steps[None]:
-    """Book a record, and before it what could not be booked earlier."""
-    what = f"tool {record.tool!r}" if record.kind == "tool" else record.model_used
-    yield from _booked(meter, Booking(partial(verb, record=record.to_json()), record.session, f"A call of {what}"))
+def close(meter: Meter, record: CallRecord, verb: Callable[..., Settlement | None], *args: Any) -> Steps[None]:
+    """Book a record, and before it what could not be booked earlier.
+
+    Args:
+        meter: what the call was conducted with.
+        record: of the call that has ended.
+        verb: the ledger's verb that ends it; ``args`` what it takes besides the id, the time and the record.
+    """
+    what = f"A call of tool {record.tool!r}" if record.kind == "tool" else f"A call of {record.model_used}"
+    booked = partial(verb, record.id, *args, now=record.ended_at, record=record)
+    return _booked(meter, Booking(booked, record.session, what))
 
 
 def give_back(meter: Meter, id: str, session: str) -> Steps[None]:
     """Release what a call that was not made holds, or would hold if its reserve were still on the way."""
     verb = partial(meter.ledger.release, id, now=meter.clock())
-    yield from _booked(meter, Booking(verb, session, "The release of a call that was not made"))
+    return _booked(meter, Booking(verb, session, "The release of a call that was not made"))
 
 
 def catch_up(meter: Meter) -> Steps[None]:
@@ -43,7 +51,8 @@ def catch_up(meter: Meter) -> Steps[None]:
 
 def _booked(meter: Meter, booking: Booking) -> Steps[None]:
     try:
-        yield from catch_up(meter)
+        if meter.unsettled:
+            yield from catch_up(meter)
         yield from _book(meter, booking)
     except LedgerUnavailable as error:
         meter.unsettled.append(booking)
@@ -55,30 +64,39 @@ def _booked(meter: Meter, booking: Booking) -> Steps[None]:
 
 
 def _book(meter: Meter, booking: Booking) -> Steps[None]:
-    done: list[Settlement | None] = []
     try:
-        yield lambda: done.append(booking.verb())
+        yield booking.book
     except LedgerUnavailable:
         raise
     except BudgetedAgentsError as error:
         # Trying again would not help, and must not keep later calls from being booked.
         meter.publish("unsettled", f"{booking.what} cannot be booked: {error}", booking.session)
-    finally:
-        for settlement in done:  # also when the interruption came just after
-            if settlement is not None and not settlement.replayed:
-                _announce(meter, settlement, booking)
+    finally:  # also when the interruption came just after
+        if booking.settlement is not None and not booking.settlement.replayed:
+            _announce(meter, booking.settlement, booking)
 
 
 def _announce(meter: Meter, settlement: Settlement, booking: Booking) -> None:
     """Tell of every threshold that this very settlement crossed: it is the one that did in any number of processes."""
-    alert_at = {budget.name: budget.alert_at for budget in meter.policy.budgets}
+    budgets = meter.policy.by_name
     for (account, charged), balance in zip(settlement.charged, settlement.balances, strict=True):
-        thresholds: tuple[tuple[EventKind, float], ...] = (("alert", alert_at.get(account.budget, 1)), ("exhausted", 1))
-        for kind, share in thresholds:
-            if _share(balance.spent - charged, balance.limit) < share <= _share(balance.spent, balance.limit):
-                text = f"{amount_text(account.unit, balance.spent)} of {amount_text(account.unit, balance.limit)}"
+        _, limit, spent, _, _, _ = balance
+        share = _share(spent, limit)
+        budget = budgets.get(account.budget)
+        alert_at = budget.alert_at if budget is not None else 1.0
+        if share < alert_at:
+            continue
+        thresholds: tuple[tuple[EventKind, float], ...] = (("alert", alert_at), ("exhausted", 1))
+        for kind, threshold in thresholds:
+            if _share(spent - charged, limit) < threshold <= share:
+                text = f"{amount_text(account.unit, spent)} of {amount_text(account.unit, limit)}"
                 message = f"Budget {account.budget!r} has spent {text} ({account.key})"
                 meter.publish(kind, message, booking.session, balance)
+    if settlement.overrun:
+        _announce_overrun(meter, settlement, booking)
+
+
+def _announce_overrun(meter: Meter, settlement: Settlement, booking: Booking) -> None:
     excess = dict(settlement.overrun)
     for balance in settlement.balances:
         if over := excess.get(balance.account):

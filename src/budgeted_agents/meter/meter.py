@@ -31,13 +31,24 @@ HOLD_TTL = 900.0
 """Seconds until a reservation whose worker is silent is presumed spent: half again the usual 600 s request time-out."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Booking:
-    """A change of the ledger that ends a call: the verb, whose session it is, and what ended, for people."""
+    """A change of the ledger that ends a call.
+
+    Attributes:
+        verb: what changes the ledger; to do it twice changes nothing.
+        session: whose it is.
+        what: what has ended, for people.
+        settlement: what the verb answered, once it has been done.
+    """
 
     verb: Callable[[], Settlement | None]
     session: str
     what: str
+    settlement: Settlement | None = None
+
+    def book(self) -> None:
+        self.settlement = self.verb()
 
 
 @dataclass(eq=False)

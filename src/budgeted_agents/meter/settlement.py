@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from budgeted_agents.errors import LedgerUnavailable
@@ -17,6 +19,8 @@ from budgeted_agents.usage import Usage
 
 _CLASSES = ("cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "reasoning", "audio_output")
 """Token classes a record names besides all input and all output."""
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def settle(
@@ -40,12 +44,13 @@ def settle(
         service_tier: the tier it was served at.
         flags: what the record should say, e.g. that the usage is ``estimated``.
     """
-    quote, prompt = admission.way.quote, usage.prompt_tokens
+    quote, run = admission.way.quote, admission.run
+    prompt, answer = usage.prompt_tokens, usage.completion_tokens
     cost = price.cost(usage, service_tier)
     if "estimated" not in flags:
         meter.margins.learn(quote.model, quote.estimate, prompt)
-        admission.run.remember_answer(admission.call.attribution.get("node", ""), usage.completion_tokens)
-        admission.run.remember_cache(quote.model, prompt if _is_cached(usage) else 0)
+        run.remember_answer(admission.call.attribution.get("node", ""), answer)
+        run.remember_cache(quote.model, prompt if _is_cached(usage) else 0)
     if cost > admission.reserved > 0:
         flags += ("overrun",)
     record = _record(
@@ -54,13 +59,13 @@ def settle(
         "settled",
         price,
         flags,
-        usage=_counts(usage),
+        cost,
+        usage=_counts(usage, prompt, answer),
         unit_prices=price.unit_prices(prompt, service_tier),
-        cost=cost,
-        model_billed=billed,
+        billed=billed,
     )
-    actual = {"usd": cost, "tokens": usage.total_tokens, "model_calls": 1, "requests": 1}
-    yield from close(meter, record, partial(meter.ledger.settle, admission.id, actual, now=record.ended_at))
+    actual = {"usd": cost, "tokens": prompt + answer, "model_calls": 1, "requests": 1}
+    yield from close(meter, record, meter.ledger.settle, actual)
     return record
 
 
@@ -74,16 +79,15 @@ def fail(
     unbilled = meter.billing.billing(error, answered=answered) == "unbilled"
     outcome: Outcome = "released" if unbilled else "presumed"
     cost = 0 if unbilled else admission.reserved
-    record = _record(meter, admission, outcome, price, error=type(error).__name__, cost=cost)
-    verb = meter.ledger.release if unbilled else meter.ledger.presume
-    yield from close(meter, record, partial(verb, admission.id, now=record.ended_at))
+    record = _record(meter, admission, outcome, price, (), cost, error=type(error).__name__)
+    yield from close(meter, record, meter.ledger.release if unbilled else meter.ledger.presume)
     return record
 
 
 def cancel(meter: Meter, admission: Admission, price: Price, *, flag: str) -> Steps[CallRecord]:
     """End a call that turned out to need no provider (an answer from a cache): it costs nothing."""
-    record = _record(meter, admission, "released", price, (flag,))
-    yield from close(meter, record, partial(meter.ledger.release, admission.id, now=record.ended_at))
+    record = _record(meter, admission, "released", price, (flag,), 0)
+    yield from close(meter, record, meter.ledger.release)
     return record
 
 
@@ -100,28 +104,42 @@ def keep_alive(meter: Meter, admission: Admission) -> Steps[Admission]:
 
 
 def _record(
-    meter: Meter, admission: Admission, outcome: Outcome, price: Price, flags: tuple[str, ...] = (), **known: Any
+    meter: Meter,
+    admission: Admission,
+    outcome: Outcome,
+    price: Price,
+    flags: tuple[str, ...],
+    cost: int,
+    *,
+    usage: Mapping[str, int] = _NOTHING,
+    unit_prices: Mapping[str, str] = _NOTHING,
+    billed: str = "",
+    error: str = "",
 ) -> CallRecord:
-    quote, run = admission.way.quote, admission.run
+    id, run, call, way, granted, output_limit, reserved, started_at, _, step, admitted = admission
     return CallRecord(
-        id=admission.id,
+        id=id,
         kind="model",
         session=run.session,
         run=run.id,
-        step=admission.step,
-        started_at=admission.started_at,
+        started_at=started_at,
         ended_at=meter.clock(),
         outcome=outcome,
-        attribution=admission.call.attribution,
-        model_asked=admission.call.quotes[0].model,
-        model_used=quote.model,
+        step=step,
+        attribution=call.attribution,
+        model_asked=call.quotes[0].model,
+        model_used=way.quote.model,
+        model_billed=billed,
+        usage=usage,
+        unit_prices=unit_prices,
         price_source=price.source,
-        reserved=admission.reserved,
-        granted=admission.granted,
-        output_limit=admission.output_limit,
-        reason=admission.way.reason,
-        flags=admission.flags + flags,
-        **known,
+        reserved=reserved,
+        cost=cost,
+        granted=granted,
+        output_limit=output_limit,
+        reason=way.reason,
+        flags=admitted + flags,
+        error=error,
     )
 
 
@@ -130,6 +148,8 @@ def _is_cached(usage: Usage) -> bool:
     return bool(usage.cache_read or usage.cache_write_5m or usage.cache_write_1h)
 
 
-def _counts(usage: Usage) -> dict[str, int]:
-    counts = {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}
+def _counts(usage: Usage, prompt: int, answer: int) -> dict[str, int]:
+    counts = {"input_tokens": prompt, "output_tokens": answer}
+    if usage.input == prompt and usage.output == answer:  # nothing but plain text, which most calls have
+        return counts
     return counts | {name: tokens for name in _CLASSES if (tokens := getattr(usage, name))}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
+from typing import Any, NamedTuple
 
 from budgeted_agents.ledgers.contract import Refusal
 from budgeted_agents.meter.booking import close, give_back
@@ -15,8 +15,7 @@ from budgeted_agents.meter.steps import Steps
 from budgeted_agents.traces import CallRecord
 
 
-@dataclass(frozen=True, slots=True)
-class ToolAdmission:
+class ToolAdmission(NamedTuple):
     """A tool call that may be made; ``counted`` is False if no budget limits the tool."""
 
     id: str
@@ -26,6 +25,18 @@ class ToolAdmission:
     started_at: float
     counted: bool
     step: int | None = None
+
+
+class _Opening(NamedTuple):
+    """What a report can say of a call whose worker died before it was recorded."""
+
+    tool: str
+    run: str
+    step: int | None
+    attribution: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": "tool", **self._asdict(), "attribution": dict(self.attribution)}
 
 
 def admit_tool(
@@ -39,7 +50,7 @@ def admit_tool(
     id, now = new_id(), meter.clock()
     holds = meter.plans.of_tool(attribution, tool, now).terms
     if holds:
-        memo = {"kind": "tool", "tool": tool, "run": run.id, "step": step, "attribution": dict(attribution)}
+        memo = _Opening(tool, run.id, step, attribution)
         reserve = partial(meter.ledger.reserve, id, holds, floor=0, ask=0, now=now, ttl=meter.hold_ttl)
         try:
             answer = yield partial(reserve, session=run.session, memo=memo)
@@ -75,5 +86,5 @@ def settle_tool(meter: Meter, admission: ToolAdmission, error: BaseException | N
         error=type(error).__name__ if error else "",
     )
     if admission.counted:
-        yield from close(meter, record, partial(meter.ledger.settle, admission.id, {}, now=record.ended_at))
+        yield from close(meter, record, meter.ledger.settle, {})
     return record

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Literal, Self
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Self
 
 Outcome = Literal["settled", "released", "presumed"]
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class CallRecord:
+
+class CallRecord(NamedTuple):
     """One settled model or tool call.
 
     Attributes:
@@ -41,13 +42,13 @@ class CallRecord:
     ended_at: float
     outcome: Outcome
     step: int | None = None
-    attribution: Mapping[str, str] = field(default_factory=dict)
+    attribution: Mapping[str, str] = _NOTHING
     model_asked: str = ""
     model_used: str = ""
     model_billed: str = ""
     tool: str = ""
-    usage: Mapping[str, int] = field(default_factory=dict)
-    unit_prices: Mapping[str, str] = field(default_factory=dict)
+    usage: Mapping[str, int] = _NOTHING
+    unit_prices: Mapping[str, str] = _NOTHING
     price_source: str = ""
     reserved: int = 0
     cost: int = 0
@@ -72,8 +73,10 @@ class CallRecord:
     def to_json(self) -> dict[str, Any]:
         """A JSON object; optional fields that hold their default are left out, except the cost."""
         # Every default is falsy, and asking for truth is several times quicker than comparing.
-        body = {
-            name: value for name in _NAMES if (value := getattr(self, name)) or (name in _ALWAYS and value is not None)
+        body: dict[str, Any] = {
+            name: value
+            for name, value in zip(self._fields, self, strict=True)
+            if value or (name in _ALWAYS and value is not None)
         }
         for name in _MAPPINGS & body.keys():
             body[name] = dict(body[name])
@@ -82,13 +85,11 @@ class CallRecord:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
         """The record again; fields of a newer version are ignored."""
-        known = {f.name for f in fields(cls)}
-        values = {name: value for name, value in body.items() if name in known}
+        values = {name: value for name, value in body.items() if name in cls._fields}
         values["flags"] = tuple(values.get("flags", ()))
         return cls(**values)
 
 
-_NAMES = tuple(f.name for f in fields(CallRecord))
 _MAPPINGS = frozenset({"attribution", "usage", "unit_prices"})
-_ALWAYS = frozenset(f.name for f in fields(CallRecord) if f.default is f.default_factory is MISSING) | {"cost", "step"}
-"""Written even where they are falsy: what must be given, the cost, and a step 0."""
+_ALWAYS = frozenset(CallRecord._fields) - CallRecord._field_defaults.keys() | {"cost", "step", "output_limit"}
+"""Written even where they are falsy: what must be given, the cost, and a step or a limit of 0."""

@@ -134,8 +134,8 @@ class _Callback(Governance):
         return BudgetInterrupt(error)
 
     def _raises(self, error: BudgetExceeded) -> bool:
-        known = {budget.name: budget.on_exhausted for budget in self.meter.policy.budgets}
-        return known.get(error.budget) == "raise"
+        budget = self.meter.policy.by_name.get(error.budget)
+        return budget is not None and budget.on_exhausted == "raise"
 
 
 def _without_landing(policy: Policy) -> Policy:
