@@ -57,10 +57,11 @@ class Parts(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """Tokens and images of a message or a whole prompt."""
+    """Tokens and images of a message or a whole prompt, and how many messages have more than plain text as content."""
 
     tokens: int
     images: int = 0
+    rich: int = 0
 
     def estimate(self, model: str) -> int:
         """Tokens for a model, images at the most they can make."""
@@ -125,8 +126,8 @@ class HistoryCounter(Generic[Message]):
 
     def count(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Tally:
         """The whole prompt: messages, framing, and tool schemas (JSON objects or their text)."""
-        tokens, images = self._total(list(messages))
-        return Tally(tokens + PER_CALL + (self._tool_tokens(list(tools)) if tools else 0), images)
+        tokens, images, rich = self._total(list(messages))
+        return Tally(tokens + PER_CALL + (self._tool_tokens(list(tools)) if tools else 0), images, rich)
 
     def _total(self, messages: list[Message]) -> Tally:
         base = self._longest_beginning(messages)
@@ -168,7 +169,8 @@ class HistoryCounter(Generic[Message]):
         if seen is not None and seen[1] is content:
             return seen[2]
         texts, images, tokens = self._parts_of(message)
-        tally = Tally(PER_MESSAGE + tokens + sum(map(self._texts.count, texts)), images)
+        rich = 0 if isinstance(content, str) else 1
+        tally = Tally(PER_MESSAGE + tokens + sum(map(self._texts.count, texts)), images, rich)
         with self._lock:
             self._known[id(message)] = (message, content, tally)
             if len(self._known) > MOST_MESSAGES:
@@ -194,5 +196,7 @@ def _schema_text(tool: Tool) -> str:
 
 
 def _sum(tallies: Iterable[Tally]) -> Tally:
-    counts = list(tallies)
-    return Tally(sum([tally.tokens for tally in counts]), sum([tally.images for tally in counts]))
+    tokens = images = rich = 0
+    for tally in tallies:
+        tokens, images, rich = tokens + tally[0], images + tally[1], rich + tally[2]
+    return Tally(tokens, images, rich)

@@ -52,23 +52,27 @@ START_FOREIGN = Start(surplus=300, percent=60)
 makes 0.6 to 1.4 times the tokens and DeepSeek's 0.3 to 1.2; newer ones are not published."""
 
 
-class Highest(NamedTuple):
+class Highest:
     """The highest of the last ``WINDOW`` to twice ``WINDOW`` values: two generations, the older one forgotten whole."""
 
-    current: int = 0
-    previous: int = 0
-    filled: int = 0
-    seen: int = 0
+    __slots__ = ("current", "filled", "previous", "seen")
+
+    def __init__(self) -> None:
+        self.current = self.previous = self.filled = self.seen = 0
 
     @property
     def value(self) -> int:
         return max(self.current, self.previous)
 
-    def add(self, value: int) -> Highest:
-        seen = min(self.seen + 1, CONFIRMED)
+    def add(self, value: int) -> None:
+        if self.seen < CONFIRMED:
+            self.seen += 1
         if self.filled == WINDOW:
-            return Highest(value, self.current, 1, seen)
-        return Highest(max(self.current, value), self.previous, self.filled + 1, seen)
+            self.current, self.previous, self.filled = value, self.current, 1
+            return
+        self.filled += 1
+        if value > self.current:
+            self.current = value
 
     def blended(self, start: int, safe: int) -> int:
         """From ``start`` to ``safe`` (what was seen plus its safety) as observations confirm it; upwards at once."""
@@ -77,24 +81,31 @@ class Highest(NamedTuple):
         return safe + (start - safe) * (CONFIRMED - self.seen) // CONFIRMED
 
 
-class Learnt(NamedTuple):
-    """One model's margin. ``surplus`` in tokens, ``ratio`` in thousandths."""
+class Learnt:
+    """What was seen of one model, and the margin that follows from it.
 
-    start: Start
-    surplus: Highest = Highest()
-    ratio: Highest = Highest()
+    The margin is worked out when something is learnt, so that a bound is one sum or one product.
 
-    def bound(self, estimate: int) -> int:
+    Attributes:
+        surplus, ratio: what was seen of short prompts (tokens) and of long ones (thousandths).
+        added: tokens added to a short prompt's estimate.
+        factor: what a long prompt's estimate is multiplied by, in thousandths.
+    """
+
+    __slots__ = ("added", "factor", "ratio", "start", "surplus")
+
+    def __init__(self, start: Start) -> None:
+        self.start, self.surplus, self.ratio = start, Highest(), Highest()
+        self.added, self.factor = start.surplus, 1000 + 10 * start.percent
+
+    def learn(self, estimate: int, actual: int) -> None:
         if estimate < SHORT:
-            return estimate + self.surplus.blended(self.start.surplus, self.surplus.value + SAFE_TOKENS)
-        safe = max(1000, self.ratio.value) * (100 + SAFE_PERCENT) // 100 + 1
-        ratio = self.ratio.blended(1000 + 10 * self.start.percent, safe)
-        return _up(estimate * ratio, 1000) + SAFE_TOKENS
-
-    def learn(self, estimate: int, actual: int) -> Learnt:
-        if estimate < SHORT:
-            return Learnt(self.start, self.surplus.add(max(0, actual - estimate)), self.ratio)
-        return Learnt(self.start, self.surplus, self.ratio.add(_up(actual * 1000, estimate)))
+            self.surplus.add(max(0, actual - estimate))
+            self.added = self.surplus.blended(self.start.surplus, self.surplus.value + SAFE_TOKENS)
+        else:
+            self.ratio.add(_up(actual * 1000, estimate))
+            safe = max(1000, self.ratio.value) * (100 + SAFE_PERCENT) // 100 + 1
+            self.factor = self.ratio.blended(1000 + 10 * self.start.percent, safe)
 
 
 class Margins:
@@ -110,8 +121,10 @@ class Margins:
         Raises:
             InvalidUsage: the estimate is negative.
         """
-        _check("estimate", estimate, model)
-        return self._of(model).bound(estimate)
+        if estimate < 0:
+            raise _negative("estimate", estimate, model)
+        learnt = self._learnt.get(model) or self._of(model)
+        return estimate + learnt.added if estimate < SHORT else _up(estimate * learnt.factor, 1000) + SAFE_TOKENS
 
     def learn(self, model: str, estimate: int, actual: int) -> None:
         """Take in that a prompt estimated at ``estimate`` tokens (not its bound) had ``actual``, cached ones included.
@@ -119,21 +132,24 @@ class Margins:
         Raises:
             InvalidUsage: a count is negative. Nothing is learnt.
         """
-        _check("estimate", estimate, model)
-        _check("actual", actual, model)
+        if estimate < 0 or actual < 0:
+            raise _negative("estimate", estimate, model) if estimate < 0 else _negative("actual", actual, model)
         with self._lock:
-            self._learnt[model] = self._of(model).learn(estimate, actual)
+            self._of(model).learn(estimate, actual)
 
     def _of(self, model: str) -> Learnt:
-        return self._learnt.get(model) or Learnt(START_EXACT if tokenizer_for(model).exact else START_FOREIGN)
+        known = self._learnt.get(model)
+        if known is None:
+            start = START_EXACT if tokenizer_for(model).exact else START_FOREIGN
+            known = self._learnt.setdefault(model, Learnt(start))
+        return known
 
 
 def _up(dividend: int, divisor: int) -> int:
     return -(-dividend // divisor)
 
 
-def _check(field: str, tokens: int, model: str) -> None:
-    if tokens < 0:
-        raise InvalidUsage(
-            "is negative", field=field, value=tokens, place=f"margin of {model!r}", remedy="Give a count of tokens"
-        )
+def _negative(field: str, tokens: int, model: str) -> InvalidUsage:
+    return InvalidUsage(
+        "is negative", field=field, value=tokens, place=f"margin of {model!r}", remedy="Give a count of tokens"
+    )

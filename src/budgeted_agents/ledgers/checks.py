@@ -35,8 +35,9 @@ def check_reserve(id: str, holds: Sequence[Hold], floor: int, ask: int, now: flo
         InvalidAmount: an amount, floor or ask that is negative, not an integer, or too large.
         InvalidReservation: an id, session, account or time of the wrong shape, or an account that comes twice.
     """
-    check_id(id, "reserve")
-    check_times(id, "reserve", now=now, ttl=ttl)
+    if not (_is_plain(id, now) and type(ttl) in _NUMBERS and 0 < ttl <= MAX_SECONDS):
+        check_id(id, "reserve")
+        check_times(id, "reserve", now=now, ttl=ttl)
     if type(session) is not str or not session.isascii():
         check_text("session", session, place("reserve", id))
     if not (type(floor) is int and type(ask) is int and 0 <= floor <= ask <= MAX_AMOUNT):
@@ -134,8 +135,14 @@ def check_actual(id: str, actual: Mapping[str, int]) -> None:
 
 def check_close(id: str, verb: str, now: float) -> None:
     """A settle or a release, but its amounts and record. Raises as ``check_id`` and ``check_times``."""
-    check_id(id, verb)
-    check_times(id, verb, now=now)
+    if not _is_plain(id, now):
+        check_id(id, verb)
+        check_times(id, verb, now=now)
+
+
+def _is_plain(id: str, now: float) -> bool:
+    """Whether an id and a time are what nearly all are, so that nothing more has to be looked at."""
+    return type(id) is str and 0 < len(id) <= MAX_ID and id.isascii() and type(now) is float and 0 <= now <= MAX_SECONDS
 
 
 def check_expire(now: float, limit: int) -> None:
@@ -163,7 +170,7 @@ def note_json(session: str, body: Memo, now: float) -> str:
     return to_json("body", body, place("note", session))
 
 
-def kept(field: str, memo: Memo | LazyMemo | None, where: str) -> str | LazyMemo:
+def kept(field: str, memo: Memo | LazyMemo | None, verb: str, id: str) -> str | LazyMemo:
     """A memo as a ledger in memory keeps it: JSON text, a snapshot, so that a caller who changes the mapping later
     changes nothing here; one that never changes as it is.
 
@@ -172,7 +179,7 @@ def kept(field: str, memo: Memo | LazyMemo | None, where: str) -> str | LazyMemo
     """
     if memo is None:
         return "{}"
-    return memo if hasattr(memo, "to_json") else to_json(field, memo, where)
+    return memo if hasattr(memo, "to_json") else to_json(field, memo, place(verb, id))
 
 
 def to_json(field: str, memo: Memo | LazyMemo | None, where: str) -> str:

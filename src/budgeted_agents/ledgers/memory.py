@@ -57,7 +57,7 @@ class MemoryLedger:
     ) -> Reservation | Refusal:
         holds = tuple(holds)
         checks.check_reserve(id, holds, floor, ask, now, ttl, session)
-        kept = "{}" if memo is None else checks.kept("memo", memo, checks.place("reserve", id))
+        kept = checks.kept("memo", memo, "reserve", id)
         body = (holds, floor, ask, session)
         with self._lock:
             self._check_open()
@@ -80,7 +80,7 @@ class MemoryLedger:
     ) -> Settlement:
         checks.check_close(id, "settle", now)
         checks.check_actual(id, actual)
-        kept = None if record is None else checks.kept("record", record, checks.place("settle", id))
+        kept = None if record is None else checks.kept("record", record, "settle", id)
         with self._lock:
             self._check_open()
             known = self._attempts.get(id)
@@ -96,7 +96,7 @@ class MemoryLedger:
 
     def release(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement | None:
         checks.check_close(id, "release", now)
-        kept = None if record is None else checks.kept("record", record, checks.place("release", id))
+        kept = None if record is None else checks.kept("record", record, "release", id)
         with self._lock:
             self._check_open()
             known = self._attempts.setdefault(id, rules.tombstone(id, now))
@@ -113,7 +113,7 @@ class MemoryLedger:
 
     def presume(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement:
         checks.check_close(id, "presume", now)
-        kept = None if record is None else checks.kept("record", record, checks.place("presume", id))
+        kept = None if record is None else checks.kept("record", record, "presume", id)
         with self._lock:
             self._check_open()
             known = rules.presumable(id, self._attempts.get(id))

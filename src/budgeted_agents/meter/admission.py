@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -47,7 +47,7 @@ class Admission(NamedTuple):
 
 
 def admit(
-    meter: Meter, run: Run, call: ModelCall, *, step: int | None = None, patient: bool = True
+    meter: Meter, run: Run, call: ModelCall, *, step: int | None = None, may_wait: Callable[[], bool] = lambda: True
 ) -> Steps[Admission]:
     """Hold money for a model call by the best tier that fits.
 
@@ -56,12 +56,12 @@ def admit(
         run: the invocation it belongs to.
         call: the call.
         step: the graph's step it is made in.
-        patient: whether it may wait for money that calls in flight hold and may give back.
+        may_wait: whether it may wait here for money that calls in flight hold and may give back.
 
     Raises:
         BudgetExceeded: it fits in no way; the refusal has been noted in the session.
     """
-    attempt = _Attempt(new_id(), run, call, step, meter.clock(), patient and run.may_wait)
+    attempt = _Attempt(new_id(), run, call, step, meter.clock(), may_wait)
     if meter.unsettled:  # what is still held for calls that have ended would count against this one
         yield from catch_up(meter)
     # With one model there is nothing to step down to, so nothing to learn from the pressure.
@@ -90,11 +90,11 @@ class _Attempt(NamedTuple):
     call: ModelCall
     step: int | None
     started_at: float
-    may_wait: bool
+    may_wait: Callable[[], bool]
 
     def wait(self, plan: Plan, refusal: Refusal, now: float) -> float | None:
         """Seconds in which waiting may turn this refusal into money; None if the budget that binds waits no longer."""
-        if not self.may_wait:
+        if not (self.run.may_wait and self.may_wait()):
             return None
         account = refusal.binding.account
         left = self.started_at + plan.patience[account.budget] - now

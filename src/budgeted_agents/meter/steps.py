@@ -24,8 +24,11 @@ class Pause:
 
     seconds: float
 
+    def __call__(self) -> None:
+        time.sleep(self.seconds)
 
-Effect = Pause | Callable[[], Any]
+
+Effect = Callable[[], Any]
 T = TypeVar("T")
 Steps = Generator[Effect, Any, T]
 
@@ -42,18 +45,11 @@ def _conduct(steps: Steps[Any], effect: Effect) -> NoReturn:
     """Go on from this effect to the end, which is the generator's: StopIteration, or what it does not handle."""
     while True:
         try:
-            result = _performed(effect)
+            result = effect()
         except BaseException as error:  # noqa: BLE001 -- the generator decides; what it does not handle comes out
             effect = steps.throw(error)
         else:
             effect = steps.send(result)
-
-
-def _performed(effect: Effect) -> Any:
-    if isinstance(effect, Pause):
-        time.sleep(effect.seconds)
-        return None
-    return effect()
 
 
 async def adrive(steps: Steps[T], *, blocking: bool) -> T:

@@ -98,6 +98,11 @@ class PriceBook:
             self._rows = {**self._rows, **merged}
             self._prices = {}
 
+    @property
+    def edition(self) -> object:
+        """Another object after every change of the book: a price looked up before may have changed since."""
+        return self._rows
+
     def price(self, model: str, provider: str | None = None, region: str | None = None) -> Price:
         """The price of a model.
 

@@ -222,7 +222,7 @@ def service_tier(usage: Any) -> str | None:
 
     Reads ``service_tier``, Gemini's ``trafficType`` and the prefixes of LangChain's detail names.
     """
-    if not isinstance(usage, Mapping):
+    if type(usage) is not dict and not isinstance(usage, Mapping):
         return None
     tier = usage.get("service_tier")
     if isinstance(tier, str):
@@ -231,6 +231,8 @@ def service_tier(usage: Any) -> str | None:
     if traffic is not None:
         return _TRAFFIC_TIERS.get(str(traffic).upper().rpartition(".")[2])
     details = usage.get("input_token_details")
+    if not details:
+        return None
     names = details if isinstance(details, Mapping) else ()
     return next((tier for tier in _TIER_PREFIXES if tier in names or f"{tier}_cache_read" in names), None)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatResult
 
 from budgeted_agents.errors import InvalidUsage
@@ -14,8 +15,7 @@ from budgeted_agents.integrations.langchain.messages import parts_of
 from budgeted_agents.usage import Usage, service_tier
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """Usage of one call, with what the record should say of it."""
 
     usage: Usage
@@ -35,17 +35,26 @@ def of_messages(messages: Sequence[BaseMessage], quote: Quote, *, longest: int |
 
     ``longest``: the most output tokens the answer may have, if the quote held fewer.
     """
-    reported = next((m for m in messages if isinstance(m, AIMessage) and m.usage_metadata), None)
-    billed = next((name for m in messages if (name := m.response_metadata.get("model_name"))), "")
+    reported, billed = _said(messages)
     if reported is None:
         return Answered(estimated(messages, quote, longest), billed, flags=("estimated",))
     try:
-        usage = Usage.from_langchain(reported.usage_metadata)
+        usage = Usage.from_langchain(reported)
     except InvalidUsage:
         return Answered(estimated(messages, quote, longest), billed, flags=("estimated", "invalid usage reported"))
     if not usage.total_tokens:
         return Answered(estimated(messages, quote, longest), billed, flags=("estimated",))
-    return Answered(usage, billed, service_tier(reported.usage_metadata))
+    return Answered(usage, billed, service_tier(reported))
+
+
+def _said(messages: Sequence[BaseMessage]) -> tuple[UsageMetadata | None, str]:
+    """The first usage some message reports, and the first name of the model that answered."""
+    usage, billed = None, ""
+    for message in messages:
+        if usage is None and isinstance(message, AIMessage):
+            usage = message.usage_metadata or None
+        billed = billed or message.response_metadata.get("model_name") or ""
+    return usage, billed
 
 
 def estimated(messages: Sequence[BaseMessage], quote: Quote, longest: int | None = None) -> Usage:

@@ -18,11 +18,14 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
 
-from budgeted_agents.budget.attribution import ambient, from_metadata
+from budgeted_agents.budget.attribution import Attribution, ambient, from_metadata
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.governor import matching
 from budgeted_agents.meter import Meter, Run, Steps
 from budgeted_agents.meter.refusals import over_cap
+
+_MOST_ATTRIBUTIONS = 1_024
+"""Attributions remembered of one run: one for each node, and for each value its calls' metadata have."""
 
 
 def _same(error: BudgetExceeded) -> BaseException:
@@ -40,6 +43,7 @@ class Governance:
         refusals: model calls refused so far, with the checkpoint namespace each was made in.
         called: the tiers of the model called last, kept in a list so that copies with more budgets share it.
         own: names of the budgets that are this run's own, not those of a run around it; its landing may spend theirs.
+        observed: models that callbacks have seen called, by what is read of their parameters.
     """
 
     meter: Meter
@@ -48,6 +52,8 @@ class Governance:
     refusals: list[tuple[str, BudgetExceeded]] = field(default_factory=list)
     called: list[Any] = field(default_factory=list)
     own: frozenset[str] = frozenset()
+    observed: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False)
+    _attributions: dict[tuple[object, ...], tuple[Attribution, Attribution]] = field(default_factory=dict, init=False)
 
     @property
     def models(self) -> Any:
@@ -58,13 +64,22 @@ class Governance:
     def models(self, tiers: Any) -> None:
         self.called[:] = [tiers]
 
-    def attribution(self, metadata: Mapping[str, Any]) -> dict[str, str]:
-        """Who a call is for, from what encloses it; the innermost says most."""
+    def attribution(self, metadata: Mapping[str, Any]) -> Attribution:
+        """Who a call is for, from what encloses it; the innermost says most. Built once for all calls of one node."""
+        dimensions = self.meter.policy.dimensions
+        said = {} if dimensions.isdisjoint(metadata) else from_metadata(metadata, dimensions)
+        node, around = metadata.get("langgraph_node"), ambient()
+        key = (node, *said.items())
+        known = self._attributions.get(key)
+        if known is not None and known[0] is around:
+            return known[1]
         run = self.run
-        who = {**run.attribution, **ambient(), **from_metadata(metadata, self.meter.policy.dimensions)}
-        who["session"], who["run"] = run.session, run.id
-        if node := metadata.get("langgraph_node"):
+        who = {**run.attribution, **around, **said, "session": run.session, "run": run.id}
+        if node:
             who["node"] = node
+        if len(self._attributions) >= _MOST_ATTRIBUTIONS:
+            self._attributions.clear()
+        self._attributions[key] = (around, who)
         return who
 
     def check_depth(self, metadata: Mapping[str, Any], attribution: Mapping[str, str]) -> Steps[None]:

@@ -176,17 +176,17 @@ class GoverningHandler(BaseCallbackHandler):
     ) -> Admission:
         call, quote = observed.call, observed.quote
         # What was refused is refused again at once, while nothing has been given back: retries would only repeat it.
-        attempt = (parent_run_id, quote.model, quote.base, quote.output_limit, call.landing)
-        if parent_run_id is not None and (known := self._refused.get(attempt)):
+        if self._refused and (known := self._refused.get(_request(parent_run_id, observed))):
             raise governance.refuse(known, metadata)
         try:
-            drive(governance.check_depth(metadata, call.attribution))
+            if "depth" in governance.meter.policy.caps:
+                drive(governance.check_depth(metadata, call.attribution))
             step = metadata.get("langgraph_step")
-            admission = drive(admit(governance.meter, governance.run, call, step=step, patient=may_block()))
+            admission = drive(admit(governance.meter, governance.run, call, step=step, may_wait=may_block))
         except BudgetExceeded as refusal:
             advised = _advised(refusal, observed)
             if parent_run_id is not None and len(self._refused) < _MOST_REFUSED:
-                self._refused[attempt] = advised
+                self._refused[_request(parent_run_id, observed)] = advised
             raise governance.refuse(advised, metadata) from None
         if quote.output_limit < observed.longest:
             flag = f"held for {quote.output_limit:,} of {observed.longest:,} output tokens"
@@ -298,13 +298,19 @@ class BudgetHandler(GoverningHandler):
         return self.governance
 
 
+def _request(parent_run_id: UUID | None, observed: Observed) -> tuple[object, ...]:
+    """What a retry of a call has in common with it."""
+    quote = observed.quote
+    return (parent_run_id, quote.model, quote.base, quote.output_limit, observed.call.landing)
+
+
 def _hold_more(call: OpenModelCall) -> bool:
     """Hold twice as much for a stream that goes on, as far as it may go; False if there is no more."""
     governance, held = call.governance, call.admission
     longer = call.observed.quote._replace(output_limit=min(2 * held.granted, call.observed.longest))
     wanted = call.observed.call._replace(quotes=(longer,), useful_output=longer.output_limit)
     try:
-        admission = drive(admit(governance.meter, governance.run, wanted, step=held.step, patient=may_block()))
+        admission = drive(admit(governance.meter, governance.run, wanted, step=held.step, may_wait=may_block))
     except BudgetExceeded:
         return False
     call.admission = admission._replace(started_at=held.started_at, flags=held.flags)

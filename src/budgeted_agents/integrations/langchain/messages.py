@@ -22,11 +22,16 @@ _SKIPPED = frozenset({"id", "index", "cache_control", "signature", "type", "extr
 
 def count(model: str, messages: Sequence[BaseMessage], schemas: Sequence[str] = ()) -> int:
     """The likely number of input tokens of a prompt for a model. No message is counted twice."""
-    return _counter(tokenizer_for(model)).count(messages, schemas).estimate(model)
+    return counter(model).count(messages, schemas).estimate(model)
+
+
+def counter(model: str) -> HistoryCounter[BaseMessage]:
+    """What counts the prompts of a model."""
+    return _counter_for(tokenizer_for(model))
 
 
 @cache
-def _counter(tokenizer: Tokenizer) -> HistoryCounter[BaseMessage]:
+def _counter_for(tokenizer: Tokenizer) -> HistoryCounter[BaseMessage]:
     """One counter a tokenizer, for every session of the process."""
     return HistoryCounter(tokenizer, parts_of)
 
@@ -83,6 +88,8 @@ def blocks_of(messages: Sequence[BaseMessage]) -> list[Mapping[str, Any]]:
 
 def modalities(blocks: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """``image`` and ``audio`` where some content block is one: they may be priced apart."""
+    if not blocks:
+        return ()
     kinds = {block.get("type") for block in blocks}
     return tuple(name for name, known in (("image", _IMAGES), ("audio", _AUDIO)) if kinds & known) if kinds else ()
 
@@ -98,10 +105,13 @@ def cache_write(blocks: Sequence[Mapping[str, Any]]) -> Any:
 
 def schema_texts(kwargs: Mapping[str, Any]) -> list[str]:
     """Tool schemas and response formats, as the provider gets them: they count as input tokens."""
+    if _SCHEMA_FIELDS.isdisjoint(kwargs):
+        return []
     schemas = [kwargs.get(name) for name in ("tools", "functions", "response_format")]
     return [_remembered_text(schema) for schema in schemas if schema]
 
 
+_SCHEMA_FIELDS = frozenset({"tools", "functions", "response_format"})
 _MOST_SCHEMAS = 256
 _known_schemas: dict[int, tuple[object, list[object], str]] = {}
 """Text of schemas seen before, by identity: a model is bound to the same list of tools at every call. The parts are

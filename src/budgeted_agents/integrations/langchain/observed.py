@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.messages import BaseMessage
 
+from budgeted_agents.estimate import HistoryCounter
 from budgeted_agents.governor import ModelCall, Quote
 from budgeted_agents.integrations.langchain.governance import Governance, landing_budgets
 from budgeted_agents.integrations.langchain.introspect import LIMIT_FIELDS
-from budgeted_agents.integrations.langchain.messages import blocks_of, cache_write, count, modalities, schema_texts
+from budgeted_agents.integrations.langchain.messages import blocks_of, cache_write, counter, modalities, schema_texts
 from budgeted_agents.integrations.langchain.quoting import UNPRICED, USUAL_LIMIT, price_of, usual_answer
 from budgeted_agents.prices import Price
 
+_METADATA = ("ls_model_name", "ls_provider", "ls_max_tokens")
+_PARAMETERS = ("model_name", "model", "_type", "n", "service_tier", *LIMIT_FIELDS)
+"""What is read of a call's metadata and parameters, besides its tools."""
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+_MOST_MODELS = 256
+"""Models, by name and parameters, remembered of one session."""
+
+
+class Observed(NamedTuple):
     """A call as it is, with its price.
 
     Attributes:
@@ -59,29 +65,73 @@ def observe(
     Raises:
         UnknownPrice: the model has no known price, and some budget counts money.
     """
+    model = _model(governance, metadata, params)
+    name, price = model.name, model.price
+    tally = model.counter.count(messages, schema_texts(params))
+    estimate = tally.estimate(name)
+    bound = governance.meter.margins.bound(name, estimate)
+    blocks = blocks_of(messages) if tally.rich else ()
+    base, rate = price.worst_case(bound, cache_write(blocks), model.service_tier, modalities(blocks))
+    attribution = governance.attribution(metadata)
+    held = min(model.longest, usual_answer(governance, attribution)) if expected else model.longest
+    quote = Quote(0, name, model.model_class, bound, estimate, base, rate * model.answers, held)
+    call = ModelCall(attribution, (quote,), held, clampable=False, landing=landing_budgets())
+    return Observed(call, price, model.longest)
+
+
+class ObservedModel(NamedTuple):
+    """What is the same for every call of a model with these parameters.
+
+    Attributes:
+        name: the model's, as its price is looked up.
+        price: of the model, by the price book of this ``edition``.
+        model_class: the class the policy puts it in.
+        counter: counts its prompts.
+        longest: the most output tokens an answer may have; ``answers`` how many are asked for.
+    """
+
+    name: str
+    price: Price
+    edition: object
+    model_class: str | None
+    counter: HistoryCounter[BaseMessage]
+    longest: int
+    answers: int
+    service_tier: Any
+
+
+def _model(governance: Governance, metadata: Mapping[str, Any], params: Mapping[str, Any]) -> ObservedModel:
+    """The model that is called, looked up by all that is read of a call's metadata and parameters."""
+    key = (*map(metadata.get, _METADATA), *map(params.get, _PARAMETERS))
+    try:
+        known = governance.observed.get(key)
+    except TypeError:  # a parameter that is no name and no number: nothing to remember it by
+        return _looked_up(governance, metadata, params)
+    if known is None or known.edition is not governance.meter.prices.edition:
+        if len(governance.observed) >= _MOST_MODELS:
+            governance.observed.clear()
+        known = governance.observed[key] = _looked_up(governance, metadata, params)
+    return known
+
+
+def _looked_up(governance: Governance, metadata: Mapping[str, Any], params: Mapping[str, Any]) -> ObservedModel:
+    """Raises:
+    UnknownPrice: the model has no known price, and some budget counts money.
+    """
+    edition = governance.meter.prices.edition  # first, so that a change of prices meanwhile shows the next time
     name, provider = _named(metadata, params)
     price = price_of(governance, name, provider)
-    estimate = count(name, messages, schema_texts(params))
-    bound = governance.meter.margins.bound(name, estimate)
-    tier = params.get("service_tier")
-    blocks = blocks_of(messages)
-    base, rate = price.worst_case(bound, cache_write(blocks), tier, modalities(blocks))
-    longest = _limit(metadata, params) or price.max_output_tokens or USUAL_LIMIT
-    attribution = governance.attribution(metadata)
-    held = min(longest, usual_answer(governance, attribution)) if expected else longest
     answers = params.get("n")
-    quote = Quote(
-        tier=0,
-        model=name,
-        model_class=governance.meter.policy.model_class(name),
-        input_tokens=bound,
-        estimate=estimate,
-        base=base,
-        rate=rate * (answers if isinstance(answers, int) and answers > 1 else 1),
-        output_limit=held,
+    return ObservedModel(
+        name,
+        price,
+        edition,
+        governance.meter.policy.model_class(name),
+        counter(name),
+        _limit(metadata, params) or price.max_output_tokens or USUAL_LIMIT,
+        answers if isinstance(answers, int) and answers > 1 else 1,
+        params.get("service_tier"),
     )
-    call = ModelCall(attribution, (quote,), held, clampable=False, landing=landing_budgets())
-    return Observed(call, price, longest)
 
 
 def _named(metadata: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[str, str | None]:

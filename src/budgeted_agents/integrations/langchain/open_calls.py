@@ -7,7 +7,7 @@ langchain-core gives the call, so that one ledger is charged once and the budget
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -24,8 +24,15 @@ class OpenModelCall:
     governance: Governance
     observed: Observed
     admission: Admission
-    received: Received = field(default_factory=Received)
     is_cut: bool = False
+    _received: Received | None = None
+
+    @property
+    def received(self) -> Received:
+        """What has come of a stream; made when something comes, because most answers come whole."""
+        if self._received is None:
+            self._received = Received()
+        return self._received
 
     @property
     def is_partly_held(self) -> bool:
@@ -52,32 +59,32 @@ class OpenCalls(Generic[CallT]):
     """
 
     def __init__(self) -> None:
-        self._calls: dict[UUID, dict[Hashable, CallT]] = {}
+        self._calls: dict[int, dict[Hashable, CallT]] = {}  # by the id as a number, whose hash is not Python code
 
     def add(self, run_id: UUID, handler: Hashable, call: CallT) -> None:
-        self._calls.setdefault(run_id, {})[handler] = call
+        self._calls.setdefault(run_id.int, {})[handler] = call
 
     def get(self, run_id: UUID, handler: Hashable) -> CallT | None:
-        calls = self._calls.get(run_id)
+        calls = self._calls.get(run_id.int)
         return calls.get(handler) if calls else None
 
     def of(self, run_id: UUID) -> list[tuple[Hashable, CallT]]:
         """Every handler that has admitted this call, and what it admitted, in that order."""
-        calls = self._calls.get(run_id)
+        calls = self._calls.get(run_id.int)
         return list(calls.items()) if calls else []
 
     def take(self, run_id: UUID, handler: Hashable) -> CallT | None:
         """Remove and return what a handler has admitted; None if it has admitted nothing."""
-        calls = self._calls.get(run_id)
+        calls = self._calls.get(run_id.int)
         if calls is None:
             return None
         call = calls.pop(handler, None)
         if not calls:
-            self._calls.pop(run_id, None)
+            self._calls.pop(run_id.int, None)
         return call
 
     def take_all(self, run_id: UUID) -> list[CallT]:
-        return list(self._calls.pop(run_id, {}).values())
+        return list(self._calls.pop(run_id.int, {}).values())
 
 
 models: OpenCalls[OpenModelCall] = OpenCalls()
