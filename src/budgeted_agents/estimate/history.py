@@ -73,7 +73,7 @@ def image_tokens(model: str) -> int:
     return IMAGE_TOKENS_MINI if "gpt-4o-mini" in model else IMAGE_TOKENS
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _History(Generic[Message]):
     """A message list as it was counted. Holds the messages, so that no other object can get their identity.
 
@@ -141,9 +141,10 @@ class HistoryCounter(Generic[Message]):
         if base is None:
             self._remember(_History(new, fields, contents, total, is_first=True), instead_of=None)
             return total
-        grown = _joined(base, new, fields, contents, total)
+        total = _sum((base.total, total))
+        grown = _History(messages, base.fields + fields, base.contents + contents, total)
         self._remember(grown, instead_of=None if base.is_first else base)
-        return grown.total
+        return total
 
     def _longest_beginning(self, messages: list[Message]) -> _History[Message] | None:
         """The longest remembered history that ``messages`` goes on from: usually all but the last few messages."""
@@ -183,12 +184,6 @@ class HistoryCounter(Generic[Message]):
             tokens = self._instructions + sum([PER_TOOL + self._texts.count(_schema_text(tool)) for tool in tools])
             self._tools = (tools, tokens)
         return tokens
-
-
-def _joined(
-    base: _History[Message], new: list[Message], fields: list[Fields], contents: list[object], total: Tally
-) -> _History[Message]:
-    return _History(base.messages + new, base.fields + fields, base.contents + contents, _sum((base.total, total)))
 
 
 def _schema_text(tool: Tool) -> str:

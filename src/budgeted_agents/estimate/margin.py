@@ -64,15 +64,17 @@ class Highest:
     def value(self) -> int:
         return max(self.current, self.previous)
 
-    def add(self, value: int) -> None:
-        if self.seen < CONFIRMED:
-            self.seen += 1
+    def add(self, value: int) -> bool:
+        """Take a value in; whether that may change what ``blended`` says."""
+        if value <= self.current and self.filled < WINDOW and self.seen == CONFIRMED:
+            self.filled += 1
+            return False
+        self.seen = min(self.seen + 1, CONFIRMED)
         if self.filled == WINDOW:
             self.current, self.previous, self.filled = value, self.current, 1
-            return
-        self.filled += 1
-        if value > self.current:
-            self.current = value
+        else:
+            self.current, self.filled = max(self.current, value), self.filled + 1
+        return True
 
     def blended(self, start: int, safe: int) -> int:
         """From ``start`` to ``safe`` (what was seen plus its safety) as observations confirm it; upwards at once."""
@@ -100,10 +102,9 @@ class Learnt:
 
     def learn(self, estimate: int, actual: int) -> None:
         if estimate < SHORT:
-            self.surplus.add(max(0, actual - estimate))
-            self.added = self.surplus.blended(self.start.surplus, self.surplus.value + SAFE_TOKENS)
-        else:
-            self.ratio.add(_up(actual * 1000, estimate))
+            if self.surplus.add(max(0, actual - estimate)):
+                self.added = self.surplus.blended(self.start.surplus, self.surplus.value + SAFE_TOKENS)
+        elif self.ratio.add(_up(actual * 1000, estimate)):
             safe = max(1000, self.ratio.value) * (100 + SAFE_PERCENT) // 100 + 1
             self.factor = self.ratio.blended(1000 + 10 * self.start.percent, safe)
 
@@ -135,14 +136,11 @@ class Margins:
         if estimate < 0 or actual < 0:
             raise _negative("estimate", estimate, model) if estimate < 0 else _negative("actual", actual, model)
         with self._lock:
-            self._of(model).learn(estimate, actual)
+            (self._learnt.get(model) or self._of(model)).learn(estimate, actual)
 
     def _of(self, model: str) -> Learnt:
-        known = self._learnt.get(model)
-        if known is None:
-            start = START_EXACT if tokenizer_for(model).exact else START_FOREIGN
-            known = self._learnt.setdefault(model, Learnt(start))
-        return known
+        start = START_EXACT if tokenizer_for(model).exact else START_FOREIGN
+        return self._learnt.setdefault(model, Learnt(start))
 
 
 def _up(dividend: int, divisor: int) -> int:

@@ -60,7 +60,8 @@ class MemoryLedger:
         kept = checks.kept("memo", memo, "reserve", id)
         body = (holds, floor, ask, session)
         with self._lock:
-            self._check_open()
+            if not self._open:
+                raise self._closed()
             known = self._attempts.get(id)
             if known is not None:
                 rules.replayed_reserve(known, body)
@@ -82,7 +83,8 @@ class MemoryLedger:
         checks.check_actual(id, actual)
         kept = None if record is None else checks.kept("record", record, "settle", id)
         with self._lock:
-            self._check_open()
+            if not self._open:
+                raise self._closed()
             known = self._attempts.get(id)
             charges = rules.actuals(id, known, actual)
             assert known is not None  # actuals() refuses an unknown id
@@ -98,7 +100,8 @@ class MemoryLedger:
         checks.check_close(id, "release", now)
         kept = None if record is None else checks.kept("record", record, "release", id)
         with self._lock:
-            self._check_open()
+            if not self._open:
+                raise self._closed()
             known = self._attempts.setdefault(id, rules.tombstone(id, now))
             if known.is_tombstone:
                 return None
@@ -115,7 +118,8 @@ class MemoryLedger:
         checks.check_close(id, "presume", now)
         kept = None if record is None else checks.kept("record", record, "presume", id)
         with self._lock:
-            self._check_open()
+            if not self._open:
+                raise self._closed()
             known = rules.presumable(id, self._attempts.get(id))
             if known.state is rules.PRESUMED:
                 return rules.settlement(known, self._current(known), replayed=True)
@@ -126,7 +130,8 @@ class MemoryLedger:
         checks.check_id(id, "extend")
         checks.check_times(id, "extend", now=now, ttl=ttl)
         with self._lock:
-            self._check_open()
+            if not self._open:
+                raise self._closed()
             known = self._attempts.get(id)
             if known is None or known.state is not rules.RESERVED:
                 return False
@@ -138,19 +143,22 @@ class MemoryLedger:
     def expire(self, now: float, limit: int = 1000) -> list[str]:
         checks.check_expire(now, limit)
         with self._lock:
-            self._check_open()
+            if not self._open:
+                raise self._closed()
             return self._presume_overdue(now, limit)
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         for account in accounts:
             checks.check_account(account, "balances")
         with self._lock:
-            self._check_open()
+            if not self._open:
+                raise self._closed()
             return tuple([self._balances.get(account.key) or Balance(account, 0) for account in accounts])
 
     def accounts(self) -> list[Account]:
         with self._lock:
-            self._check_open()
+            if not self._open:
+                raise self._closed()
             return [balance.account for balance in self._balances.values()]
 
     def credit(
@@ -160,7 +168,8 @@ class MemoryLedger:
         checks.to_json("memo", memo, checks.place("credit", id))
         body = (account.key, amount)
         with self._lock:
-            self._check_open()
+            if not self._open:
+                raise self._closed()
             balance = self._balances.get(account.key) or Balance(account, limit)
             if id in self._credits:
                 rules.check_credit(id, self._credits[id], body)
@@ -173,19 +182,22 @@ class MemoryLedger:
     def note(self, session: str, body: Memo, *, now: float) -> None:
         text = checks.note_json(session, body, now)
         with self._lock:
-            self._check_open()
+            if not self._open:
+                raise self._closed()
             self._notes.append((session, now, text))
 
     def entries(self, session: str | None = None) -> Iterator[Entry]:
         with self._lock:
-            self._check_open()
+            if not self._open:
+                raise self._closed()
             kept = self._attempts.values() if session is None else self._by_session.get(session, ())
             found = [rules.entry(attempt) for attempt in kept if not attempt.is_tombstone]
         return iter(found)
 
     def notes(self, session: str | None = None) -> Iterator[Note]:
         with self._lock:
-            self._check_open()
+            if not self._open:
+                raise self._closed()
             kept = list(self._notes)
         return (rules.note(*parts) for parts in kept if session is None or parts[0] == session)
 
@@ -199,9 +211,8 @@ class MemoryLedger:
 
     # Below here the lock is held.
 
-    def _check_open(self) -> None:
-        if not self._open:
-            raise LedgerUnavailable(f"The ledger {self.url} is closed. Open it again with open_ledger({self.url!r}).")
+    def _closed(self) -> LedgerUnavailable:
+        return LedgerUnavailable(f"The ledger {self.url} is closed. Open it again with open_ledger({self.url!r}).")
 
     def _current(self, attempt: Attempt) -> tuple[Balance, ...]:
         return tuple([self._balances[account.key] for account, _ in attempt.held])

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from budgeted_agents.budget import WindowKind, window_at
-from budgeted_agents.budget.attribution import Attribution
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.governor import CALM, Candidate, ModelCall, Plan, Pressure, candidates, pressure
 from budgeted_agents.ledgers.contract import Refusal, Reservation
@@ -109,14 +108,19 @@ class _Attempt(NamedTuple):
 class _Opening(NamedTuple):
     """What a report can say of a call whose worker died before it was recorded."""
 
-    run: str
-    step: int | None
-    attribution: Attribution
-    model_asked: str
-    model_used: str
+    attempt: _Attempt
+    way: Candidate
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "model", **self._asdict(), "attribution": dict(self.attribution)}
+        _, run, call, step, _, _ = self.attempt
+        return {
+            "kind": "model",
+            "run": run.id,
+            "step": step,
+            "attribution": dict(call.attribution),
+            "model_asked": call.quotes[0].model,
+            "model_used": self.way.quote.model,
+        }
 
 
 def _least_output(meter: Meter, attempt: _Attempt) -> int:
@@ -138,7 +142,7 @@ def _pressure(meter: Meter, attempt: _Attempt) -> Steps[Pressure]:
 def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Steps[Admission]:
     """Try the ways in order. While money that others hold would make a whole answer fit, or the next minute has room
     for it, wait before an answer is cut short or the call refused."""
-    id, run, call, step, _, _ = attempt
+    id, run, call, _, _, _ = attempt
     pause = _FIRST_PAUSE
     while True:
         now = meter.clock()
@@ -156,7 +160,7 @@ def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Step
                 now=now,
                 ttl=meter.hold_ttl,
                 session=run.session,
-                memo=_Opening(run.id, step, call.attribution, call.quotes[0].model, way.quote.model),
+                memo=_Opening(attempt, way),
             )
             if isinstance(answer, Reservation):
                 return _admission(meter, attempt, way, plan, answer)

@@ -42,7 +42,7 @@ def of_messages(messages: Sequence[BaseMessage], quote: Quote, *, longest: int |
         usage = Usage.from_langchain(reported)
     except InvalidUsage:
         return Answered(estimated(messages, quote, longest), billed, flags=("estimated", "invalid usage reported"))
-    if not usage.total_tokens:
+    if not (usage.prompt_tokens or usage.completion_tokens):
         return Answered(estimated(messages, quote, longest), billed, flags=("estimated",))
     return Answered(usage, billed, service_tier(reported))
 

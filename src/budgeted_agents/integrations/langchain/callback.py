@@ -83,7 +83,7 @@ class CostCallback(GoverningHandler):
             billing=billing or BillingTable(),
             listeners=tuple(listeners),
         )
-        super().__init__(blocking=self.meter.ledger.blocking)
+        super().__init__(self.meter)
         self._own_session = new_id()
         self._latest = self._session or self._own_session
         self._sessions: OrderedDict[str, Governance] = OrderedDict()

@@ -30,6 +30,7 @@ from budgeted_agents.integrations.langchain.observed import Observed, observe
 from budgeted_agents.integrations.langchain.open_calls import OpenModelCall, OpenToolCall
 from budgeted_agents.meter import (
     Admission,
+    Meter,
     Steps,
     ToolAdmission,
     admit,
@@ -78,11 +79,14 @@ class GoverningHandler(BaseCallbackHandler):
     ignore_retriever = True
     ignore_retry = True
     ignore_custom_event = True
+    ignore_agent = False
     expected = False
 
-    def __init__(self, *, blocking: bool) -> None:
+    def __init__(self, meter: Meter) -> None:
         # A ledger that waits for a disk must not do so on the event loop: then langchain-core uses a thread.
-        self.run_inline = not blocking
+        self.run_inline = not meter.ledger.blocking
+        # Events of tools go by this name too. A call that no budget counts leaves no record.
+        self.ignore_agent = all(budget.tool_calls is None for budget in meter.policy.budgets)
         self._refused: dict[object, BudgetExceeded] = {}
 
     @abstractmethod
@@ -243,8 +247,6 @@ class GoverningHandler(BaseCallbackHandler):
         if waiting and waiting[0].run is governance.run:
             open_calls.tools.add(run_id, self, OpenToolCall(governance, waiting.pop()))
             return
-        if all(budget.tool_calls is None for budget in governance.meter.policy.budgets):
-            return  # no budget counts tools, and a call that is not counted leaves no record
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         governance = self._without_counted(governance, run_id)
         attribution = governance.attribution(metadata)
@@ -291,7 +293,7 @@ class BudgetHandler(GoverningHandler):
     """
 
     def __init__(self, governance: Governance) -> None:
-        super().__init__(blocking=governance.meter.ledger.blocking)
+        super().__init__(governance.meter)
         self.governance = governance
 
     def governance_of(self, metadata: dict[str, Any]) -> Governance:

@@ -17,6 +17,7 @@ AUDIO_BYTES_PER_TOKEN: Final = 400
 
 _IMAGES = frozenset({"image", "image_url", "input_image"})
 _AUDIO = frozenset({"audio", "input_audio"})
+_as_json = json.JSONEncoder(default=str, ensure_ascii=False).encode
 _SKIPPED = frozenset({"id", "index", "cache_control", "signature", "type", "extras"})
 
 
@@ -53,7 +54,7 @@ def parts_of(message: BaseMessage) -> Parts:
         texts.append(message.name)
     if isinstance(message, AIMessage):
         for call in message.tool_calls:
-            texts += [call["name"], json.dumps(call["args"], default=str, ensure_ascii=False)]
+            texts += (call["name"], _as_json(call["args"]))
             tokens += 12  # the call's id and its framing
     elif isinstance(message, ToolMessage):
         tokens += 12
@@ -69,7 +70,7 @@ def _add_block(block: str | Mapping[str, Any], texts: list[str]) -> int:
         return _encoded_bytes(block) // AUDIO_BYTES_PER_TOKEN + 1
     for name, value in block.items():
         if name not in _SKIPPED and value:
-            texts.append(value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False))
+            texts.append(value if isinstance(value, str) else _as_json(value))
     return 4
 
 
