@@ -170,8 +170,8 @@ class HistoryCounter(Generic[Message]):
         if seen is not None and seen[1] is content:
             return seen[2]
         texts, images, tokens = self._parts_of(message)
-        rich = 0 if isinstance(content, str) else 1
-        tally = Tally(PER_MESSAGE + tokens + sum(map(self._texts.count, texts)), images, rich)
+        tokens += PER_MESSAGE + self._texts.count_all(texts)
+        tally = Tally(tokens, images, 0 if isinstance(content, str) else 1)
         with self._lock:
             self._known[id(message)] = (message, content, tally)
             if len(self._known) > MOST_MESSAGES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from threading import Lock
 
 from budgeted_agents.estimate.tokens import Tokenizer
@@ -20,12 +21,19 @@ class TextCounter:
 
     def count(self, text: str) -> int:
         """Tokens of a text."""
-        key = (hash(text), len(text))
-        tokens = self._counts.get(key)
-        if tokens is None:
-            tokens = self._tokenizer.count(text)
-            with self._lock:
-                if len(self._counts) >= MOST_TEXTS:
-                    del self._counts[next(iter(self._counts))]
-                self._counts[key] = tokens
-        return tokens
+        return self.count_all((text,))
+
+    def count_all(self, texts: Iterable[str]) -> int:
+        """Tokens of several texts, each by itself."""
+        total = 0
+        for text in texts:
+            key = (hash(text), len(text))
+            tokens = self._counts.get(key)
+            if tokens is None:
+                tokens = self._tokenizer.count(text)
+                with self._lock:
+                    if len(self._counts) >= MOST_TEXTS:
+                        del self._counts[next(iter(self._counts))]
+                    self._counts[key] = tokens
+            total += tokens
+        return total

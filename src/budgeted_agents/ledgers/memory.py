@@ -39,6 +39,7 @@ class MemoryLedger:
         self._balances: dict[str, Balance] = {}
         self._attempts: dict[str, Attempt] = {}
         self._by_session: dict[str, list[Attempt]] = {}
+        # By deadline. A reservation that ends early or is extended leaves its old deadline behind, to be skipped then.
         self._deadlines: list[tuple[float, int, Attempt]] = []
         self._credits: dict[str, tuple[str, int]] = {}
         self._notes: list[tuple[str, float, str]] = []
@@ -72,8 +73,11 @@ class MemoryLedger:
             after = rules.decide(attempt, holds, self._balances, floor, ask)
             if isinstance(after, Refusal):
                 return after
-            self._store(after)
-            self._remember(attempt)
+            for balance in after:
+                self._balances[balance[0].key] = balance
+            self._attempts[id] = attempt
+            self._by_session.setdefault(session, []).append(attempt)
+            heapq.heappush(self._deadlines, (attempt.deadline, attempt.seq, attempt))
             return rules.reservation(attempt, after)
 
     def settle(
@@ -137,7 +141,7 @@ class MemoryLedger:
                 return False
             if now + ttl > known.deadline:
                 known.deadline = now + ttl
-                self._push_deadline(known)
+                heapq.heappush(self._deadlines, (known.deadline, known.seq, known))
             return True
 
     def expire(self, now: float, limit: int = 1000) -> list[str]:
@@ -220,15 +224,6 @@ class MemoryLedger:
     def _store(self, balances: Sequence[Balance]) -> None:
         for balance in balances:
             self._balances[balance.account.key] = balance
-
-    def _remember(self, attempt: Attempt) -> None:
-        self._attempts[attempt.id] = attempt
-        self._by_session.setdefault(attempt.session, []).append(attempt)
-        self._push_deadline(attempt)
-
-    def _push_deadline(self, attempt: Attempt) -> None:
-        """A reservation that ends early or is extended leaves its old deadline behind, to be skipped when it is due."""
-        heapq.heappush(self._deadlines, (attempt.deadline, attempt.seq, attempt))
 
     def _presume(self, attempt: Attempt, now: float, record: str | LazyMemo | None = None) -> tuple[Balance, ...]:
         after = rules.presumed_all(attempt, self._balances)

@@ -67,7 +67,8 @@ def admit(
     tiers = tuple([quote.model for quote in call.quotes]) if len(call.quotes) > 1 else ()
     state = (yield from _pressure(meter, attempt)) if tiers else CALM
     held_tier = run.held_tier(tiers) if tiers else 0
-    ways = candidates(call, state, held_tier=held_tier, min_output=_least_output(meter, attempt))
+    least_output = _least_output(meter, attempt) if call.clampable else 1  # else nothing will be shortened
+    ways = candidates(call, state, held_tier=held_tier, min_output=least_output)
     try:
         admission = yield from _reserve(meter, attempt, ways)
         if tiers:
@@ -126,8 +127,6 @@ class _Opening(NamedTuple):
 def _least_output(meter: Meter, attempt: _Attempt) -> int:
     """The shortest answer that all budgets find worth paying for, whichever tier gives it."""
     _, _, call, _, now, _ = attempt
-    if not call.clampable:
-        return 1  # nothing will be shortened
     return max([meter.plans.of_model(call.attribution, quote, call.landing, now).least_output for quote in call.quotes])
 
 

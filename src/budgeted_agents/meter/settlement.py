@@ -50,7 +50,8 @@ def settle(
     if "estimated" not in flags:
         meter.margins.learn(quote.model, quote.estimate, prompt)
         run.remember_answer(admission.call.attribution.get("node", ""), answer)
-        run.remember_cache(quote.model, prompt if _is_cached(usage) else 0)
+        is_cached = usage.cache_read or usage.cache_write_5m or usage.cache_write_1h
+        run.remember_cache(quote.model, prompt if is_cached else 0)
     if cost > admission.reserved > 0:
         flags += ("overrun",)
     record = _record(
@@ -141,11 +142,6 @@ def _record(
         flags=admitted + flags,
         error=error,
     )
-
-
-def _is_cached(usage: Usage) -> bool:
-    """Whether the provider has the prompt in its cache now."""
-    return bool(usage.cache_read or usage.cache_write_5m or usage.cache_write_1h)
 
 
 def _counts(usage: Usage, prompt: int, answer: int) -> dict[str, int]:

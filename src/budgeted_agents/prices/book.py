@@ -29,6 +29,9 @@ class PriceBook:
         rows: rows in LiteLLM's shape, e.g. ``{"my-model": {"input_cost_per_token": "0.000001", ...}}`` (USD).
         source: where they come from; every `Price` says so.
 
+    Attributes:
+        edition: another object after every change of the book: a price looked up before may have changed since.
+
     Raises:
         InvalidPrice: if a price is negative, not a finite number, or absurd.
     """
@@ -38,6 +41,7 @@ class PriceBook:
         self._rows: Rows = {}
         self._sources: Mapping[str, str] = {}
         self._prices: dict[tuple[str, str | None, str | None], Price] = {}
+        self.edition = object()
         if rows:
             self.register(rows, source=source)
 
@@ -97,11 +101,7 @@ class PriceBook:
             self._sources = {**self._sources, **dict.fromkeys(rows, source)}
             self._rows = {**self._rows, **merged}
             self._prices = {}
-
-    @property
-    def edition(self) -> object:
-        """Another object after every change of the book: a price looked up before may have changed since."""
-        return self._rows
+            self.edition = object()
 
     def price(self, model: str, provider: str | None = None, region: str | None = None) -> Price:
         """The price of a model.

@@ -146,7 +146,8 @@ class Price:
 
         Classes that cost what ``input`` or ``output`` costs are left out. ``request`` and ``web_search`` are per piece.
         """
-        rates = self._rates(prompt_tokens, service_tier)
+        table = self._tables.get(service_tier) or self._table(service_tier)
+        rates = table.rates[bisect_left(table.thresholds, prompt_tokens)]
         shown = self._shown.get(rates)
         if shown is None:
             shown = {name: _usd(rate) for name, rate in _distinct(rates).items()}
@@ -154,10 +155,6 @@ class Price:
             shown |= {name: _usd(rate) for name, rate in extras.items() if rate}
             self._shown[rates] = shown
         return dict(shown)
-
-    def _rates(self, prompt_tokens: int, service_tier: str | None) -> Rates:
-        table = self._table(service_tier)
-        return table.rates[bisect_left(table.thresholds, prompt_tokens)]
 
     def _table(self, service_tier: str | None) -> Table:
         tier = service_tier.lower() if service_tier else None

@@ -29,21 +29,16 @@ class Observed(NamedTuple):
     Attributes:
         call: what the governor decides about.
         price: of the model.
-        longest: the most output tokens the answer may have. The call's one quote holds fewer where only what is
-            expected is held.
+        quote: the call's one quote.
+        longest: the most output tokens the answer may have. The quote holds fewer where only what is expected is held.
+        unpriced: whether no price is known, and none is needed.
     """
 
     call: ModelCall
     price: Price
+    quote: Quote
     longest: int
-
-    @property
-    def quote(self) -> Quote:
-        return self.call.quotes[0]
-
-    @property
-    def unpriced(self) -> bool:
-        return self.price.source == UNPRICED
+    unpriced: bool
 
 
 def observe(
@@ -76,7 +71,7 @@ def observe(
     held = min(model.longest, usual_answer(governance, attribution)) if expected else model.longest
     quote = Quote(0, name, model.model_class, bound, estimate, base, rate * model.answers, held)
     call = ModelCall(attribution, (quote,), held, clampable=False, landing=landing_budgets())
-    return Observed(call, price, model.longest)
+    return Observed(call, price, quote, model.longest, model.unpriced)
 
 
 class ObservedModel(NamedTuple):
@@ -88,6 +83,7 @@ class ObservedModel(NamedTuple):
         model_class: the class the policy puts it in.
         counter: counts its prompts.
         longest: the most output tokens an answer may have; ``answers`` how many are asked for.
+        unpriced: whether no price is known, and none is needed.
     """
 
     name: str
@@ -98,6 +94,7 @@ class ObservedModel(NamedTuple):
     longest: int
     answers: int
     service_tier: Any
+    unpriced: bool
 
 
 def _model(governance: Governance, metadata: Mapping[str, Any], params: Mapping[str, Any]) -> ObservedModel:
@@ -131,6 +128,7 @@ def _looked_up(governance: Governance, metadata: Mapping[str, Any], params: Mapp
         _limit(metadata, params) or price.max_output_tokens or USUAL_LIMIT,
         answers if isinstance(answers, int) and answers > 1 else 1,
         params.get("service_tier"),
+        price.source == UNPRICED,
     )
 
 
