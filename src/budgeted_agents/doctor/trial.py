@@ -21,6 +21,7 @@ from budgeted_agents.doctor.fakes import Answered, Enough, fakes_in_place
 from budgeted_agents.doctor.network import Contact, blocked
 from budgeted_agents.errors import BudgetExceeded, UnknownPrice
 from budgeted_agents.estimate import Margins
+from budgeted_agents.governor import Plans
 from budgeted_agents.ledgers import Balance, Ledger, MemoryLedger
 from budgeted_agents.meter import Meter
 from budgeted_agents.prices import PriceBook
@@ -252,6 +253,7 @@ def trial_meters(cut: Cut) -> Iterator[list[Used]]:
     try:
         for meter, own in zip(found, used, strict=True):
             meter.policy = Policy(tuple(map(cut, meter.policy.budgets)), meter.policy.model_classes)
+            meter.plans = Plans(meter.policy)
             meter.ledger, meter.listeners = cast("Ledger", own.view), ()
             meter.unsettled, meter.margins = deque(), Margins()
         yield used

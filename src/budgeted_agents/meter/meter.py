@@ -65,7 +65,7 @@ class Meter:
         clock: seconds since the epoch.
         hold_ttl: seconds a silent reservation lasts.
         unsettled: bookings the ledger could not take yet; they go first once it can.
-        plans: which accounts a call touches, by the policy.
+        plans: which accounts a call touches, by the policy; whoever exchanges one exchanges both.
     """
 
     policy: Policy
