@@ -60,15 +60,14 @@ class Plan:
         )
 
     def holds(self, quote: Quote) -> tuple[Hold, ...]:
-        """What a model call holds at this price."""
-        _, _, _, tokens, _, base, rate, _, _ = quote
+        """What a model call holds at this price. Accounts that count calls hold one, as the terms say."""
         holds = []
         for hold in self.terms:
             account, limit, _, _, keep, enforce = hold
             if account.unit == "usd":
-                hold = Hold(account, limit, base, rate, keep, enforce)
+                hold = Hold(account, limit, quote.base, quote.rate, keep, enforce)
             elif account.unit == "tokens":
-                hold = Hold(account, limit, tokens, 1000, keep, enforce)
+                hold = Hold(account, limit, quote.input_tokens, 1000, keep, enforce)
             holds.append(hold)
         return tuple(holds)
 

@@ -74,7 +74,7 @@ class MemoryLedger:
             if isinstance(after, Refusal):
                 return after
             for balance in after:
-                self._balances[balance[0].key] = balance
+                self._balances[balance.account.key] = balance
             self._attempts[id] = attempt
             self._by_session.setdefault(session, []).append(attempt)
             heapq.heappush(self._deadlines, (attempt.deadline, attempt.seq, attempt))

@@ -127,10 +127,10 @@ def decide(
         InvalidAmount: the ledger cannot keep so much.
     """
     before, granted = [], ask
-    for hold in holds:
+    for hold in holds:  # ``room`` and ``amount`` are written out here: nothing in a ledger is done more often
         account, limit, base, rate, keep, enforce = hold
         balance = found.get(account.key)
-        if balance is None or balance[1] != limit + balance[4]:
+        if balance is None or balance.limit != limit + balance.credit:
             balance = with_limit(hold, balance)
         before.append(balance)
         _, limit, spent, held, _, _ = balance
@@ -146,6 +146,7 @@ def decide(
 
 
 def _hold(attempt: Attempt, holds: Sequence[Hold], before: Sequence[Balance]) -> tuple[Balance, ...]:
+    """Let the attempt hold what its granted steps take; the balances after it."""
     taken, after = [], []
     for (_, _, base, rate, _, _), (account, limit, spent, held, credit, presumed) in zip(holds, before, strict=True):
         amount = base - (-attempt.granted * rate // RATE_SCALE)
@@ -156,7 +157,7 @@ def _hold(attempt: Attempt, holds: Sequence[Hold], before: Sequence[Balance]) ->
 
 
 def refuse(id: str, holds: Sequence[Hold], balances: Sequence[Balance], floor: int) -> Refusal:
-    """Why ``grant`` said None: the first account that cannot give the floor, and whether waiting would help.
+    """Why less than the floor can be given: the first account that cannot, and whether waiting would help.
 
     Raises:
         InvalidAmount: the account that binds is not enforced, so it is the ledger itself that is full.

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from budgeted_agents.budget import WindowKind, window_at
+from budgeted_agents.budget.attribution import Attribution
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.governor import CALM, Candidate, ModelCall, Plan, Pressure, candidates, pressure
 from budgeted_agents.ledgers.contract import Refusal, Reservation
@@ -109,24 +110,19 @@ class _Attempt(NamedTuple):
 class _Opening(NamedTuple):
     """What a report can say of a call whose worker died before it was recorded."""
 
-    attempt: _Attempt
-    way: Candidate
+    run: str
+    step: int | None
+    attribution: Attribution
+    model_asked: str
+    model_used: str
 
     def to_json(self) -> dict[str, Any]:
-        _, run, call, step, _, _ = self.attempt
-        return {
-            "kind": "model",
-            "run": run.id,
-            "step": step,
-            "attribution": dict(call.attribution),
-            "model_asked": call.quotes[0].model,
-            "model_used": self.way.quote.model,
-        }
+        return {"kind": "model", **self._asdict(), "attribution": dict(self.attribution)}
 
 
 def _least_output(meter: Meter, attempt: _Attempt) -> int:
     """The shortest answer that all budgets find worth paying for, whichever tier gives it."""
-    _, _, call, _, now, _ = attempt
+    call, now = attempt.call, attempt.started_at
     return max([meter.plans.of_model(call.attribution, quote, call.landing, now).least_output for quote in call.quotes])
 
 
@@ -141,7 +137,7 @@ def _pressure(meter: Meter, attempt: _Attempt) -> Steps[Pressure]:
 def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Steps[Admission]:
     """Try the ways in order. While money that others hold would make a whole answer fit, or the next minute has room
     for it, wait before an answer is cut short or the call refused."""
-    id, run, call, _, _, _ = attempt
+    id, run, call, step, _, _ = attempt
     pause = _FIRST_PAUSE
     while True:
         now = meter.clock()
@@ -159,7 +155,7 @@ def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Step
                 now=now,
                 ttl=meter.hold_ttl,
                 session=run.session,
-                memo=_Opening(attempt, way),
+                memo=_Opening(run.id, step, call.attribution, call.quotes[0].model, way.quote.model),
             )
             if isinstance(answer, Reservation):
                 return _admission(meter, attempt, way, plan, answer)
@@ -173,7 +169,7 @@ def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Step
 
 
 def _admission(meter: Meter, attempt: _Attempt, way: Candidate, plan: Plan, reservation: Reservation) -> Admission:
-    _, granted, held, _, deadline, _ = reservation
+    granted = reservation.granted
     missed = _missed(way, plan, reservation) if plan.watches else ""
     if missed:
         message = f"Budget {missed!r} would have refused a call of {way.quote.model}"
@@ -185,9 +181,9 @@ def _admission(meter: Meter, attempt: _Attempt, way: Candidate, plan: Plan, rese
         way,
         granted,
         granted if granted < way.quote.output_limit else None,
-        max([amount for account, amount in held if account.unit == "usd"], default=0),
+        max([amount for account, amount in reservation.held if account.unit == "usd"], default=0),
         attempt.started_at,
-        deadline,
+        reservation.deadline,
         attempt.step,
         (f"shadow: budget {missed!r} would have refused",) if missed else (),
     )

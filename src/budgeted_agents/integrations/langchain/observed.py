@@ -93,7 +93,7 @@ class ObservedModel(NamedTuple):
     counter: HistoryCounter[BaseMessage]
     longest: int
     answers: int
-    service_tier: Any
+    service_tier: str | None
     unpriced: bool
 
 
@@ -118,7 +118,7 @@ def _looked_up(governance: Governance, metadata: Mapping[str, Any], params: Mapp
     edition = governance.meter.prices.edition  # first, so that a change of prices meanwhile shows the next time
     name, provider = _named(metadata, params)
     price = price_of(governance, name, provider)
-    answers = params.get("n")
+    answers, tier = params.get("n"), params.get("service_tier")
     return ObservedModel(
         name,
         price,
@@ -127,7 +127,7 @@ def _looked_up(governance: Governance, metadata: Mapping[str, Any], params: Mapp
         counter(name),
         _limit(metadata, params) or price.max_output_tokens or USUAL_LIMIT,
         answers if isinstance(answers, int) and answers > 1 else 1,
-        params.get("service_tier"),
+        tier if isinstance(tier, str) else None,
         price.source == UNPRICED,
     )
 
