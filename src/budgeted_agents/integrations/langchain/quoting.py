@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -14,7 +14,7 @@ from budgeted_agents.errors import UnknownPrice
 from budgeted_agents.governor import ModelCall, Quote
 from budgeted_agents.integrations.langchain import introspect
 from budgeted_agents.integrations.langchain.governance import Governance, landing_budgets
-from budgeted_agents.integrations.langchain.messages import blocks_of, cache_write, count, modalities, schema_texts
+from budgeted_agents.integrations.langchain.messages import blocks_of, cache_write, counter, modalities, schema_texts
 from budgeted_agents.prices import Price, PriceBook
 from budgeted_agents.usage import Usage
 
@@ -46,8 +46,7 @@ class Tier:
         return cls(model, introspect.as_called(model), name, provider)
 
 
-@dataclass(frozen=True, slots=True)
-class Quoted:
+class Quoted(NamedTuple):
     """A call with its tiers' prices, in the order of its quotes."""
 
     call: ModelCall
@@ -73,11 +72,11 @@ def quote(
     asked = introspect.asked_limit(tiers[0].model, kwargs)
     asks = [_output_limit(asked, price) for price in prices]
     useful = asked or min(usual_answer(governance, attribution), asks[0])
-    blocks = blocks_of(messages)
+    schemas = schema_texts(kwargs)
+    tallies = [counter(tier.name).count(messages, schemas) for tier in tiers]
+    blocks = blocks_of(messages) if tallies[0].rich else ()
     shape = _Shape(
         governance,
-        messages,
-        schema_texts(kwargs),
         cache_write(blocks),
         modalities(blocks),
         introspect.answers(tiers[0].model, kwargs),
@@ -85,21 +84,18 @@ def quote(
         len(tiers) > 1,
     )
     quotes = tuple(
-        _quote(shape, index, tier, price, ask, introspect.service_tier(tier.model, kwargs))
-        for index, (tier, price, ask) in enumerate(zip(tiers, prices, asks, strict=True))
+        _quote(shape, index, tier, price, tally.estimate(tier.name), ask, introspect.service_tier(tier.model, kwargs))
+        for index, (tier, price, tally, ask) in enumerate(zip(tiers, prices, tallies, asks, strict=True))
     )
     can_clamp = clampable and all(introspect.limit_field(tier.model) for tier in tiers)
     call = ModelCall(attribution, quotes, useful, clampable=can_clamp, landing=landing_budgets())
     return Quoted(call, prices, any(price.source == UNPRICED for price in prices))
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
+class _Shape(NamedTuple):
     """What is the same of a call whichever tier makes it."""
 
     governance: Governance
-    messages: Sequence[BaseMessage]
-    schemas: list[str]
     cache_write: Any
     modalities: tuple[str, ...]
     answers: int
@@ -107,9 +103,10 @@ class _Shape:
     steps_down: bool
 
 
-def _quote(shape: _Shape, index: int, tier: Tier, price: Price, ask: int, service_tier: str | None) -> Quote:
+def _quote(
+    shape: _Shape, index: int, tier: Tier, price: Price, estimate: int, ask: int, service_tier: str | None
+) -> Quote:
     governance = shape.governance
-    estimate = count(tier.name, shape.messages, shape.schemas)
     bound = governance.meter.margins.bound(tier.name, estimate)
     base, rate = price.worst_case(bound, shape.cache_write, service_tier, shape.modalities)
     likely = Usage()  # only compared between tiers
