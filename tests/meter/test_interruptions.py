@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from budgeted_agents.budget import Budget
-from budgeted_agents.errors import BudgetExceeded
+from budgeted_agents.errors import BudgetExceeded, LedgerUnavailable
 from budgeted_agents.ledgers.contract import Ledger
 from budgeted_agents.ledgers.sqlite import SqliteLedger
 from budgeted_agents.meter import Steps, admit, admit_tool, adrive, cancel, drive, fail, settle, settle_tool
@@ -158,6 +158,19 @@ def test_an_alert_is_told_even_if_the_interruption_comes_right_after_the_booking
     steps = settle(rig.meter, rig.admit(), USAGE, price_of(GPT))
     assert isinstance(interrupted(rig, steps, 0, before=False, by=asyncio.CancelledError), asyncio.CancelledError)
     assert rig.kinds() == ["alert", "exhausted"]
+
+
+def test_an_alert_is_told_once_however_often_its_booking_is_tried(ledger: Ledger) -> None:
+    faulty = Faulty(ledger)
+    rig = Rig(faulty, [Budget(model_calls=1)])
+    interrupted(rig, settle(rig.meter, rig.admit(), USAGE, price_of(GPT)), 0, before=False, by=asyncio.CancelledError)
+    faulty.down = True
+    with pytest.raises(LedgerUnavailable):
+        rig.admit()
+    faulty.down = False
+    drive(catch_up(rig.meter))
+    assert rig.kinds() == ["alert", "exhausted"]
+    assert not rig.meter.unsettled
 
 
 def test_an_interrupted_tool_call_holds_nothing(new_ledger: NewLedger) -> None:

@@ -64,6 +64,7 @@ def _booked(meter: Meter, booking: Booking) -> Steps[None]:
 
 
 def _book(meter: Meter, booking: Booking) -> Steps[None]:
+    booking.settlement = None  # what an earlier try was answered has been told
     try:
         yield booking.book
     except LedgerUnavailable:

@@ -39,7 +39,7 @@ class Booking:
         verb: what changes the ledger; to do it twice changes nothing.
         session: whose it is.
         what: what has ended, for people.
-        settlement: what the verb answered, once it has been done.
+        settlement: what the verb answered when it was done last.
     """
 
     verb: Callable[[], Settlement | None]
