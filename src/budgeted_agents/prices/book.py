@@ -116,35 +116,44 @@ class PriceBook:
             UnknownPrice: if no row prices the model by the token.
             InvalidPrice: if its row holds a bad price.
         """
+        found = self.find(model, provider, region)
+        if found is None:
+            raise self._unknown(model, provider)
+        return found
+
+    def find(self, model: str, provider: str | None = None, region: str | None = None) -> Price | None:
+        """The same, or None if no row prices the model by the token.
+
+        Raises:
+            InvalidPrice: if its row holds a bad price.
+        """
         found = self._prices.get((model, provider, region))
         return found if found is not None else self._compile(model, provider, region)
 
     def __contains__(self, model: object) -> bool:
         """Whether a model has a price."""
-        try:
-            return isinstance(model, str) and bool(self.price(model))
-        except UnknownPrice:
-            return False
+        return isinstance(model, str) and self.find(model) is not None
 
     def __len__(self) -> int:
         """The number of rows."""
         return len(self._rows)
 
-    def _compile(self, model: str, provider: str | None, region: str | None) -> Price:
+    def _compile(self, model: str, provider: str | None, region: str | None) -> Price | None:
         with self._lock:
             rows, sources, prices = self._rows, self._sources, self._prices
         name = find_row(model, provider, rows)
         row = None if name is None else Row(name, rows[name], sources[name])
         if row is None or not has_token_prices(row):
-            raise self._unknown(model, row)
+            return None
         key = (row.model, None, region)
         price = prices.get(key) or prices.setdefault(key, Price(row, sources[row.model], region))
         prices[model, provider, region] = price
         return price
 
-    def _unknown(self, model: str, row: Row | None) -> UnknownPrice:
+    def _unknown(self, model: str, provider: str | None) -> UnknownPrice:
         if not self._rows:
             return UnknownPrice(model, hint="This book is empty: install litellm, whose price list is read as data.")
-        if row is not None:
-            return UnknownPrice(model, hint=f"{row.place} has no price per token.")
+        name = find_row(model, provider, self._rows)
+        if name is not None:
+            return UnknownPrice(model, hint=f"{self._sources[name]}: {name!r} has no price per token.")
         return UnknownPrice(model, get_close_matches(model, self._rows, n=3, cutoff=0.6))

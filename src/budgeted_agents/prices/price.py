@@ -79,19 +79,26 @@ class Price:
     def __repr__(self) -> str:
         return f"Price({self.model!r}, source={self.source!r})"
 
-    def cost(self, usage: Usage, service_tier: str | None = None) -> int:
+    def cost(self, usage: Usage, service_tier: str | None = None, size: int | None = None) -> int:
         """Cost of one call in nano-USD, rounded up.
 
         Args:
             usage: what the call used. Costs of added-up usages differ, because rates depend on a call's prompt size.
             service_tier: ``flex``, ``priority``, ``batch``, ...; a tier without listed rates costs the standard rate.
+            size: the size of prompt whose rates hold, in tokens; the usage's own if not given. For usages added up.
         """
+        return -(-self.exact_cost(usage, service_tier, size) // _ATTO_PER_NANO)
+
+    def exact_cost(self, usage: Usage, service_tier: str | None = None, size: int | None = None) -> int:
+        """The same before it is rounded: atto-USD."""
         table = self._tables.get(service_tier)
         if table is None:
             table = self._table(service_tier)
         fresh, read, write_5m, write_1h = usage.input, usage.cache_read, usage.cache_write_5m, usage.cache_write_1h
         audio, image = usage.audio_input, usage.image_input
-        r = table.rates[bisect_left(table.thresholds, fresh + read + write_5m + write_1h + audio + image)]
+        if size is None:
+            size = fresh + read + write_5m + write_1h + audio + image
+        r = table.rates[bisect_left(table.thresholds, size)]
         atto = (
             fresh * r[0]
             + read * r[1]
@@ -107,7 +114,7 @@ class Price:
         )
         if usage.web_searches:
             atto += self._searches(usage.web_searches)
-        return -(-atto // _ATTO_PER_NANO)
+        return atto
 
     def worst_case(
         self,
@@ -141,13 +148,17 @@ class Price:
                 output = max(output, output_rate)
         return -(-(base + self._per_request) // _ATTO_PER_NANO), -(-output // _ATTO_PER_MILLI)
 
+    def rates(self, prompt_tokens: int = 0, service_tier: str | None = None) -> Rates:
+        """Atto-USD for one token of each class in a call of this size."""
+        table = self._table(service_tier)
+        return table.rates[bisect_left(table.thresholds, prompt_tokens)]
+
     def unit_prices(self, prompt_tokens: int = 0, service_tier: str | None = None) -> dict[str, str]:
         """The unit prices a call of this size is charged at: decimal USD for one token of each class, as text.
 
         Classes that cost what ``input`` or ``output`` costs are left out. ``request`` and ``web_search`` are per piece.
         """
-        table = self._tables.get(service_tier) or self._table(service_tier)
-        rates = table.rates[bisect_left(table.thresholds, prompt_tokens)]
+        rates = self.rates(prompt_tokens, service_tier)
         shown = self._shown.get(rates)
         if shown is None:
             shown = {name: _usd(rate) for name, rate in _distinct(rates).items()}

@@ -1,0 +1,217 @@
+"""``Audit``: a fold over calls that can be merged with others, so that several processes can each audit a part."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import NamedTuple, Protocol
+from zlib import crc32
+
+from budgeted_agents.prices import Price
+from budgeted_agents.traces.call import TracedCall
+from budgeted_agents.traces.tallies import Judged, Place, SessionTally, Tally
+from budgeted_agents.traces.verdicts import assess, to_atto
+
+DIMENSIONS = ("model", "node", "tool", "tenant", "feature", "day")
+"""What calls are grouped by, beside their session."""
+
+PREMIUM_PER_MILLION = 10
+"""USD for a million output tokens from which on a model counts as a dear one."""
+
+_PREMIUM = PREMIUM_PER_MILLION * 10**12
+"""The same in atto-USD for one token."""
+
+_EPOCH = date(1970, 1, 1)
+_DAY = 86_400
+_END_OF_TIME = 2.5e11
+"""Seconds since the epoch that a calendar of four-digit years can still show."""
+
+_MOST_PLACES = 20_000
+"""Places that are kept apart before their sums go into the groups."""
+
+
+PlaceKey = tuple[str, str, int, str, str, str]
+"""A ``Place`` as a plain tuple: making one for each call is several times quicker."""
+
+
+class Prices(Protocol):
+    """What models cost on a day."""
+
+    def on(self, day: int, model: str, provider: str) -> Price | None:
+        """The price of a model on a day (days since 1970-01-01, 0 if unknown), or None."""
+
+
+class Cell(NamedTuple):
+    """A place, the price that holds there, and its calls since its sums last went into the groups."""
+
+    place: Place
+    tally: Tally
+    price: Price | None
+    is_premium: bool
+
+
+class Audit:
+    """Calls added up by session, model, node, tool, tenant, feature and day, each priced and judged.
+
+    Memory grows with the number of sessions and names, not with the number of calls. It can be pickled; what comes
+    back has no prices, and is there to be merged.
+
+    Args:
+        prices: what models cost on the day of a call.
+    """
+
+    def __init__(self, prices: Prices) -> None:
+        self._prices: Prices | None = prices
+        self._known_prices: dict[tuple[int, str, str], Price | None] = {}
+        self._downgrades: dict[tuple[str, Place], bool] = {}
+        self._cells: dict[PlaceKey, Cell] = {}
+        self.sessions: dict[str, SessionTally] = {}
+        self.groups: dict[str, dict[str, Tally]] = {dimension: {} for dimension in DIMENSIONS}
+        self.price_sources: set[str] = set()
+        self.premium_cost = 0
+
+    def add(self, call: TracedCall) -> None:
+        """Take one call, or one statement about a session."""
+        session = self.sessions.get(call.session)
+        if session is None:
+            session = self.sessions[call.session] = SessionTally()
+        session.happened(call.started_at, call.ended_at)
+        if call.kind == "tool":
+            self._add_tool(session, call)
+        elif call.kind == "statement":
+            self._add_statement(session, call)
+        else:
+            self._add_model_call(session, call)
+
+    def merge(self, other: Audit) -> None:
+        """Add what another audit has added up, of other calls."""
+        other.settle()
+        for name, session in other.sessions.items():
+            mine = self.sessions.get(name)
+            if mine is None:
+                self.sessions[name] = session
+            else:
+                mine.merge_session(session)
+        for dimension, group in other.groups.items():
+            for name, tally in group.items():
+                self._group(dimension, name).merge(tally)
+        self.price_sources |= other.price_sources
+        self.premium_cost += other.premium_cost
+
+    def settle(self) -> None:
+        """Bring what is kept by place into the groups. Reading ``groups`` is right after this."""
+        for cell in self._cells.values():
+            self._add_to_groups(cell.place, cell.tally)
+            if cell.is_premium:
+                self.premium_cost += cell.tally.cost
+        self._cells = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        self.settle()
+        return {**self.__dict__, "_prices": None, "_known_prices": {}, "_downgrades": {}}
+
+    def _add_model_call(self, session: SessionTally, call: TracedCall) -> None:
+        cell = self._cells.get(key := _place_of(call)) or self._new_cell(key)
+        usage, found = call.usage, assess(call, cell.price)
+        prompt, output, cost, failed = usage.prompt_tokens, usage.completion_tokens, found.cost, call.error != ""
+        session.add(prompt, usage.cache_read, output, cost, found.recorded, failed)
+        cell.tally.add(prompt, usage.cache_read, output, cost, found.recorded, failed)
+        session.judge(found.verdict, found.ratio)
+        session.models.add(call.model)
+        session.unrecorded_cache += found.unrecorded_cache
+        if call.flags:
+            session.flags.update(call.flags)
+        if call.tools:
+            self._add_asked_tools(session, call.tools, cost)
+        if call.model_asked and call.model_asked != call.model and self._is_downgrade(call.model_asked, cell.place):
+            session.downgrades += 1
+
+    def _add_asked_tools(self, session: SessionTally, tools: tuple[tuple[str, str], ...], cost: int | None) -> None:
+        """Tools that an answer asks for share its cost."""
+        share = None if cost is None else cost // len(tools)
+        session.tool_calls += len(tools)
+        for tool, fingerprint in tools:
+            self._group("tool", tool).add(0, 0, 0, share, None, failed=False)
+            if fingerprint:
+                session.repeated().add(_digest(tool, fingerprint), share)
+
+    def _add_tool(self, session: SessionTally, call: TracedCall) -> None:
+        """A tool that ran. Which model call asked for it, and at what cost, its span does not say."""
+        recorded = None if call.recorded_cost is None else to_atto(call.recorded_cost)
+        session.tool_calls += 1
+        self._group("tool", call.tool).add(0, 0, 0, None, recorded, failed=call.error != "")
+        if call.fingerprint:
+            session.repeated().add(_digest(call.tool, call.fingerprint), None)
+
+    def _add_statement(self, session: SessionTally, call: TracedCall) -> None:
+        place = Place(*_place_of(call))
+        found, usage = assess(call, self._price_of(place.day, place.model, place.provider)), call.usage
+        stated = session.stated.get(place)
+        if stated is None:
+            stated = session.stated[place] = Judged()
+        prompt, failed = usage.prompt_tokens, call.error != ""
+        stated.add(prompt, usage.cache_read, usage.completion_tokens, found.cost, found.recorded, failed, call.calls)
+        stated.judge(found.verdict, found.ratio)
+        stated.flags.update(call.flags)
+        session.concluded(call.turns, call.succeeded)
+
+    def _new_cell(self, key: PlaceKey) -> Cell:
+        if len(self._cells) >= _MOST_PLACES:
+            self.settle()
+        place = Place(*key)
+        price = self._price_of(place.day, place.model, place.provider)
+        is_premium = price is not None and price.rates().output >= _PREMIUM
+        cell = self._cells[key] = Cell(place, Tally(), price, is_premium)
+        return cell
+
+    def _price_of(self, day: int, model: str, provider: str) -> Price | None:
+        key = (day, model, provider)
+        if key in self._known_prices:
+            return self._known_prices[key]
+        if self._prices is None:
+            raise RuntimeError("This audit came out of a pickle: it has no prices, and is there to be merged.")
+        price = self._known_prices[key] = self._prices.on(day, model, provider) if model else None
+        if price is not None:
+            self.price_sources.add(price.source)
+        return price
+
+    def _is_downgrade(self, asked: str, place: Place) -> bool:
+        """Whether the model that answered is cheaper than the one asked for; another name alone says nothing."""
+        key = (asked, place)
+        known = self._downgrades.get(key)
+        if known is None:
+            wanted = self._price_of(place.day, asked, place.provider)
+            used = self._price_of(place.day, place.model, place.provider)
+            known = wanted is not None and used is not None and wanted.rates().output > used.rates().output
+            self._downgrades[key] = known
+        return known
+
+    def _add_to_groups(self, place: Place, tally: Tally) -> None:
+        self._group("model", place.model).merge(tally)
+        self._group("node", place.node).merge(tally)
+        self._group("tenant", place.tenant).merge(tally)
+        self._group("feature", place.feature).merge(tally)
+        self._group("day", day_name(place.day)).merge(tally)
+
+    def _group(self, dimension: str, name: str) -> Tally:
+        group = self.groups[dimension]
+        tally = group.get(name)
+        if tally is None:
+            tally = group[name] = Tally()
+        return tally
+
+
+def day_name(day: int) -> str:
+    """A day as ISO date; empty if unknown."""
+    return (_EPOCH + timedelta(days=day)).isoformat() if day else ""
+
+
+def _place_of(call: TracedCall) -> PlaceKey:
+    started, attribution = call.started_at, call.attribution
+    day = int(started // _DAY) if 0 < started < _END_OF_TIME else 0
+    if not attribution:
+        return (call.model, call.provider, day, call.node, "", "")
+    return (call.model, call.provider, day, call.node, attribution.get("tenant", ""), attribution.get("feature", ""))
+
+
+def _digest(tool: str, fingerprint: str) -> int:
+    return crc32(f"{tool}\0{fingerprint}".encode(errors="replace"))

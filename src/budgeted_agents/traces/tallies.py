@@ -1,0 +1,221 @@
+"""Sums over calls that can be added to one another: the state of an audit, of a size that calls do not add to."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from budgeted_agents.traces.verdicts import CONSTANT_RATIO, MISMATCH, Verdict, is_constant
+
+_MOST_REMEMBERED = 512
+"""Tool calls of one session that are remembered to find loops; what is asked after that counts as new."""
+
+
+class Tally(msgspec.Struct):
+    """Model calls added up.
+
+    Attributes:
+        calls: how many.
+        input, cached, output: tokens; cached ones (read from a prompt cache) are part of the input.
+        cost: nano-USD of the calls that have a price.
+        unpriced: how many have none.
+        recorded: atto-USD that the trace itself records.
+        recorded_calls: for how many calls it does.
+        failed, failed_cost: calls that ended in an error, and nano-USD they cost all the same.
+    """
+
+    calls: int = 0
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+    cost: int = 0
+    unpriced: int = 0
+    recorded: int = 0
+    recorded_calls: int = 0
+    failed: int = 0
+    failed_cost: int = 0
+
+    def add(
+        self,
+        prompt: int,
+        cached: int,
+        output: int,
+        cost: int | None,
+        recorded: int | None,
+        failed: bool,
+        calls: int = 1,
+    ) -> None:
+        """Add one call, or a statement about several."""
+        self.calls += calls
+        self.input += prompt
+        self.cached += cached
+        self.output += output
+        if cost is None:
+            self.unpriced += calls
+        else:
+            self.cost += cost
+        if recorded is not None:
+            self.recorded += recorded
+            self.recorded_calls += calls
+        if failed:
+            self.failed += calls
+            self.failed_cost += cost or 0
+
+    def merge(self, other: Tally) -> None:
+        """Add another one's calls."""
+        self.calls += other.calls
+        self.input += other.input
+        self.cached += other.cached
+        self.output += other.output
+        self.cost += other.cost
+        self.unpriced += other.unpriced
+        self.recorded += other.recorded
+        self.recorded_calls += other.recorded_calls
+        self.failed += other.failed
+        self.failed_cost += other.failed_cost
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether any of it could be priced, so that its cost is a figure and not unknown."""
+        return self.unpriced < self.calls
+
+
+class Loops(msgspec.Struct):
+    """Tool calls asked for again with the same arguments.
+
+    Attributes:
+        seen: what each different tool call cost when it was first asked for, in nano-USD, by digest; None if unknown.
+        repeats: how many were asked for again.
+        cost: nano-USD of the model calls that asked again.
+        costless: repeats for which nobody knows which model call asked.
+    """
+
+    seen: dict[int, int | None] = {}
+    repeats: int = 0
+    cost: int = 0
+    costless: int = 0
+
+    def add(self, digest: int, cost: int | None) -> None:
+        """A tool call was asked for, at this cost (nano-USD)."""
+        if digest in self.seen:
+            self.repeats += 1
+            self.cost += cost or 0
+            self.costless += cost is None
+        elif len(self.seen) < _MOST_REMEMBERED:
+            self.seen[digest] = cost
+
+    def merge(self, other: Loops) -> None:
+        """Add those of another part of the session: what both saw first, one of them saw again."""
+        self.repeats += other.repeats
+        self.cost += other.cost
+        self.costless += other.costless
+        for digest, cost in other.seen.items():
+            self.add(digest, cost)
+
+
+class Judged(Tally):
+    """Calls with the verdicts on their recorded costs.
+
+    Attributes:
+        verdicts: how many calls got which verdict.
+        lowest, highest: ratios of recorded to right cost among the mismatches.
+        flags: what is known about the quality of the figures.
+    """
+
+    verdicts: dict[Verdict, int] = {}
+    lowest: float = float("inf")
+    highest: float = 0.0
+    flags: set[str] = set()
+
+    def judge(self, verdict: Verdict, ratio: float) -> None:
+        """A call got this verdict; of a mismatch the ratio of recorded to right cost counts too."""
+        self.verdicts[verdict] = self.verdicts.get(verdict, 0) + 1
+        if verdict == MISMATCH:
+            self.lowest, self.highest = min(self.lowest, ratio), max(self.highest, ratio)
+
+    def merge_judged(self, other: Judged) -> None:
+        """Add another one's calls and verdicts."""
+        self.merge(other)
+        for verdict, calls in other.verdicts.items():
+            self.verdicts[verdict] = self.verdicts.get(verdict, 0) + calls
+        self.lowest, self.highest = min(self.lowest, other.lowest), max(self.highest, other.highest)
+        self.flags |= other.flags
+
+    def final_verdicts(self) -> dict[Verdict, int]:
+        """The verdicts, mismatches that share one ratio told apart from the others."""
+        mismatches = self.verdicts.get(MISMATCH, 0)
+        if not is_constant(self.lowest, self.highest, mismatches):
+            return dict(self.verdicts)
+        others = {verdict: calls for verdict, calls in self.verdicts.items() if verdict != MISMATCH}
+        return {**others, CONSTANT_RATIO: mismatches}
+
+
+class Place(NamedTuple):
+    """What a call is grouped by, beside its session."""
+
+    model: str
+    provider: str
+    day: int
+    node: str
+    tenant: str
+    feature: str
+
+
+class SessionTally(Judged):
+    """One session: its calls, and what the trace says of it in sum.
+
+    Attributes:
+        models: the models that answered.
+        tool_calls: how many tools ran, or, where the trace has no spans of tools, were asked for.
+        loops: tool calls repeated; None before the first whose arguments are known.
+        unrecorded_cache: input tokens that must have come from a cache although the trace does not say so.
+        started, ended: seconds since the epoch; 0 where unknown.
+        downgrades: calls answered by a cheaper model than the one asked for.
+        turns: things the user asked for; 0 where unknown.
+        succeeded: whether it reached its goal; None where unknown.
+        stated: what statements say, by place.
+    """
+
+    models: set[str] = set()
+    tool_calls: int = 0
+    loops: Loops | None = None
+    unrecorded_cache: int = 0
+    started: float = 0.0
+    ended: float = 0.0
+    downgrades: int = 0
+    turns: int = 0
+    succeeded: bool | None = None
+    stated: dict[Place, Judged] = {}
+
+    def happened(self, started: float, ended: float) -> None:
+        """Something in it happened at these times."""
+        if started > 0 and (not self.started or started < self.started):
+            self.started = started
+        self.ended = max(self.ended, ended)
+
+    def repeated(self) -> Loops:
+        """Its loops, to add to."""
+        if self.loops is None:
+            self.loops = Loops()
+        return self.loops
+
+    def merge_session(self, other: SessionTally) -> None:
+        """Add another part of the same session."""
+        self.merge_judged(other)
+        self.models |= other.models
+        self.tool_calls += other.tool_calls
+        if other.loops is not None:
+            self.repeated().merge(other.loops)
+        self.unrecorded_cache += other.unrecorded_cache
+        self.happened(other.started, other.ended)
+        self.downgrades += other.downgrades
+        self.concluded(other.turns, other.succeeded)
+        for place, stated in other.stated.items():
+            self.stated.setdefault(place, Judged()).merge_judged(stated)
+
+    def concluded(self, turns: int, succeeded: bool | None) -> None:
+        """A statement says how it went; one that says more of success or failure wins over one that says nothing."""
+        self.turns += turns
+        if succeeded is not None:
+            self.succeeded = succeeded and self.succeeded is not False

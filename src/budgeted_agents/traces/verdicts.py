@@ -1,0 +1,173 @@
+"""Whether a recorded cost can be believed: what a trace says a call cost, against what its tokens cost. Pure.
+
+Money is compared in atto-USD (10^-18), so that nothing is lost before it is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal
+
+import msgspec
+
+from budgeted_agents.prices import Price
+from budgeted_agents.prices.rates import Rates
+from budgeted_agents.traces.call import CLIENT_CACHE_HIT, LOCAL_MODEL, NO_USAGE_RECORDED, SYNTHETIC, TracedCall
+from budgeted_agents.usage import Usage
+
+Verdict = Literal[
+    "exact",
+    "rounding",
+    "explained_by_cache_ttl",
+    "explained_by_unrecorded_cache",
+    "constant_ratio",
+    "recorded_missing",
+    "unpriced",
+    "mismatch",
+]
+EXACT: Verdict = "exact"
+ROUNDING: Verdict = "rounding"
+CACHE_TTL: Verdict = "explained_by_cache_ttl"
+UNRECORDED_CACHE: Verdict = "explained_by_unrecorded_cache"
+CONSTANT_RATIO: Verdict = "constant_ratio"
+RECORDED_MISSING: Verdict = "recorded_missing"
+UNPRICED: Verdict = "unpriced"
+MISMATCH: Verdict = "mismatch"
+
+VERDICTS: tuple[Verdict, ...] = (
+    EXACT,
+    ROUNDING,
+    CACHE_TTL,
+    UNRECORDED_CACHE,
+    CONSTANT_RATIO,
+    RECORDED_MISSING,
+    UNPRICED,
+    MISMATCH,
+)
+"""From the best to the worst: what is true of many calls is the worst that is true of one."""
+
+NANO = 10**9
+"""Atto-USD in one nano-USD."""
+
+_FREE = frozenset({CLIENT_CACHE_HIT, LOCAL_MODEL, SYNTHETIC})
+"""Flags of calls that cost nothing, whatever their tokens."""
+
+_FEW_DIGITS = 10 * NANO
+"""Recorders cut their sums off at eight to twelve decimals."""
+
+_MOST_DIGITS = 12
+"""Amounts of more digits before the point are no cost of a call."""
+
+_FLOAT_NOISE = 1000
+"""What is left of a double's error on an amount of some dollars, in atto-USD."""
+
+_SAME_RATIO = 1e-4
+_SIMPLE_RATIO = 1e-6
+
+
+def to_atto(amount: Decimal) -> int | None:
+    """USD as atto-USD; None if that is no amount a call can cost (not finite, or trillions)."""
+    if not amount.is_finite() or amount.adjusted() > _MOST_DIGITS:
+        return None
+    return int(amount.scaleb(18).to_integral_value())
+
+
+class Assessment(msgspec.Struct, gc=False):
+    """What a call costs, and what to think of the cost that its trace records.
+
+    Attributes:
+        cost: nano-USD by its tokens; None if that cannot be known.
+        recorded: atto-USD that the trace records; None if it records no sensible amount.
+        verdict: on the recorded cost.
+        ratio: of a mismatch, recorded to right cost; 0 where there is none.
+        unrecorded_cache: input tokens that must have come from a cache to explain the recorded cost.
+    """
+
+    cost: int | None
+    recorded: int | None
+    verdict: Verdict
+    ratio: float = 0.0
+    unrecorded_cache: int = 0
+
+
+def assess(call: TracedCall, price: Price | None) -> Assessment:
+    """The cost and verdict of a model call, an embedding or a statement.
+
+    Args:
+        call: the call.
+        price: the price of its model on its day, if there is one.
+    """
+    flags, recorded = call.flags, call.recorded_cost
+    if flags and not _FREE.isdisjoint(flags):
+        return _free(recorded)
+    if price is None or NO_USAGE_RECORDED in flags:
+        return Assessment(None, None if recorded is None else to_atto(recorded), UNPRICED)
+    usage, tier = call.usage, call.service_tier or None
+    size = usage.prompt_tokens // call.calls if call.kind == "statement" and call.calls > 1 else None
+    if recorded is None:
+        return Assessment(price.cost(usage, tier, size), None, RECORDED_MISSING)
+    right, said = price.exact_cost(usage, tier, size), to_atto(recorded)
+    cost = -(-right // NANO)
+    if said is None:
+        return Assessment(cost, None, MISMATCH)
+    gap = right - said
+    if -NANO <= gap <= NANO:
+        return Assessment(cost, said, EXACT)
+    if _is_rounded(recorded, said, abs(gap)):
+        return Assessment(cost, said, ROUNDING)
+    return _explained(cost, said, right, usage, price.rates(usage.prompt_tokens if size is None else size, tier))
+
+
+def _free(recorded: Decimal | None) -> Assessment:
+    said = None if recorded is None else to_atto(recorded)
+    verdict = RECORDED_MISSING if recorded is None else EXACT if said == 0 else MISMATCH
+    return Assessment(0, said, verdict)
+
+
+def _is_rounded(recorded: Decimal, said: int, gap: int) -> bool:
+    """Whether the gap is within the digits that were written; one digit says too little to tell."""
+    if not said:
+        return False
+    _, digits, exponent = recorded.as_tuple()
+    half = 10 ** (17 + int(exponent)) * 5 if -17 <= int(exponent) <= -2 else 0
+    return (gap <= _FEW_DIGITS and gap * 1000 <= said) or (len(digits) >= 2 and gap <= half)
+
+
+def _explained(cost: int, said: int, right: int, usage: Usage, rates: Rates) -> Assessment:
+    """Why a cost differs, if a whole number of tokens of a known kind makes up the difference."""
+    gap, dearer = right - said, rates.cache_write_1h - rates.cache_write_5m
+    if _tokens(gap, dearer, usage.cache_write_1h) or _tokens(-gap, dearer, usage.cache_write_5m):
+        return Assessment(cost, said, CACHE_TTL)
+    if cached := _tokens(gap, rates.input - rates.cache_read, usage.input):
+        return Assessment(cost, said, UNRECORDED_CACHE, unrecorded_cache=cached)
+    return Assessment(cost, said, MISMATCH, said / right if right else 0.0)
+
+
+def _tokens(gap: int, rate: int, most: int) -> int:
+    """How many tokens at this difference of rates make up a gap; 0 if it is no whole number from 1 to ``most``."""
+    if gap <= 0 or rate <= 0:
+        return 0
+    tokens = (gap + rate // 2) // rate
+    return tokens if 1 <= tokens <= most and abs(gap - tokens * rate) <= max(rate // 1000, _FLOAT_NOISE) else 0
+
+
+def is_constant(low: float, high: float, calls: int) -> bool:
+    """Whether mismatches share one ratio of recorded to right cost: the wrong row of a price list was used.
+
+    Args:
+        low: the lowest of the ratios.
+        high: the highest.
+        calls: how many there are. One alone must be a simple fraction such as 5/3.
+    """
+    if low <= 0 or not calls:
+        return False
+    if calls > 1:
+        return high - low <= _SAME_RATIO * low
+    return abs(float(Fraction(low).limit_denominator(12)) - low) <= _SIMPLE_RATIO * low
+
+
+def worst(verdicts: Collection[Verdict] | Mapping[Verdict, int]) -> Verdict:
+    """The verdict on many calls; on none at all, that nothing was recorded."""
+    return max(verdicts, key=VERDICTS.index, default=RECORDED_MISSING)
