@@ -39,6 +39,11 @@ _ROUTES = frozenset({"converse", "converse_like", "invoke", "chat", "responses",
 Rows = Mapping[str, Mapping[str, Any]]
 
 
+def litellms_word(provider: str) -> str:
+    """LiteLLM's word for a provider, whoever's word it is."""
+    return _PROVIDERS.get(provider.lower(), provider.lower())
+
+
 def find_row(model: str, provider: str | None, rows: Rows) -> str | None:
     """The name of the row that prices a model, or None.
 
@@ -47,7 +52,7 @@ def find_row(model: str, provider: str | None, rows: Rows) -> str | None:
     """
     name = _LONG_CONTEXT.sub("", model)
     if provider:
-        provider = _PROVIDERS.get(provider.lower(), provider.lower())
+        provider = litellms_word(provider)
         full = name if name.startswith(f"{provider}/") else f"{provider}/{name}"
         if full in rows:
             return full
@@ -59,7 +64,7 @@ def find_row(model: str, provider: str | None, rows: Rows) -> str | None:
 def _shortened(name: str, provider: str | None) -> Iterator[tuple[str, str | None]]:
     """The name with leading segments taken off, each with the provider that the full name speaks of."""
     segments = name.split("/")
-    owner = _PROVIDERS.get(segments[0].lower(), segments[0].lower()) if len(segments) > 1 else provider
+    owner = litellms_word(segments[0]) if len(segments) > 1 else provider
     if owner in _ROUTES:
         owner = provider
     for start in range(1, len(segments)):

@@ -1,0 +1,134 @@
+"""``DatedPrices``: what a model cost on the day of a call."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from budgeted_agents.errors import InvalidPrice
+from budgeted_agents.prices.book import PriceBook
+from budgeted_agents.prices.bundled import read_list
+from budgeted_agents.prices.history import PriceHistory
+from budgeted_agents.prices.price import Price
+
+_EPOCH = date(1970, 1, 1)
+_DATED = re.compile(r"(\d{4}-\d{2}-\d{2})(?:\D|$)")
+
+
+class DatedPrices:
+    """Prices by model and day, from several lists. The first that has a price wins: a user's own list; a former price
+    out of the history; the current list; the history's current price.
+
+    Args:
+        current: prices that hold today, and at any time for which nothing better is known.
+        own: a user's lists by the day each is of; of several, the newest that was out on the day of the call.
+        history: former prices.
+        as_of: price every call as on this day, whenever it was made.
+    """
+
+    def __init__(
+        self,
+        current: PriceBook,
+        *,
+        own: Mapping[date, PriceBook] | None = None,
+        history: PriceHistory | None = None,
+        as_of: date | None = None,
+    ) -> None:
+        self._current = current
+        self._own = sorted((own or {}).items())
+        self._history = history
+        self._as_of = as_of
+
+    @classmethod
+    def load(cls, prices: str | Path | None = None, as_of: date | None = None) -> DatedPrices:
+        """The lists that are installed, and a user's own.
+
+        Args:
+            prices: a JSON file in the shape of LiteLLM's list, or of several such lists by date:
+                ``{"2025-06-11": {"my-model": {...}}, ...}``; a date may be followed by other words.
+            as_of: price every call as on this day.
+
+        Raises:
+            InvalidPrice: the file cannot be read, or has a bad price or date.
+        """
+        own = {} if prices is None else _own_lists(Path(prices))
+        return cls(PriceBook.default(), own=own, history=PriceHistory.installed(), as_of=as_of)
+
+    @property
+    def knows_history(self) -> bool:
+        """Whether former prices are known, so that old calls are not priced as if they were made today."""
+        return self._history is not None or len(self._own) > 1
+
+    def on(self, day: int, model: str, provider: str = "") -> Price | None:
+        """The price of a model on a day, or None.
+
+        Args:
+            day: days since 1970-01-01; 0 if unknown, which is priced as today.
+            model: its name, with or without provider.
+            provider: who serves it, if the name does not say.
+        """
+        when = self._as_of or (_EPOCH + timedelta(days=day) if day else datetime.now(UTC).date())
+        return (
+            self._of_own(when, model, provider)
+            or self._of_history(when, model, provider, only_former=True)
+            or self._current.find(model, provider or None)
+            or self._of_history(when, model, provider, only_former=False)
+        )
+
+    def _of_own(self, when: date, model: str, provider: str) -> Price | None:
+        """From the newest list of that time that has the model, else from the oldest that has it."""
+        out = bisect_right([day for day, _ in self._own], when)
+        books = [*(book for _, book in reversed(self._own[:out])), *(book for _, book in self._own[out:])]
+        return next((price for book in books if (price := book.find(model, provider or None)) is not None), None)
+
+    def _of_history(self, when: date, model: str, provider: str, *, only_former: bool) -> Price | None:
+        return None if self._history is None else self._history.on(when, model, provider, only_former=only_former)
+
+
+def parse_day(text: str) -> date:
+    """A day in ISO form; ``today`` is one too.
+
+    Raises:
+        InvalidPrice: it is none.
+    """
+    try:
+        return datetime.now(UTC).date() if text == "today" else date.fromisoformat(text)
+    except ValueError:
+        raise InvalidPrice(
+            "is no day", field="as_of", value=text, place="prices", remedy='Give e.g. "2025-06-11", or "today"'
+        ) from None
+
+
+def _own_lists(path: Path) -> dict[date, PriceBook]:
+    lists = read_list(path)
+    found = {name: match for name in lists if (match := _DATED.match(name))}
+    if not lists or len(found) < len(lists):
+        return {date.min: PriceBook(lists, source=str(path))}
+    return {_day_of(match, path): _book(lists, name, path) for name, match in found.items()}
+
+
+def _day_of(match: re.Match[str], path: Path) -> date:
+    try:
+        return date.fromisoformat(match[1])
+    except ValueError:
+        raise _bad("is no day", match.string, path) from None
+
+
+def _book(lists: Mapping[str, Any], name: str, path: Path) -> PriceBook:
+    if not isinstance(lists[name], Mapping):
+        raise _bad("is not a JSON object of models", name, path)
+    return PriceBook(lists[name], f"{path}: {name}")
+
+
+def _bad(problem: str, name: str, path: Path) -> InvalidPrice:
+    return InvalidPrice(
+        problem,
+        field="list",
+        value=name,
+        place=str(path),
+        remedy='Give lists by date: {"2025-06-11": {"my-model": {"input_cost_per_token": 0.000001}}}',
+    )
