@@ -100,7 +100,7 @@ class Audit:
     def settle(self) -> None:
         """Bring what is kept by place into the groups. Reading ``groups`` is right after this."""
         for cell in self._cells.values():
-            self._add_to_groups(cell.place, cell.tally)
+            self.add_to_groups(cell.place, cell.tally)
             if cell.is_premium:
                 self.premium_cost += cell.tally.cost
         self._cells = {}
@@ -144,14 +144,16 @@ class Audit:
 
     def _add_statement(self, session: SessionTally, call: TracedCall) -> None:
         place = Place(*_place_of(call))
-        found, usage = assess(call, self._price_of(place.day, place.model, place.provider)), call.usage
+        price, usage, calls = self._price_of(place.day, place.model, place.provider), call.usage, max(call.calls, 1)
+        found, failed = assess(call, price), call.error != ""
         stated = session.stated.get(place)
         if stated is None:
             stated = session.stated[place] = Judged()
-        prompt, failed = usage.prompt_tokens, call.error != ""
-        stated.add(prompt, usage.cache_read, usage.completion_tokens, found.cost, found.recorded, failed, call.calls)
-        stated.judge(found.verdict, found.ratio)
+        prompt, cached, output = usage.prompt_tokens, usage.cache_read, usage.completion_tokens
+        stated.add(prompt, cached, output, found.cost, found.recorded, failed, calls)
+        stated.judge(found.verdict, found.ratio, calls)
         stated.flags.update(call.flags)
+        session.stated_premium += found.cost or 0 if _is_premium(price) else 0
         session.concluded(call.turns, call.succeeded)
 
     def _new_cell(self, key: PlaceKey) -> Cell:
@@ -159,8 +161,7 @@ class Audit:
             self.settle()
         place = Place(*key)
         price = self._price_of(place.day, place.model, place.provider)
-        is_premium = price is not None and price.rates().output >= _PREMIUM
-        cell = self._cells[key] = Cell(place, Tally(), price, is_premium)
+        cell = self._cells[key] = Cell(place, Tally(), price, _is_premium(price))
         return cell
 
     def _price_of(self, day: int, model: str, provider: str) -> Price | None:
@@ -185,7 +186,8 @@ class Audit:
             self._downgrades[key] = known
         return known
 
-    def _add_to_groups(self, place: Place, tally: Tally) -> None:
+    def add_to_groups(self, place: Place, tally: Tally) -> None:
+        """Add calls of one place to the groups it belongs to."""
         self._group("model", place.model).merge(tally)
         self._group("node", place.node).merge(tally)
         self._group("tenant", place.tenant).merge(tally)
@@ -198,6 +200,10 @@ class Audit:
         if tally is None:
             tally = group[name] = Tally()
         return tally
+
+
+def _is_premium(price: Price | None) -> bool:
+    return price is not None and price.rates().output >= _PREMIUM
 
 
 def day_name(day: int) -> str:

@@ -119,19 +119,22 @@ class Judged(Tally):
 
     Attributes:
         verdicts: how many calls got which verdict.
-        lowest, highest: ratios of recorded to right cost among the mismatches.
+        differing: how many mismatches were judged, each with its ratio of recorded to right cost.
+        lowest, highest: of those ratios.
         flags: what is known about the quality of the figures.
     """
 
     verdicts: dict[Verdict, int] = {}
+    differing: int = 0
     lowest: float = float("inf")
     highest: float = 0.0
     flags: set[str] = set()
 
-    def judge(self, verdict: Verdict, ratio: float) -> None:
-        """A call got this verdict; of a mismatch the ratio of recorded to right cost counts too."""
-        self.verdicts[verdict] = self.verdicts.get(verdict, 0) + 1
+    def judge(self, verdict: Verdict, ratio: float, calls: int = 1) -> None:
+        """A call, or a statement about several, got this verdict."""
+        self.verdicts[verdict] = self.verdicts.get(verdict, 0) + calls
         if verdict == MISMATCH:
+            self.differing += 1
             self.lowest, self.highest = min(self.lowest, ratio), max(self.highest, ratio)
 
     def merge_judged(self, other: Judged) -> None:
@@ -139,16 +142,15 @@ class Judged(Tally):
         self.merge(other)
         for verdict, calls in other.verdicts.items():
             self.verdicts[verdict] = self.verdicts.get(verdict, 0) + calls
+        self.differing += other.differing
         self.lowest, self.highest = min(self.lowest, other.lowest), max(self.highest, other.highest)
         self.flags |= other.flags
 
     def final_verdicts(self) -> dict[Verdict, int]:
         """The verdicts, mismatches that share one ratio told apart from the others."""
-        mismatches = self.verdicts.get(MISMATCH, 0)
-        if not is_constant(self.lowest, self.highest, mismatches):
+        if not is_constant(self.lowest, self.highest, self.differing):
             return dict(self.verdicts)
-        others = {verdict: calls for verdict, calls in self.verdicts.items() if verdict != MISMATCH}
-        return {**others, CONSTANT_RATIO: mismatches}
+        return {CONSTANT_RATIO if verdict == MISMATCH else verdict: n for verdict, n in self.verdicts.items()}
 
 
 class Place(NamedTuple):
@@ -175,6 +177,7 @@ class SessionTally(Judged):
         turns: things the user asked for; 0 where unknown.
         succeeded: whether it reached its goal; None where unknown.
         stated: what statements say, by place.
+        stated_premium: the part of their cost that goes to dear models, in nano-USD.
     """
 
     models: set[str] = set()
@@ -187,6 +190,7 @@ class SessionTally(Judged):
     turns: int = 0
     succeeded: bool | None = None
     stated: dict[Place, Judged] = {}
+    stated_premium: int = 0
 
     def happened(self, started: float, ended: float) -> None:
         """Something in it happened at these times."""
@@ -213,6 +217,7 @@ class SessionTally(Judged):
         self.concluded(other.turns, other.succeeded)
         for place, stated in other.stated.items():
             self.stated.setdefault(place, Judged()).merge_judged(stated)
+        self.stated_premium += other.stated_premium
 
     def concluded(self, turns: int, succeeded: bool | None) -> None:
         """A statement says how it went; one that says more of success or failure wins over one that says nothing."""
