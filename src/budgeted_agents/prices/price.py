@@ -150,7 +150,7 @@ class Price:
 
     def rates(self, prompt_tokens: int = 0, service_tier: str | None = None) -> Rates:
         """Atto-USD for one token of each class in a call of this size."""
-        table = self._table(service_tier)
+        table = self._tables.get(service_tier) or self._table(service_tier)
         return table.rates[bisect_left(table.thresholds, prompt_tokens)]
 
     def unit_prices(self, prompt_tokens: int = 0, service_tier: str | None = None) -> dict[str, str]:

@@ -24,6 +24,8 @@ NO_USAGE_RECORDED = "no_usage"
 CLIENT_CACHE_HIT = "client_cache_hit"
 LOCAL_MODEL = "local_model"
 SYNTHETIC = "synthetic"
+MAY_BE_SUM = "may_be_a_sum"
+"""Nothing in a part of a file tells whether its figures are those of calls below it; the whole file does."""
 
 
 class TracedCall(msgspec.Struct, kw_only=True, gc=False):

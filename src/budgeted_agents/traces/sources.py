@@ -26,6 +26,13 @@ class Source(Protocol):
     @property
     def problems(self) -> Problems: ...
 
+    def blocks(self) -> Iterator[bytes]:
+        """The content in pieces of no particular size, for formats that are not text.
+
+        Raises:
+            InvalidTrace: it cannot be read, is cut off or damaged, or unpacks to absurdly much.
+        """
+
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Non-empty lines with their numbers, from 1. A line above the size limit is skipped with a problem.
 

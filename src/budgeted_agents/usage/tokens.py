@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -170,3 +171,15 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
             InvalidUsage: if a count is negative, absurd or not an integer, or ``usage`` is not a mapping.
         """
         return cls(**shapes.atif_counts(usage, place))
+
+    @classmethod
+    def from_totals(cls, counts: Mapping[str, int]) -> Usage:
+        """From sound counts by name, as the attributes of spans have them.
+
+        Args:
+            counts: ``prompt`` and ``completion`` (including everything below, unless the numbers contradict that),
+                ``total`` of the two, and their parts ``cache_read``, ``cache_write`` (of any lifetime),
+                ``cache_write_5m``, ``cache_write_1h``, ``audio_input``, ``image_input``, ``reasoning``,
+                ``audio_output``, ``image_output``; and ``web_searches``.
+        """
+        return cls(**shapes.total_counts(counts))

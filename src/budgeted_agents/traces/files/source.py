@@ -25,14 +25,28 @@ class FileSource(Content):
 
     def __init__(self, path: Path, part: tuple[int, int] | None = None) -> None:
         super().__init__(str(path))
-        self._file = path
+        self.file = path
         self._part = part
+
+    @property
+    def is_part(self) -> bool:
+        """Whether only some of its lines are read."""
+        return self._part is not None
+
+    def lines_before(self) -> int:
+        """How many lines of the file stand before this part."""
+        left, lines = (self._part or (0, 0))[0], 0
+        with self._opened() as stream:
+            while left > 0 and (block := stream.read(min(left, BLOCK))):
+                left -= len(block)
+                lines += block.count(b"\n")
+        return lines
 
     @cached_property
     def size(self) -> int:
         """Bytes on disk; 0 if the file cannot be read."""
         try:
-            return self._file.stat().st_size
+            return self.file.stat().st_size
         except OSError:
             return 0
 
@@ -53,7 +67,7 @@ class FileSource(Content):
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
         try:
-            with self._file.open("rb", buffering=0) as stream:
+            with self.file.open("rb", buffering=0) as stream:
                 yield stream
         except OSError as error:
             raise unreadable(f"cannot be read ({error.strerror})", self.path, "Check its permissions") from error
@@ -62,12 +76,6 @@ class FileSource(Content):
     def _magic(self) -> bytes:
         with self._opened() as stream:
             return stream.read(4)
-
-
-def parts_of(source: FileSource, size: int) -> Iterator[FileSource]:
-    """The file in parts of about so many bytes."""
-    for start in range(0, source.size, size):
-        yield FileSource(Path(source.path), (start, min(start + size, source.size)))
 
 
 def _between(stream: IO[bytes], start: int, end: int) -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from budgeted_agents.traces.call import TracedCall
 from budgeted_agents.traces.sources import Source
@@ -34,3 +34,18 @@ class Format(Protocol):
         Raises:
             InvalidTrace: nothing of the file can be read.
         """
+
+
+@runtime_checkable
+class PartableFormat(Format, Protocol):
+    """A format whose files can be read in parts by several processes: every line stands for itself, or nearly so."""
+
+    def is_partable(self, source: Source) -> bool:
+        """Whether this file is made of lines."""
+
+    def read_part(self, source: Source) -> Iterator[TracedCall]:
+        """The calls of some of a file's lines. Those that the rest of the file may prove to be none carry the flag
+        `MAY_BE_SUM`."""
+
+    def settle(self, source: Source, suspects: list[TracedCall]) -> Iterator[TracedCall]:
+        """Which of the calls with that flag are calls, by a second look at the whole file."""

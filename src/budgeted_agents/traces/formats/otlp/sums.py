@@ -1,0 +1,70 @@
+"""Which spans only repeat what the calls below them used. It takes a second look at their traces, whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from budgeted_agents.traces.call import MAY_BE_SUM, TracedCall
+from budgeted_agents.traces.formats.otlp.shapes import Located
+from budgeted_agents.traces.formats.otlp.spans import uses_tokens
+from budgeted_agents.traces.problems import Problems
+
+Key = tuple[str, str]
+"""Names a span: its trace's id and its own."""
+
+
+def without_sums(suspects: list[TracedCall], spans: Iterable[Located], problems: Problems) -> Iterator[TracedCall]:
+    """The suspects that no call stands below.
+
+    Args:
+        suspects: calls whose figures may be sums.
+        spans: all spans of their file.
+        problems: where it says that parents run in a circle; such a suspect counts.
+    """
+    with problems.said_before():
+        parents, using = _links(spans, {call.trace for call in suspects})
+    covered = _ancestors(using, parents)
+    for call in suspects:
+        key = (call.trace, call.span)
+        if is_circle := key in covered and _is_in_circle(key, parents):
+            problems.warn("the span is its own ancestor; it counts as a call", call.line)
+        if key not in covered or is_circle:
+            flags = tuple(flag for flag in call.flags if flag != MAY_BE_SUM)
+            yield msgspec.structs.replace(call, flags=flags)
+
+
+def _links(spans: Iterable[Located], traces: set[str]) -> tuple[dict[Key, Key], list[Key]]:
+    """The parents of the spans of some traces, and which of the spans used tokens."""
+    parents: dict[Key, Key] = {}
+    using: list[Key] = []
+    for span, scope, _, _ in spans:
+        if span.trace_id in traces:
+            key = (span.trace_id, span.span_id)
+            if span.parent_span_id:
+                parents[key] = (span.trace_id, span.parent_span_id)
+            if uses_tokens(span, scope):
+                using.append(key)
+    return parents, using
+
+
+def _ancestors(keys: Iterable[Key], parents: dict[Key, Key]) -> set[Key]:
+    """Everything that stands above one of the spans."""
+    above: set[Key] = set()
+    for key in keys:
+        parent = parents.get(key)
+        while parent is not None and parent not in above and parent != key:
+            above.add(parent)
+            parent = parents.get(parent)
+    return above
+
+
+def _is_in_circle(key: Key, parents: dict[Key, Key]) -> bool:
+    """Whether a span is its own ancestor."""
+    passed: set[Key] = set()
+    parent = parents.get(key)
+    while parent is not None and parent not in passed and parent != key:
+        passed.add(parent)
+        parent = parents.get(parent)
+    return parent == key
