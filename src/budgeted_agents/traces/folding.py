@@ -1,0 +1,185 @@
+"""One job of a replay: read some files, or parts of one, into an audit. Jobs know nothing of each other."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from budgeted_agents.errors import BudgetedAgentsError
+from budgeted_agents.traces.audit import Audit, Prices
+from budgeted_agents.traces.call import MAY_BE_SUM, TracedCall
+from budgeted_agents.traces.files import FileSource
+from budgeted_agents.traces.formats import Format, PartableFormat
+from budgeted_agents.traces.formats.registry import Formats
+from budgeted_agents.traces.problems import Problems
+from budgeted_agents.traces.seen import Once
+from budgeted_agents.traces.sources import Source
+
+UNKNOWN = "is in no known format; --format says which it is in"
+
+
+class Part(NamedTuple):
+    """A file, or the lines of it that begin in a range of bytes, in a format that is known already."""
+
+    path: Path
+    size: int
+    range: tuple[int, int] | None = None
+    format: str | None = None
+
+
+class Job(NamedTuple):
+    """What one process does at once.
+
+    Attributes:
+        parts: what to read, in order.
+        known: keys of calls among them that were seen elsewhere.
+        suspects: only say which of these calls of the one file are calls.
+    """
+
+    parts: tuple[Part, ...]
+    known: frozenset[int] = frozenset()
+    suspects: tuple[TracedCall, ...] = ()
+
+
+@dataclass(slots=True)
+class FileResult:
+    """What became of one file.
+
+    Attributes:
+        path: the file; an archive's member is ``archive!member``.
+        format: the format it was read as; None if none is known.
+        calls: how many calls of it count.
+        problems: what was passed over.
+    """
+
+    path: str
+    format: str | None
+    problems: Problems
+    calls: int = 0
+
+    @property
+    def skipped(self) -> int:
+        """How many records were passed over."""
+        return self.problems.skipped
+
+
+@dataclass(slots=True)
+class Folded:
+    """What a job comes to.
+
+    Attributes:
+        audit: its calls.
+        files: what became of its files, in order.
+        facts, questions: of its calls, to be compared with other jobs' (see `Once`).
+        suspects: calls that may be sums; the rest of their file tells.
+    """
+
+    audit: Audit
+    files: list[FileResult] = field(default_factory=list)
+    facts: array[int] = field(default_factory=lambda: array("q"))
+    questions: array[int] = field(default_factory=lambda: array("q"))
+    suspects: list[TracedCall] = field(default_factory=list)
+
+
+class Folder:
+    """Does jobs.
+
+    Args:
+        formats: what files may be in.
+        forced: the one format they are in, if the user says so.
+        prices: what models cost.
+    """
+
+    def __init__(self, formats: Formats, forced: Format | None, prices: Prices) -> None:
+        self._formats = formats
+        self._forced = forced
+        self._prices = prices
+
+    def fold(self, job: Job) -> Folded:
+        """The audit of a job's calls."""
+        folded, once = Folded(Audit(self._prices)), Once(job.known)
+        for part in job.parts:
+            self._fold_file(part, job, folded, once)
+        folded.facts, folded.questions = once.facts(), once.questions()
+        return folded
+
+    def _fold_file(self, part: Part, job: Job, folded: Folded, once: Once) -> None:
+        source = FileSource(part.path, part.range)
+        forced = self._formats.named(part.format) if part.format else self._forced
+        for each, format in readable(source, self._formats, forced):
+            result = FileResult(each.path, format.name if format else None, each.problems)
+            folded.files.append(result)
+            if format is not None:
+                self._fold_calls(each, format, job, result, folded, once)
+        if source.problems.kept and source.is_part:
+            source.problems.move(source.lines_before())
+
+    def _fold_calls(
+        self, source: Source, format: Format, job: Job, result: FileResult, folded: Folded, once: Once
+    ) -> None:
+        add, admits = folded.audit.add, once.admits
+        for call in _calls(source, format, job):
+            if call.flags and MAY_BE_SUM in call.flags:
+                folded.suspects.append(call)
+            elif admits(call):
+                add(call)
+                result.calls += 1
+
+
+def readable(
+    source: FileSource, formats: Formats, forced: Format | None = None
+) -> Iterator[tuple[Source, Format | None]]:
+    """A file, or if no format reads it as the archive it is, its members; each with its format.
+
+    What cannot be read comes without a format, and its problems say why.
+    """
+    format = _format_of(source, formats, forced)
+    members = () if format is not None else source.members()
+    is_archive = False
+    try:
+        for member in members:
+            is_archive = True
+            yield member, _format_of(member, formats, forced)
+    except BudgetedAgentsError as error:
+        source.problems.skip(str(error))
+        is_archive = False
+    if not is_archive:
+        if format is None and not source.problems.kept:
+            source.problems.skip(UNKNOWN)
+        yield source, format
+
+
+def calls_of(source: Source, format: Format) -> Iterator[TracedCall]:
+    """The calls of one file. What its importer fails at is a problem of that file alone."""
+    yield from _guarded(format.read(source), source.problems)
+
+
+def _format_of(source: Source, formats: Formats, forced: Format | None) -> Format | None:
+    try:
+        return forced or formats.of(source)
+    except BudgetedAgentsError as error:
+        source.problems.skip(str(error))
+    except Exception as error:  # noqa: BLE001 -- an importer's bug must not cost the rest of the input
+        source.problems.skip(f"its format cannot be told ({type(error).__name__}: {error})")
+    return None
+
+
+def _calls(source: Source, format: Format, job: Job) -> Iterator[TracedCall]:
+    if isinstance(format, PartableFormat):
+        if job.suspects:
+            return _guarded(format.settle(source, list(job.suspects)), source.problems)
+        if isinstance(source, FileSource) and source.is_part:
+            return _guarded(format.read_part(source), source.problems)
+    return calls_of(source, format)
+
+
+def _guarded(calls: Iterator[TracedCall], problems: Problems) -> Iterator[TracedCall]:
+    try:
+        yield from calls
+    except BudgetedAgentsError as error:
+        problems.skip(str(error))
+    except Exception as error:  # noqa: BLE001 -- an importer's bug must not cost the rest of the input
+        problems.skip(f"its importer failed ({type(error).__name__}: {error}); what was read before that counts")

@@ -1,0 +1,146 @@
+"""``scan``: traces into an audit, by as many processes as there is work for, in constant memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from budgeted_agents.prices import DatedPrices
+from budgeted_agents.traces.audit import Audit
+from budgeted_agents.traces.call import TracedCall
+from budgeted_agents.traces.files import FileSource, find_files
+from budgeted_agents.traces.files.limits import MEBIBYTE
+from budgeted_agents.traces.folding import FileResult, Job, Part, calls_of, readable
+from budgeted_agents.traces.formats import Format, PartableFormat
+from budgeted_agents.traces.formats.registry import Formats
+from budgeted_agents.traces.merging import Merger
+from budgeted_agents.traces.seen import Once, Seen
+from budgeted_agents.traces.workers import Alone, Crew, LoadPrices, Setup, Workers
+
+Paths = Iterable[str | Path]
+Progress = Callable[[int, int], None]
+"""Told after each job how many bytes of how many are done."""
+
+_PART = 8 * MEBIBYTE
+_LARGEST_PART = 32 * MEBIBYTE
+_MOST_PARTS = 128
+"""A file is split in as many parts at most, as long as none of them is too large."""
+
+_WORTH_A_WORKER = 16 * MEBIBYTE
+"""Bytes for which a process more is worth its start."""
+
+_MOST_WORKERS = 8
+
+
+@dataclass(slots=True)
+class Scan:
+    """What traces come to.
+
+    Attributes:
+        audit: their calls, each once.
+        files: what became of each file, in order.
+        warnings: what concerns no file, such as a format that cannot be loaded.
+    """
+
+    audit: Audit
+    files: list[FileResult]
+    warnings: tuple[str, ...]
+
+
+def scan(
+    paths: Paths,
+    *,
+    format: str | None = None,
+    prices: LoadPrices = DatedPrices.load,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Scan:
+    """Audit traces.
+
+    Args:
+        paths: files, folders (walked) and patterns.
+        format: the name of the format all of them are in; detected if not given.
+        prices: loads what models cost; called in each process, so it has to be picklable.
+        workers: how many processes read; by default as many as are worth their start.
+        progress: is told how far it is.
+
+    Raises:
+        InvalidTrace: a path or the format does not exist. What is wrong within a file is a problem of that file.
+        InvalidPrice: prices cannot be read.
+    """
+    files = list(find_files(paths))
+    formats, setup = Formats.installed(), Setup(format, prices)
+    total = sum(FileSource(path).size for path in files)
+    with Seen() as seen, _crew(setup, formats, workers or _worth(total)) as crew:
+        merger = Merger(Audit(prices()), seen, crew)
+        done = 0
+        for job, folded in crew.fold_all(_jobs(files, formats, format)):
+            merger.take(job, folded)
+            done += sum(part.size for part in job.parts)
+            if progress is not None:
+                progress(done, total)
+        merger.settle()
+    return Scan(merger.audit, list(merger.files.values()), formats.warnings)
+
+
+def trace_calls(paths: Paths, *, format: str | None = None) -> Iterator[TracedCall]:
+    """Every call of traces once, in the order they stand in the files; what cannot be read is passed over.
+
+    Raises:
+        InvalidTrace: a path or the format does not exist.
+    """
+    formats, once = Formats.installed(), Once()
+    forced = formats.named(format) if format else None
+    for path in find_files(paths):
+        for source, found in readable(FileSource(path), formats, forced):
+            if found is not None:
+                yield from filter(once.admits, calls_of(source, found))
+
+
+def _worth(size: int) -> int:
+    """How many processes are worth their start for so many bytes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores, _MOST_WORKERS, size // _WORTH_A_WORKER))
+
+
+def _crew(setup: Setup, formats: Formats, workers: int) -> Crew:
+    return Alone(setup.folder(formats)) if workers == 1 else Workers(setup, workers)
+
+
+def _jobs(files: list[Path], formats: Formats, forced: str | None) -> Iterator[Job]:
+    """Small files together, large ones in parts where their format allows it."""
+    together: list[Part] = []
+    for path in files:
+        source = FileSource(path)
+        if source.size <= _PART:
+            together.append(Part(path, source.size))
+            if sum(part.size for part in together) > _PART:
+                yield Job(tuple(together))
+                together = []
+            continue
+        yield from _jobs_of_one(source, formats, forced)
+    if together:
+        yield Job(tuple(together))
+
+
+def _jobs_of_one(source: FileSource, formats: Formats, forced: str | None) -> Iterator[Job]:
+    format = _partable(source, formats, forced)
+    if format is None:
+        yield Job((Part(source.file, source.size),))
+        return
+    size = min(max(_PART, source.size // _MOST_PARTS), _LARGEST_PART)
+    for start in range(0, source.size, size):
+        end = min(start + size, source.size)
+        yield Job((Part(source.file, end - start, (start, end), format.name),))
+
+
+def _partable(source: FileSource, formats: Formats, forced: str | None) -> Format | None:
+    """The format of a file, if several processes can each read a part."""
+    try:
+        format = formats.named(forced) if forced else formats.of(source)
+        is_partable = isinstance(format, PartableFormat) and source.can_be_parted and format.is_partable(source)
+    except Exception:  # noqa: BLE001 -- whoever reads it whole says what is wrong
+        return None
+    return format if is_partable else None

@@ -1,0 +1,121 @@
+"""Each call once, however often it was written: within a file, across files, and across processes.
+
+A call may be written twice under two names: once by the instrumentation of a framework and once by that of the client
+below it. So of two model calls of which one stands directly below the other in a trace, the first one read counts.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from array import array
+from collections.abc import Iterable, Iterator
+
+from budgeted_agents.traces.call import TracedCall
+
+_ABOVE = 0x2545F4914F6CDD1D
+"""Tells the key of a span that has a call below it from the key of a call."""
+
+_MOST_IN_MEMORY = 1_000_000
+"""Keys above which they go into a temporary file. A key in memory takes about 70 bytes."""
+
+_BATCH = 500
+
+
+class Once:
+    """Lets each call of a part of the input through once. What it saw can be compared with what others saw.
+
+    Keys are hashes of names. Python salts them in each process, so all that compare have to use the same salt.
+
+    Args:
+        known: keys of calls that were seen elsewhere.
+    """
+
+    def __init__(self, known: Iterable[int] = ()) -> None:
+        self._known = frozenset(known)
+        self._keys: set[int] = set()
+        self._models: list[int] = []
+        self._parents: set[int] = set()
+
+    def admits(self, call: TracedCall) -> bool:
+        """Whether this is the first time that a call is seen, and no part of one that was."""
+        key = hash(call.id)
+        if call.kind != "model" and call.kind != "embedding":
+            key = ~key
+            is_new = key not in self._keys and key not in self._known
+            self._keys.add(key)
+            return is_new
+        if key in self._keys or key in self._known:
+            return False
+        return self._is_no_part(call, key)
+
+    def _is_no_part(self, call: TracedCall, key: int) -> bool:
+        """Whether neither the span above it nor one below it counts already."""
+        known, keys = self._known, self._keys
+        keys.add(key)
+        span = key
+        if call.span and not call.id.startswith(call.trace):
+            span = hash(f"{call.trace}/{call.span}")
+            keys.add(span)
+        self._models.append(span)
+        is_counted = span in self._parents or (span ^ _ABOVE) in known
+        if call.parent and call.trace:
+            parent = hash(f"{call.trace}/{call.parent}")
+            self._parents.add(parent)
+            is_counted = is_counted or (parent != span and (parent in keys or parent in known))
+        return not is_counted
+
+    def facts(self) -> array[int]:
+        """What others have to know: the calls seen, and the spans that have calls below them."""
+        return array("q", (*self._keys, *(parent ^ _ABOVE for parent in self._parents)))
+
+    def questions(self) -> array[int]:
+        """What others may know that would have changed an answer."""
+        return array("q", (*self._keys, *self._parents, *(span ^ _ABOVE for span in self._models)))
+
+
+class Seen:
+    """Keys of everything seen: in memory up to a million, in a temporary file beyond. A context manager."""
+
+    def __init__(self, most_in_memory: int = _MOST_IN_MEMORY) -> None:
+        self._most = most_in_memory
+        self._recent: set[int] = set()
+        self._file: sqlite3.Connection | None = None
+
+    def __enter__(self) -> Seen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def known(self, keys: array[int]) -> set[int]:
+        """Which of the keys were seen."""
+        found = set() if self._recent.isdisjoint(keys) else self._recent.intersection(keys)
+        if self._file is not None:
+            for batch in _batches(sorted(keys)):
+                marks = ",".join("?" * len(batch))
+                found.update(
+                    row[0] for row in self._file.execute(f"SELECT key FROM seen WHERE key IN ({marks})", batch)
+                )
+        return found
+
+    def add(self, keys: array[int]) -> None:
+        """Remember keys."""
+        self._recent.update(keys)
+        if len(self._recent) > self._most:
+            self._spill()
+
+    def _spill(self) -> None:
+        if self._file is None:
+            self._file = sqlite3.connect("", isolation_level=None)
+            self._file.execute("PRAGMA journal_mode = OFF")
+            self._file.execute("PRAGMA cache_size = -32000")
+            self._file.execute("CREATE TABLE seen (key INTEGER PRIMARY KEY)")
+        self._file.execute("BEGIN")
+        self._file.executemany("INSERT OR IGNORE INTO seen VALUES (?)", ((key,) for key in sorted(self._recent)))
+        self._file.execute("COMMIT")
+        self._recent = set()
+
+
+def _batches(keys: list[int]) -> Iterator[list[int]]:
+    return (keys[start : start + _BATCH] for start in range(0, len(keys), _BATCH))
