@@ -8,7 +8,7 @@ from functools import cached_property
 
 from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.traces.files.limits import HEAD, MAX_DOCUMENT, MEBIBYTE, unreadable
-from budgeted_agents.traces.files.lines import as_utf8, as_valid, clean, split_lines
+from budgeted_agents.traces.files.lines import as_utf8, as_valid, split_lines
 from budgeted_agents.traces.problems import Problems
 
 
@@ -49,7 +49,7 @@ class Content(ABC):
         Raises:
             InvalidTrace: nothing can be read.
         """
-        yield from clean(split_lines(self._until_damage(), self.problems), self.problems)
+        return split_lines(self._until_damage(), self.problems)
 
     def document(self) -> bytes:
         """The whole content in UTF-8.

@@ -37,32 +37,31 @@ def is_utf16(head: bytes) -> bool:
 
 
 def split_lines(blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[int, bytes]]:
-    """Lines that are not blank, with their numbers from 1; one that is too long is passed over with a problem."""
-    number, rest, is_too_long = 1, b"", False
+    """Lines that are not blank, with their numbers from 1: as valid UTF-8, without what stands around their records.
+
+    A line that is too long is passed over with a problem.
+    """
+    number, rest, is_too_long, is_plain = 0, b"", False, True
     for block in blocks:
+        was_plain, is_plain = is_plain, block.isascii() and b"\0" not in block
         *whole, rest = (rest + block).split(b"\n")
         for line in whole:
+            number += 1
             if is_too_long or len(line) > MAX_LINE:
                 _skip_long(problems, number)
                 is_too_long = False
-            elif line:
+            elif was_plain and is_plain:
+                if line and not line.isspace():
+                    yield number, line
+            elif line := _cleaned(line, problems, number):
                 yield number, line
-            number += 1
+        is_plain = is_plain and (was_plain or bool(whole))
         if len(rest) > MAX_LINE:
             rest, is_too_long = b"", True
     if is_too_long:
-        _skip_long(problems, number)
-    elif rest:
-        yield number, rest
-
-
-def clean(lines: Iterable[tuple[int, bytes]], problems: Problems) -> Iterator[tuple[int, bytes]]:
-    """The lines without what stands around their records, and as valid UTF-8: others are read as Latin-1."""
-    for number, line in lines:
-        if not line.isascii() or b"\0" in line:
-            line = as_valid(line, problems, number)
-        if line := line.strip(_BLANK):
-            yield number, line
+        _skip_long(problems, number + 1)
+    elif line := _cleaned(rest, problems, number + 1):
+        yield number + 1, line
 
 
 def as_valid(text: bytes, problems: Problems, number: int = 0) -> bytes:
@@ -80,6 +79,10 @@ def _unmarked(head: bytes) -> str:
     if head[:1] in _OPENING and head[1:2] == b"\0":
         return "utf-16-le"
     return "utf-16-be" if head[:1] == b"\0" and head[1:2] in _OPENING else ""
+
+
+def _cleaned(line: bytes, problems: Problems, number: int) -> bytes:
+    return as_valid(line.strip(_BLANK), problems, number)
 
 
 def _skip_long(problems: Problems, number: int) -> None:

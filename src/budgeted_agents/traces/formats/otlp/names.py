@@ -7,14 +7,7 @@ from typing import Final, Literal
 
 from budgeted_agents.traces.call import Kind
 
-Texts = Literal[
-    "operation", "span_kind", "entity_kind", "request_kind", "sdk_operation", "provider", "model", "model_asked",
-    "service_tier", "cost", "conversation", "session", "node", "tool", "arguments", "user", "tenant", "workflow",
-    "environment", "service", "feature", "error", "reservation", "outcome", "flags",
-]  # fmt: skip
-"""What an attribute that is no count can say."""
-
-_TEXTS: Mapping[Texts, tuple[str, ...]] = {
+_TEXTS: Mapping[str, tuple[str, ...]] = {
     "operation": ("gen_ai.operation.name",),
     "span_kind": ("openinference.span.kind",),
     "entity_kind": ("traceloop.span.kind",),
@@ -133,14 +126,17 @@ _COUNTS: Mapping[str, tuple[str, ...]] = {
 """Token counts. Sums include their parts in every one of these conventions, unless a writer errs."""
 
 
-TEXT_OF: Mapping[str, Texts] = {name: slot for slot, names in _TEXTS.items() for name in names}
-"""What each attribute says."""
+COUNTS = frozenset(_COUNTS)
 
-RANK_OF: Mapping[str, int] = {name: rank for names in _TEXTS.values() for rank, name in enumerate(names)}
-"""Of several attributes that say the same thing, the one with the lowest number is believed."""
+MEANING: Mapping[str, str] = {
+    name: slot for slots in (_TEXTS, _COUNTS) for slot, names in slots.items() for name in names
+}
+"""What each attribute says or counts."""
 
-COUNT_OF: Mapping[str, str] = {name: slot for slot, names in _COUNTS.items() for name in names}
-"""What each count counts, as ``Usage.from_totals`` calls it."""
+RANK: Mapping[str, int] = {
+    name: rank for slots in (_TEXTS, _COUNTS) for names in slots.values() for rank, name in enumerate(names)
+}
+"""Of several attributes that mean the same thing, the one with the lowest number is believed."""
 
 Role = Kind | Literal["sum", ""]
 """What a span may be: a kind of call, perhaps the sum of others, or surely no call."""

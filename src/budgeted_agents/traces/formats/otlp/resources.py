@@ -6,77 +6,89 @@ from collections.abc import Mapping
 
 import msgspec
 
-from budgeted_agents.traces.formats.otlp.names import TEXT_OF, Texts
-from budgeted_agents.traces.formats.otlp.shapes import Attribute, Plain, Resource
+from budgeted_agents.traces.formats.otlp.names import MEANING
+from budgeted_agents.traces.formats.otlp.shapes import Attribute, Found, Resource, Value, text_of
 
 Attribution = Mapping[str, str]
 
 _MOST_REMEMBERED = 4096
 _OWN = "budget.attribution."
+_DIMENSIONS = ("tenant", "user", "workflow", "feature", "environment")
 _UNNAMED_SERVICE = "unknown_service"
 _decode = msgspec.json.Decoder(Resource).decode
+
+
+class _Process:
+    """What spans of one process have in common, and the attributions made of it so far."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.found = _of_process(raw)
+        self.known: dict[object, Attribution] = {}
 
 
 class Resources:
     """Attributions of spans. Nearly all are repeated, so each is made once."""
 
     def __init__(self) -> None:
-        self._known: dict[bytes, tuple[Attribution, dict[object, Attribution]]] = {}
-        self._last: bytes = b""
-        self._of_last: tuple[Attribution, dict[object, Attribution]] = ({}, {})
+        self._known: dict[bytes, _Process] = {}
+        self._last = _Process(b"")
 
-    def attribution(
-        self, resource: msgspec.Raw, found: Mapping[Texts, Plain], attributes: list[Attribute]
-    ) -> Attribution:
+    def attribution(self, resource: msgspec.Raw, found: Found, attributes: list[Attribute]) -> Attribution:
         """The attribution of a span.
 
         Args:
             resource: the process's attributes, as they stand in the file.
-            found: what the span's attributes say.
-            attributes: the span's attributes.
+            found: the span's attributes by meaning.
+            attributes: all of them.
         """
-        if (raw := bytes(resource)) != self._last:
-            self._last, self._of_last = raw, self._resource(raw)
-        base, known = self._of_last
+        process = self._last
+        if (raw := bytes(resource)) != process.raw:
+            process = self._last = self._process(raw)
         if "reservation" in found:
-            return {**base, **_of_own(attributes)}
+            return _named(process.found) | _of_own(attributes)
         get = found.get
-        who = (get("tenant"), get("user"), get("workflow"), get("feature"), get("environment"))
-        attribution = known.get(who)
-        if attribution is None:
-            if len(known) >= _MOST_REMEMBERED:
-                known.clear()
-            attribution = known[who] = {**base, **_named(found)}
+        tenant, user, workflow = get("tenant"), get("user"), get("workflow")
+        feature, environment = get("feature"), get("environment")
+        who = (
+            tenant and tenant.string_value,
+            user and user.string_value,
+            workflow and workflow.string_value,
+            feature and feature.string_value,
+            environment and environment.string_value,
+        )
+        return process.known.get(who) or self._remember(process, who, found)
+
+    def _remember(self, process: _Process, who: object, found: Found) -> Attribution:
+        if len(process.known) >= _MOST_REMEMBERED:
+            process.known.clear()
+        attribution = process.known[who] = _named({**process.found, **found})
         return attribution
 
-    def _resource(self, raw: bytes) -> tuple[Attribution, dict[object, Attribution]]:
-        known = self._known.get(raw)
-        if known is None:
-            if len(self._known) >= _MOST_REMEMBERED:
-                self._known.clear()
-            known = self._known[raw] = (_of_process(raw), {})
-        return known
+    def _process(self, raw: bytes) -> _Process:
+        if len(self._known) >= _MOST_REMEMBERED:
+            self._known.clear()
+        return self._known.get(raw) or self._known.setdefault(raw, _Process(raw))
 
 
-def _of_process(raw: bytes) -> Attribution:
-    """What a resource says; a service counts as a feature unless the span names one."""
+def _of_process(raw: bytes) -> Found:
+    """What a resource says; its service counts as a feature unless a span names one."""
     try:
         attributes = _decode(raw).attributes
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return {}
-    found = {slot: each.value.plain() for each in attributes if (slot := TEXT_OF.get(each.key)) is not None}
-    service = found.pop("service", None)
-    if service and not str(service).startswith(_UNNAMED_SERVICE):
+    found = {meaning: each.value for each in attributes if (meaning := MEANING.get(each.key)) is not None}
+    service = found.get("service")
+    if service is not None and not text_of(service).startswith(_UNNAMED_SERVICE):
         found.setdefault("feature", service)
-    return _named(found)
+    return found
 
 
-def _named(found: Mapping[Texts, Plain]) -> Attribution:
-    names: tuple[Texts, ...] = ("tenant", "user", "workflow", "feature", "environment")
-    return {name: str(value) for name in names if (value := found.get(name)) not in (None, "")}
+def _named(found: Mapping[str, Value]) -> dict[str, str]:
+    return {name: text for name in _DIMENSIONS if name in found and (text := text_of(found[name]))}
 
 
-def _of_own(attributes: list[Attribute]) -> Attribution:
+def _of_own(attributes: list[Attribute]) -> dict[str, str]:
     """Every dimension that a record of ours has."""
     own = (each for each in attributes if each.key.startswith(_OWN))
-    return {each.key.removeprefix(_OWN): str(value) for each in own if (value := each.value.plain()) not in (None, "")}
+    return {each.key.removeprefix(_OWN): text for each in own if (text := text_of(each.value))}

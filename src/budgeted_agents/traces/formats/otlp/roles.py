@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from budgeted_agents.traces.formats.otlp.names import (
     NO_CALL,
     OPERATIONS,
@@ -13,29 +11,29 @@ from budgeted_agents.traces.formats.otlp.names import (
     SUM,
     SUMMING_SCOPES,
     Role,
-    Texts,
 )
-from budgeted_agents.traces.formats.otlp.shapes import Plain
+from budgeted_agents.traces.formats.otlp.shapes import Found, text_of
 
 
-def role_of(found: Mapping[Texts, Plain], scope: str, *, has_usage: bool) -> Role:
+def role_of(found: Found, scope: str, *, has_usage: bool) -> Role:
     """What a span is, by what its attributes say of it, the most explicit first.
 
     Args:
-        found: what its attributes say.
+        found: its attributes by meaning.
         scope: the instrumentation that wrote it.
         has_usage: whether it counts tokens.
     """
-    if "span_kind" in found:
-        return SPAN_KINDS.get(str(found["span_kind"]).upper(), NO_CALL)
-    if "sdk_operation" in found:
-        return SDK_CALLS.get(str(found["sdk_operation"]).rpartition(".")[2], NO_CALL)
-    if "operation" in found and (role := OPERATIONS.get(str(found["operation"]))) is not None:
+    if (kind := found.get("span_kind")) is not None:
+        return SPAN_KINDS.get(text_of(kind).upper(), NO_CALL)
+    if (call := found.get("sdk_operation")) is not None:
+        return SDK_CALLS.get(text_of(call).rpartition(".")[2], NO_CALL)
+    operation = found.get("operation")
+    if operation is not None and (role := OPERATIONS.get(text_of(operation))) is not None:
         return role
-    if "request_kind" in found:
-        return REQUEST_KINDS.get(str(found["request_kind"]), NO_CALL)
-    if "entity_kind" in found:
-        return "tool" if found["entity_kind"] == "tool" else NO_CALL
+    if (request := found.get("request_kind")) is not None:
+        return REQUEST_KINDS.get(text_of(request), NO_CALL)
+    if (entity := found.get("entity_kind")) is not None:
+        return "tool" if text_of(entity) == "tool" else NO_CALL
     if "tool" in found:
         return "tool"
     return SUM if has_usage and scope not in SUMMING_SCOPES else NO_CALL

@@ -31,6 +31,19 @@ class Value(msgspec.Struct, gc=False, rename="camel", omit_defaults=True):
         return (bytes(self.array_value) or bytes(self.kvlist_value)).decode() or self.bool_value
 
 
+Found = dict[str, Value]
+"""Attributes by what they mean."""
+
+
+def text_of(value: Value) -> str:
+    """A value as text; empty if there is none."""
+    text = value.string_value
+    if text is not None:
+        return text
+    plain = value.plain()
+    return "" if plain is None else str(plain)
+
+
 class Attribute(msgspec.Struct, gc=False):
     """A name and a value."""
 

@@ -1,10 +1,10 @@
-"""A span as a call: one mapper for every convention."""
+"""A span as a call: one mapper for every convention. It runs for each span, so it only looks at what is there."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-import msgspec
+import msgspec  # noqa: TC002 -- the type of an argument that callers pass on
 
 from budgeted_agents.errors import InvalidAmount, InvalidUsage
 from budgeted_agents.traces.call import (
@@ -15,11 +15,11 @@ from budgeted_agents.traces.call import (
     NO_USAGE_RECORDED,
     TracedCall,
 )
-from budgeted_agents.traces.formats.otlp.names import COUNT_OF, NO_CALL, RANK_OF, SUM, TEXT_OF, Role, Texts
-from budgeted_agents.traces.formats.otlp.numbers import cost_of, count_of, seconds_of
+from budgeted_agents.traces.formats.otlp.names import COUNTS, MEANING, NO_CALL, RANK, SUM, Role
+from budgeted_agents.traces.formats.otlp.numbers import END_OF_TIME, cost_of, count_of
 from budgeted_agents.traces.formats.otlp.resources import Resources
 from budgeted_agents.traces.formats.otlp.roles import role_of
-from budgeted_agents.traces.formats.otlp.shapes import NO_STATUS, Attribute, Plain, Span
+from budgeted_agents.traces.formats.otlp.shapes import Attribute, Found, Span, Value, text_of
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.values import fingerprint
 from budgeted_agents.usage import Usage
@@ -27,7 +27,7 @@ from budgeted_agents.usage import Usage
 _RESPONSE_ID = "resp_"
 """How a response's id begins. Some frameworks give it as the conversation's, which changes with every call then."""
 
-Found = dict[Texts, Plain]
+Counted = dict[str, int]
 
 
 class SpanMapper:
@@ -51,67 +51,73 @@ class SpanMapper:
             resource: its resource, as it stands in the file.
             line: its line, for messages.
         """
-        found: Found = {}
-        counts: dict[str, int] = {}
+        found = _by_meaning(span.attributes)
         try:
-            _read(span.attributes, found, counts)
+            counted = _counted(found)
         except InvalidUsage as error:
             self._problems.skip(f"{error.field}: {error.problem}; the span is skipped", line)
             return None
-        role = role_of(found, scope, has_usage=bool(counts))
-        return self._call(span, role, found, counts, resource, line) if role else None
+        role = role_of(found, scope, has_usage=bool(counted))
+        if not role:
+            return None
+        call = self._call(span, found, counted, resource, line)
+        if role != "model" or not counted or "cache_write" in counted or "reservation" in found:
+            _tell_apart(call, span, role, found, counted)
+        self._add_rare(call, span, found)
+        return call
 
-    def _call(
-        self, span: Span, role: Role, found: Found, counts: dict[str, int], resource: msgspec.Raw, line: int
-    ) -> TracedCall:
+    def _call(self, span: Span, found: Found, counted: Counted, resource: msgspec.Raw, line: int) -> TracedCall:
+        """What every call has."""
         get, trace = found.get, span.trace_id
         started, ended = self._times(span, line)
-        model_asked = _text(get("model_asked"))
-        name = _text(get("reservation")) or (f"{trace}/{span.span_id}" if span.span_id else self._name(line))
-        call = TracedCall(
+        model, asked = get("model"), get("model_asked")
+        model_asked = "" if asked is None else text_of(asked)
+        name = f"{trace}/{span.span_id}" if span.span_id else self._name(line)
+        return TracedCall(
             id=name,
             session=_session(found) or trace or name,
             trace=trace,
             span=span.span_id,
             parent=span.parent_span_id,
-            model=_text(get("model")) or model_asked,
+            model=model_asked if model is None else text_of(model),
             model_asked=model_asked,
             provider=_text(get("provider")),
-            usage=Usage.from_totals(counts) if counts else NO_USAGE,
+            usage=Usage.from_totals(counted) if counted else NO_USAGE,
             started_at=started,
             ended_at=ended,
             node=_text(get("node")),
             attribution=self._resources.attribution(resource, found, span.attributes),
-            flags=_flags(role, found, counts),
             line=line,
         )
-        if role in ("tool", "embedding"):
-            call.kind = role
-        if call.kind == "tool":
-            call.tool = _text(get("tool")) or span.name
-            call.fingerprint = fingerprint(get("arguments")) if "arguments" in found else ""
+
+    def _add_rare(self, call: TracedCall, span: Span, found: Found) -> None:
+        """What few calls have."""
         if "cost" in found:
-            call.recorded_cost = self._cost(found["cost"], line)
+            call.recorded_cost = self._cost(found["cost"], call.line)
         if "service_tier" in found:
-            call.service_tier = _text(found["service_tier"])
-        if "error" in found or (span.status is not NO_STATUS and span.status.is_error):
-            call.error = _text(get("error")) or "error"
-        return call
+            call.service_tier = text_of(found["service_tier"])
+        if "error" in found or span.status.code:
+            call.error = _text(found.get("error")) or ("error" if span.status.is_error else "")
 
     def _times(self, span: Span, line: int) -> tuple[float, float]:
-        """When it started and ended, in seconds since the epoch."""
-        started, ended = seconds_of(span.start_time_unix_nano), seconds_of(span.end_time_unix_nano)
-        if started is None or ended is None:
+        """When it started and ended, in seconds since the epoch; 0 where that is unknown."""
+        try:
+            started, ended = int(span.start_time_unix_nano), int(span.end_time_unix_nano)
+        except ValueError:
+            started = ended = -1
+        if 0 < started <= ended < END_OF_TIME:
+            return started / 1e9, ended / 1e9
+        if not (0 <= started < END_OF_TIME and 0 <= ended < END_OF_TIME):
             self._problems.warn("the span's times are nonsense; they count as unknown", line)
             return 0.0, 0.0
-        if ended < started and ended:
+        if ended:
             self._problems.warn("the span ends before it starts; it counts as ending at once", line)
-            ended = started
-        return started, ended
+        return started / 1e9, started / 1e9
 
-    def _cost(self, value: Plain, line: int) -> Decimal | None:
+    def _cost(self, value: Value, line: int) -> Decimal | None:
+        plain = value.plain()
         try:
-            return None if value is None else cost_of(value)
+            return None if plain is None else cost_of(plain)
         except InvalidAmount as error:
             self._problems.warn(f"the recorded cost {error.problem}; it counts as not recorded", line)
             return None
@@ -125,42 +131,59 @@ class SpanMapper:
 
 def uses_tokens(span: Span, scope: str) -> bool:
     """Whether a span is a call that used tokens, or the sum of some."""
-    found: Found = {}
-    counts: dict[str, int] = {}
+    found = _by_meaning(span.attributes)
     try:
-        _read(span.attributes, found, counts)
+        counted = _counted(found)
     except InvalidUsage:
         return False
-    return bool(counts) and role_of(found, scope, has_usage=True) != NO_CALL
+    return bool(counted) and role_of(found, scope, has_usage=True) != NO_CALL
 
 
-def _read(attributes: list[Attribute], found: Found, counts: dict[str, int]) -> None:
-    """Sort attributes by what they say.
+def _by_meaning(attributes: list[Attribute]) -> Found:
+    """The attributes that mean something here; of several that mean the same, the one to be believed."""
+    found: Found = {}
+    for attribute in attributes:
+        meaning = MEANING.get(attribute.key)
+        if meaning is not None:
+            if meaning in found:
+                same = (each for each in attributes if MEANING.get(each.key) == meaning)
+                attribute = min(same, key=lambda each: RANK[each.key])
+            found[meaning] = attribute.value
+    return found
+
+
+def _counted(found: Found) -> Counted:
+    """The token counts among the attributes.
 
     Raises:
-        InvalidUsage: a token count is none.
+        InvalidUsage: one of them is no token count.
     """
-    for attribute in attributes:
-        key = attribute.key
-        if (slot := TEXT_OF.get(key)) is not None:
-            if slot in found:
-                attribute = _best(slot, attributes)
-            value = attribute.value
-            found[slot] = value.string_value if value.string_value is not None else value.plain()
-        elif (count := COUNT_OF.get(key)) is not None:
-            tokens = count_of(attribute.value, key)
-            if tokens > counts.get(count, -1):
-                counts[count] = tokens
+    return {meaning: count_of(found[meaning], meaning) for meaning in found if meaning in COUNTS}
 
 
-def _best(slot: Texts, attributes: list[Attribute]) -> Attribute:
-    """Of attributes that say the same thing, the one to be believed."""
-    same = (attribute for attribute in attributes if TEXT_OF.get(attribute.key) == slot)
-    return min(same, key=lambda attribute: RANK_OF[attribute.key])
+def _tell_apart(call: TracedCall, span: Span, role: Role, found: Found, counted: Counted) -> None:
+    """What is different about a call that is not just a model's answer with its usage."""
+    if role == "tool":
+        call.kind = role
+        call.tool = _text(found.get("tool")) or span.name
+        if (arguments := found.get("arguments")) is not None:
+            call.fingerprint = fingerprint(arguments.plain())
+    elif role == "embedding":
+        call.kind = role
+    if "reservation" in found:
+        call.id = text_of(found["reservation"])
+    call.flags = tuple(_flags(role, found, counted))
 
 
-def _text(value: Plain) -> str:
-    return value if type(value) is str else "" if value is None else str(value)
+def _flags(role: Role, found: Found, counted: Counted) -> list[str]:
+    is_ours = "reservation" in found
+    flags = {
+        MAY_BE_SUM: role == SUM,
+        NO_USAGE_RECORDED: not counted and role != "tool",
+        CACHE_TTL_UNKNOWN: not is_ours and counted.get("cache_write", 0) > 0,
+        ESTIMATED: _text(found.get("outcome")) == "presumed" or "estimated" in _text(found.get("flags")),
+    }
+    return [flag for flag, is_true in flags.items() if is_true]
 
 
 def _session(found: Found) -> str:
@@ -170,14 +193,5 @@ def _session(found: Found) -> str:
     return _text(found.get("session"))
 
 
-def _flags(role: Role, found: Found, counts: dict[str, int]) -> tuple[str, ...]:
-    flags: tuple[str, ...] = ()
-    if role == SUM:
-        flags += (MAY_BE_SUM,)
-    if not counts and role != "tool":
-        flags += (NO_USAGE_RECORDED,)
-    if counts.get("cache_write") and "reservation" not in found:
-        flags += (CACHE_TTL_UNKNOWN,)
-    if found.get("outcome") == "presumed" or "estimated" in _text(found.get("flags")):
-        flags += (ESTIMATED,)
-    return flags
+def _text(value: Value | None) -> str:
+    return "" if value is None else text_of(value)
