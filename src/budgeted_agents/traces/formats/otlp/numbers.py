@@ -1,4 +1,4 @@
-"""Numbers as OTLP writes them, 64-bit integers as text, checked before anything is added up."""
+"""Numbers of any notation, checked before anything is added up."""
 
 from __future__ import annotations
 
@@ -20,15 +20,9 @@ def count_of(value: Value, name: str) -> int:
     Raises:
         InvalidUsage: it is negative, absurd, or no whole number.
     """
-    plain = value.int_value
-    if plain is None:
-        plain = value.plain()  # type: ignore[assignment]
-    if type(plain) is str:
-        try:
-            plain = int(plain[:_MOST_DIGITS])
-        except ValueError:
-            return as_count(plain, name, "span")
-    return as_count(plain, name, "span")
+    plain = value.plain()
+    is_whole = isinstance(plain, str) and plain.removeprefix("-").isdecimal()
+    return as_count(int(str(plain)[:_MOST_DIGITS]) if is_whole else plain, name, "span")
 
 
 def cost_of(plain: Plain) -> Decimal:

@@ -12,8 +12,8 @@ from budgeted_agents.traces.formats.otlp.shapes import Located, TracesData
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
 
-_decode_line = msgspec.json.Decoder(TracesData).decode
-_decode_document = msgspec.json.Decoder(list[TracesData] | TracesData).decode
+_decode_line = msgspec.json.Decoder(TracesData, strict=False).decode
+_decode_document = msgspec.json.Decoder(list[TracesData] | TracesData, strict=False).decode
 
 _LONGEST_OPENING = 200
 """Bytes of the first line of a document that is laid out for people."""

@@ -15,7 +15,7 @@ _MOST_REMEMBERED = 4096
 _OWN = "budget.attribution."
 _DIMENSIONS = ("tenant", "user", "workflow", "feature", "environment")
 _UNNAMED_SERVICE = "unknown_service"
-_decode = msgspec.json.Decoder(Resource).decode
+_decode = msgspec.json.Decoder(Resource, strict=False).decode
 
 
 class _Process:

@@ -64,7 +64,7 @@ def _span(raw: Mapping[str, Any], problems: Problems, line: int) -> Span:
             span.attributes = list(_attributes(raw.get(encoded), wrong))
         elif raw.get(encoded) is not None:
             try:
-                setattr(span, name, _mended(msgspec.convert(raw[encoded], kind)))
+                setattr(span, name, _mended(msgspec.convert(raw[encoded], kind, strict=False)))
             except msgspec.ValidationError:
                 wrong.append(encoded)
     if wrong:
@@ -75,7 +75,7 @@ def _span(raw: Mapping[str, Any], problems: Problems, line: int) -> Span:
 def _attributes(raw: Any, wrong: list[str]) -> Iterator[Attribute]:
     for attribute in raw if isinstance(raw, list) else []:
         try:
-            yield msgspec.convert(_mended(_without_nested(attribute)), Attribute)
+            yield msgspec.convert(_mended(_without_nested(attribute)), Attribute, strict=False)
         except msgspec.ValidationError:
             wrong.append(_text(attribute.get("key") if isinstance(attribute, dict) else None) or "attributes")
     if raw is not None and not isinstance(raw, list):

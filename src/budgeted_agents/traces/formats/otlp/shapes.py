@@ -1,4 +1,7 @@
-"""OTLP's JSON as types, as far as an audit needs it; everything else is passed over undecoded."""
+"""OTLP's JSON as types, as far as an audit needs it; everything else is passed over undecoded.
+
+OTLP writes 64-bit integers as text, so these are decoded with ``strict=False``, which reads numbers out of texts.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ NONE = msgspec.Raw()
 
 
 class Value(msgspec.Struct, gc=False, rename="camel", omit_defaults=True):
-    """An attribute's value: the first of these that is there. A 64-bit integer is usually text in JSON."""
+    """An attribute's value: the first of these that is there."""
 
     string_value: str | None = None
-    int_value: int | str | None = None
-    double_value: float | str | None = None
+    int_value: int | None = None
+    double_value: float | None = None
     bool_value: bool | None = None
     array_value: msgspec.Raw = NONE
     kvlist_value: msgspec.Raw = NONE
@@ -71,8 +74,8 @@ class Span(msgspec.Struct, gc=False, rename="camel"):
     span_id: str = ""
     parent_span_id: str = ""
     name: str = ""
-    start_time_unix_nano: int | str = 0
-    end_time_unix_nano: int | str = 0
+    start_time_unix_nano: int = 0
+    end_time_unix_nano: int = 0
     attributes: list[Attribute] = []
     status: Status = NO_STATUS
 

@@ -22,7 +22,7 @@ from budgeted_agents.traces.formats.otlp.roles import role_of
 from budgeted_agents.traces.formats.otlp.shapes import Attribute, Found, Span, Value, text_of
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.values import fingerprint
-from budgeted_agents.usage import Usage
+from budgeted_agents.usage import MAX_TOKENS, Usage
 
 _RESPONSE_ID = "resp_"
 """How a response's id begins. Some frameworks give it as the conversation's, which changes with every call then."""
@@ -101,10 +101,7 @@ class SpanMapper:
 
     def _times(self, span: Span, line: int) -> tuple[float, float]:
         """When it started and ended, in seconds since the epoch; 0 where that is unknown."""
-        try:
-            started, ended = int(span.start_time_unix_nano), int(span.end_time_unix_nano)
-        except ValueError:
-            started = ended = -1
+        started, ended = span.start_time_unix_nano, span.end_time_unix_nano
         if 0 < started <= ended < END_OF_TIME:
             return started / 1e9, ended / 1e9
         if not (0 <= started < END_OF_TIME and 0 <= ended < END_OF_TIME):
@@ -158,7 +155,14 @@ def _counted(found: Found) -> Counted:
     Raises:
         InvalidUsage: one of them is no token count.
     """
-    return {meaning: count_of(found[meaning], meaning) for meaning in found if meaning in COUNTS}
+    counted: Counted = {}
+    for meaning, value in found.items():
+        if meaning in COUNTS:
+            tokens = value.int_value
+            if tokens is None or not 0 <= tokens <= MAX_TOKENS:
+                tokens = count_of(value, meaning)
+            counted[meaning] = tokens
+    return counted
 
 
 def _tell_apart(call: TracedCall, span: Span, role: Role, found: Found, counted: Counted) -> None:
