@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -33,8 +34,12 @@ class Source(Protocol):
             InvalidTrace: it cannot be read, is cut off or damaged, or unpacks to absurdly much.
         """
 
-    def lines(self) -> Iterator[tuple[int, bytes]]:
+    def lines(self, having: re.Pattern[bytes] | None = None) -> Iterator[tuple[int, bytes]]:
         """Non-empty lines with their numbers, from 1. A line above the size limit is skipped with a problem.
+
+        Args:
+            having: give only the lines in which this is found (it must not span lines). The others cost next to
+                nothing: worth it where most lines say nothing of calls.
 
         Raises:
             InvalidTrace: the content is cut off or damaged, or unpacks to absurdly much.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterable, Iterator
 
 from budgeted_agents.traces.files.limits import MAX_LINE, MEBIBYTE
@@ -10,6 +11,8 @@ from budgeted_agents.traces.problems import Problems
 
 _BLANK = b" \t\r\0"
 """What may stand around a record: a file that was cut off by a crash is often filled up with zeros."""
+
+Pattern = re.Pattern[bytes]
 
 _OPENING = (b"{", b"[")
 _MARKS = ((codecs.BOM_UTF8, ""), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
@@ -62,6 +65,34 @@ def split_lines(blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[i
         _skip_long(problems, number + 1)
     elif line := _cleaned(rest, problems, number + 1):
         yield number + 1, line
+
+
+def lines_with(pattern: Pattern, blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[int, bytes]]:
+    """Only the lines in which something is found; the others are passed over as fast as a pattern is searched for."""
+    number, rest = 1, b""
+    for block in blocks:
+        cut = block.rfind(b"\n") + 1
+        if not cut and len(rest) <= MAX_LINE:
+            rest += block
+        if not cut:
+            continue
+        whole, position = rest + block[:cut], 0
+        rest = block[cut:]
+        while found := pattern.search(whole, position):
+            start = whole.rfind(b"\n", position, found.start()) + 1 or position
+            end = whole.find(b"\n", found.end())
+            number += whole.count(b"\n", position, start)
+            if end - start > MAX_LINE:
+                _skip_long(problems, number)
+            elif line := _cleaned(whole[start:end], problems, number):
+                yield number, line
+            position = end + 1
+            number += 1
+        number += whole.count(b"\n", position)
+    if len(rest) > MAX_LINE:
+        _skip_long(problems, number)
+    elif pattern.search(rest) and (line := _cleaned(rest, problems, number)):
+        yield number, line
 
 
 def as_valid(text: bytes, problems: Problems, number: int = 0) -> bytes:
