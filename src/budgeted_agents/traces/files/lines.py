@@ -54,7 +54,7 @@ def split_lines(blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[i
                 _skip_long(problems, number)
                 is_too_long = False
             elif was_plain and is_plain:
-                if line and not line.isspace():
+                if line := line.strip(_BLANK):
                     yield number, line
             elif line := _cleaned(line, problems, number):
                 yield number, line
