@@ -44,6 +44,14 @@ class Job(NamedTuple):
     suspects: tuple[TracedCall, ...] = ()
 
 
+class Question(NamedTuple):
+    """A worker asks what a model costs on a day: only who started it has prices, which take long to load."""
+
+    day: int
+    model: str
+    provider: str
+
+
 @dataclass(slots=True)
 class FileResult:
     """What became of one file.
@@ -89,11 +97,11 @@ class Folder:
 
     Args:
         formats: what files may be in.
-        forced: the one format they are in, if the user says so.
+        forced: the name of the one format they are in, if the user says so.
         prices: what models cost.
     """
 
-    def __init__(self, formats: Formats, forced: Format | None, prices: Prices) -> None:
+    def __init__(self, formats: Formats, forced: str | None, prices: Prices) -> None:
         self._formats = formats
         self._forced = forced
         self._prices = prices
@@ -108,8 +116,7 @@ class Folder:
 
     def _fold_file(self, part: Part, job: Job, folded: Folded, once: Once) -> None:
         source = FileSource(part.path, part.range)
-        forced = self._formats.named(part.format) if part.format else self._forced
-        for each, format in readable(source, self._formats, forced):
+        for each, format in readable(source, self._formats, part.format or self._forced):
             result = FileResult(each.path, format.name if format else None, each.problems)
             folded.files.append(result)
             if format is not None:
@@ -129,9 +136,7 @@ class Folder:
                 result.calls += 1
 
 
-def readable(
-    source: FileSource, formats: Formats, forced: Format | None = None
-) -> Iterator[tuple[Source, Format | None]]:
+def readable(source: FileSource, formats: Formats, forced: str | None = None) -> Iterator[tuple[Source, Format | None]]:
     """A file, or if no format reads it as the archive it is, its members; each with its format.
 
     What cannot be read comes without a format, and its problems say why.
@@ -157,9 +162,9 @@ def calls_of(source: Source, format: Format) -> Iterator[TracedCall]:
     yield from _guarded(format.read(source), source.problems)
 
 
-def _format_of(source: Source, formats: Formats, forced: Format | None) -> Format | None:
+def _format_of(source: Source, formats: Formats, forced: str | None) -> Format | None:
     try:
-        return forced or formats.of(source)
+        return formats.named(forced) if forced else formats.of(source)
     except BudgetedAgentsError as error:
         source.problems.skip(str(error))
     except Exception as error:  # noqa: BLE001 -- an importer's bug must not cost the rest of the input

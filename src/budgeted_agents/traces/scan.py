@@ -17,7 +17,7 @@ from budgeted_agents.traces.formats import Format, PartableFormat
 from budgeted_agents.traces.formats.registry import Formats
 from budgeted_agents.traces.merging import Merger
 from budgeted_agents.traces.seen import Once, Seen
-from budgeted_agents.traces.workers import Alone, Crew, LoadPrices, Setup, Workers
+from budgeted_agents.traces.workers import Alone, Crew, LoadPrices, Workers
 
 Paths = Iterable[str | Path]
 Progress = Callable[[int, int], None]
@@ -62,7 +62,7 @@ def scan(
     Args:
         paths: files, folders (walked) and patterns.
         format: the name of the format all of them are in; detected if not given.
-        prices: loads what models cost; called in each process, so it has to be picklable.
+        prices: loads what models cost.
         workers: how many processes read; by default as many as are worth their start.
         progress: is told how far it is.
 
@@ -71,10 +71,12 @@ def scan(
         InvalidPrice: prices cannot be read.
     """
     files = list(find_files(paths))
-    formats, setup = Formats.installed(), Setup(format, prices)
+    formats = Formats.installed()
+    if format is not None:
+        formats.named(format)
     total = sum(FileSource(path).size for path in files)
-    with Seen() as seen, _crew(setup, formats, workers or _worth(total)) as crew:
-        merger = Merger(Audit(prices()), seen, crew)
+    with Seen() as seen, _crew(formats, format, prices, workers or _worth(total)) as crew:
+        merger = Merger(Audit(crew.prices), seen, crew)
         done = 0
         for job, folded in crew.fold_all(_jobs(files, formats, format)):
             merger.take(job, folded)
@@ -82,7 +84,7 @@ def scan(
             if progress is not None:
                 progress(done, total)
         merger.settle()
-    return Scan(merger.audit, list(merger.files.values()), formats.warnings)
+    return Scan(merger.audit, list(merger.files.values()), tuple(formats.warnings))
 
 
 def trace_calls(paths: Paths, *, format: str | None = None) -> Iterator[TracedCall]:
@@ -92,9 +94,10 @@ def trace_calls(paths: Paths, *, format: str | None = None) -> Iterator[TracedCa
         InvalidTrace: a path or the format does not exist.
     """
     formats, once = Formats.installed(), Once()
-    forced = formats.named(format) if format else None
+    if format is not None:
+        formats.named(format)
     for path in find_files(paths):
-        for source, found in readable(FileSource(path), formats, forced):
+        for source, found in readable(FileSource(path), formats, format):
             if found is not None:
                 yield from filter(once.admits, calls_of(source, found))
 
@@ -105,8 +108,8 @@ def _worth(size: int) -> int:
     return max(1, min(cores, _MOST_WORKERS, size // _WORTH_A_WORKER))
 
 
-def _crew(setup: Setup, formats: Formats, workers: int) -> Crew:
-    return Alone(setup.folder(formats)) if workers == 1 else Workers(setup, workers)
+def _crew(formats: Formats, forced: str | None, prices: LoadPrices, workers: int) -> Crew:
+    return Alone(formats, forced, prices()) if workers == 1 else Workers(forced, prices, workers)
 
 
 def _jobs(files: list[Path], formats: Formats, forced: str | None) -> Iterator[Job]:

@@ -11,45 +11,28 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import IO, Protocol, Self
+from typing import Protocol, Self
 
 from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.traces.audit import Prices
-from budgeted_agents.traces.folding import Folded, Folder, Job
+from budgeted_agents.traces.folding import Folded, Folder, Job, Question
 from budgeted_agents.traces.formats.registry import Formats
 
 LoadPrices = Callable[[], Prices]
-"""Loads prices; called once in each process, so it has to be picklable."""
+"""Loads prices."""
 
 _AHEAD = 2
 """Jobs for each worker that are done before they are asked for."""
 
 
-class Setup:
-    """What every process needs to do jobs.
+class Crew(Protocol):
+    """Who does jobs. A context manager.
 
-    Args:
-        format: the name of the format all files are in; None to detect it.
-        prices: loads what models cost.
+    Attributes:
+        prices: what models cost.
     """
 
-    def __init__(self, format: str | None, prices: LoadPrices) -> None:
-        self.format = format
-        self.prices = prices
-
-    def folder(self, formats: Formats | None = None) -> Folder:
-        """Who does jobs in this process.
-
-        Raises:
-            InvalidTrace: there is no such format.
-            InvalidPrice: prices cannot be read.
-        """
-        formats = formats or Formats.installed()
-        return Folder(formats, formats.named(self.format) if self.format else None, self.prices())
-
-
-class Crew(Protocol):
-    """Who does jobs. A context manager."""
+    prices: Prices
 
     def __enter__(self) -> Self: ...
 
@@ -74,11 +57,14 @@ class Alone:
     """This process, as a crew of one.
 
     Args:
-        folder: who does its jobs.
+        formats: what files may be in.
+        forced: the name of the format all files are in; None to detect it.
+        prices: what models cost.
     """
 
-    def __init__(self, folder: Folder) -> None:
-        self.fold = folder.fold
+    def __init__(self, formats: Formats, forced: str | None, prices: Prices) -> None:
+        self.prices = prices
+        self.fold = Folder(formats, forced, prices).fold
 
     def __enter__(self) -> Self:
         return self
@@ -94,17 +80,19 @@ class Workers:
     """Several processes that do jobs. A context manager.
 
     Args:
-        setup: what they need.
+        format: the name of the format all files are in; None to detect it.
+        prices: loads what models cost; called once, while the processes start.
         count: how many there are.
     """
 
-    def __init__(self, setup: Setup, count: int) -> None:
+    def __init__(self, format: str | None, prices: LoadPrices, count: int) -> None:
         self._count = count
+        self._workers = [_Worker(format) for _ in range(count)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
-        self._workers = [_Worker(setup) for _ in range(count)]
-        self._threads = ThreadPoolExecutor(count)
         for worker in self._workers:
             self._idle.put(worker)
+        self.prices = prices()
+        self._threads = ThreadPoolExecutor(count)
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +105,7 @@ class Workers:
     def fold(self, job: Job) -> Folded:
         worker = self._idle.get()
         try:
-            return worker.fold(job)
+            return worker.fold(job, self.prices)
         finally:
             self._idle.put(worker)
 
@@ -139,19 +127,17 @@ def _finished(begun: deque[tuple[Job, Future[Folded]]]) -> tuple[Job, Folded]:
 class _Worker:
     """One process, spoken to by pickles over its standard input and output."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, format: str | None) -> None:
         # One salt for all, because what they hash is compared.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "0"}
-        command = [sys.executable, "-P", "-m", "budgeted_agents.traces.workers"]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, bufsize=-1
-        )
-        self._send(setup)
+        command = [sys.executable, "-P", "-m", "budgeted_agents.traces.worker", *([format] if format else [])]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
-    def fold(self, job: Job) -> Folded:
+    def fold(self, job: Job, prices: Prices) -> Folded:
         try:
-            self._send(job)
-            answer = pickle.load(self._output)
+            answer = self._ask(job)
+            while isinstance(answer, Question):
+                answer = self._ask(prices.on(*answer))
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             raise InvalidTrace(
                 f"the process that read it ended ({self._process.wait()})",
@@ -166,42 +152,15 @@ class _Worker:
         return answer
 
     def stop(self) -> None:
-        self._input.close()
-        self._output.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
         self._process.wait()
 
-    @property
-    def _input(self) -> IO[bytes]:
-        assert self._process.stdin is not None
-        return self._process.stdin
-
-    @property
-    def _output(self) -> IO[bytes]:
-        assert self._process.stdout is not None
-        return self._process.stdout
-
-    def _send(self, message: Setup | Job) -> None:
-        pickle.dump(message, self._input, pickle.HIGHEST_PROTOCOL)
-        self._input.flush()
-
-
-def main() -> None:
-    """Do jobs until there are no more."""
-    given, output = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # what an importer prints must not stand among the answers
-    folder = pickle.load(given).folder()
-    while True:
-        try:
-            job = pickle.load(given)
-        except EOFError:
-            return
-        try:
-            answer: Folded | Exception = folder.fold(job)
-        except Exception as error:  # noqa: BLE001 -- raised again where the job came from
-            answer = error
-        pickle.dump(answer, output, pickle.HIGHEST_PROTOCOL)
-        output.flush()
-
-
-if __name__ == "__main__":
-    main()
+    def _ask(self, message: object) -> object:
+        given, output = self._process.stdin, self._process.stdout
+        assert given is not None
+        assert output is not None
+        pickle.dump(message, given, pickle.HIGHEST_PROTOCOL)
+        given.flush()
+        return pickle.load(output)

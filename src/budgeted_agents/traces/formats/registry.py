@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 
@@ -14,41 +12,46 @@ from budgeted_agents.traces.sources import Source
 _OURS = "budgeted_agents."
 
 
-@dataclass(frozen=True)
 class Formats:
-    """The formats that are installed.
+    """The formats that are installed: users' own before ours, each in order of names. One is loaded when it is needed.
+
+    Args:
+        entries: their entry points.
 
     Attributes:
-        by_name: users' own before ours, each in order of names. The first that claims a file has it.
-        warnings: what could not be loaded.
+        warnings: which of them cannot be loaded, so far as that was tried.
     """
 
-    by_name: Mapping[str, Format]
-    warnings: tuple[str, ...] = ()
+    def __init__(self, entries: list[EntryPoint]) -> None:
+        self._entries: dict[str, EntryPoint] = {}
+        for entry in sorted(entries, key=lambda entry: (entry.value.startswith(_OURS), entry.name)):
+            self._entries.setdefault(entry.name, entry)
+        self._loaded: dict[str, Format | None] = {}
+        self.warnings: list[str] = []
 
     @classmethod
     def installed(cls) -> Formats:
-        """Every format of the group of entry points; one that fails to load costs itself."""
-        found: dict[str, Format] = {}
-        warnings = []
-        for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: (_is_ours(entry), entry.name)):
-            try:
-                found.setdefault(entry.name, entry.load())
-            except Exception as error:  # noqa: BLE001 -- whatever a stranger's module raises costs that module alone
-                warnings.append(f"format {entry.name!r} ({entry.value}) cannot be loaded: {error}")
-        return cls(found, tuple(warnings))
+        """Every format of the group of entry points."""
+        return cls(list(entry_points(group=ENTRY_POINTS)))
+
+    @property
+    def names(self) -> list[str]:
+        """What they are called."""
+        return list(self._entries)
 
     def named(self, name: str) -> Format:
         """The format of a name.
 
         Raises:
-            InvalidTrace: there is none.
+            InvalidTrace: there is none, or it cannot be loaded.
         """
-        if name not in self.by_name:
-            nearest = get_close_matches(name, self.by_name, n=1) or sorted(self.by_name)
-            remedy = f"Use one of: {', '.join(nearest)}"
-            raise InvalidTrace("there is no such format", field="format", value=name, place="replay", remedy=remedy)
-        return self.by_name[name]
+        if name not in self._entries:
+            nearest = get_close_matches(name, self._entries, n=1) or sorted(self._entries)
+            raise _invalid("there is no such format", name, f"Use one of: {', '.join(nearest)}")
+        format = self._load(name)
+        if format is None:
+            raise _invalid("the format cannot be loaded", name, "; ".join(self.warnings))
+        return format
 
     def of(self, source: Source) -> Format | None:
         """The format a file is in, or None. If several claim it, the first has it, with a problem that names the rest.
@@ -56,12 +59,24 @@ class Formats:
         Raises:
             InvalidTrace: the file cannot be read.
         """
-        claims = [format for format in self.by_name.values() if format.detect(source)]
+        loaded = [format for name in self._entries if (format := self._load(name)) is not None]
+        claims = [format for format in loaded if format.detect(source)]
         if len(claims) > 1:
             others = ", ".join(format.name for format in claims[1:])
             source.problems.warn(f"is read as {claims[0].name}, but looks like {others} too; --format says which")
         return claims[0] if claims else None
 
+    def _load(self, name: str) -> Format | None:
+        """A format; None, with a warning, if it cannot be loaded."""
+        if name not in self._loaded:
+            entry = self._entries[name]
+            try:
+                self._loaded[name] = entry.load()
+            except Exception as error:  # noqa: BLE001 -- whatever a stranger's module raises costs that module alone
+                self._loaded[name] = None
+                self.warnings.append(f"format {name!r} ({entry.value}) cannot be loaded: {error}")
+        return self._loaded[name]
 
-def _is_ours(entry: EntryPoint) -> bool:
-    return entry.value.startswith(_OURS)
+
+def _invalid(problem: str, name: str, remedy: str) -> InvalidTrace:
+    return InvalidTrace(problem, field="format", value=name, place="replay", remedy=remedy)
