@@ -127,13 +127,14 @@ class Folder:
     def _fold_calls(
         self, source: Source, format: Format, job: Job, result: FileResult, folded: Folded, once: Once
     ) -> None:
-        add, admits = folded.audit.add, once.admits
+        add, admits, count = folded.audit.add, once.admits, 0
         for call in _calls(source, format, job):
             if call.flags and MAY_BE_SUM in call.flags:
                 folded.suspects.append(call)
             elif admits(call):
                 add(call)
-                result.calls += 1
+                count += 1
+        result.calls = count
 
 
 def readable(source: FileSource, formats: Formats, forced: str | None = None) -> Iterator[tuple[Source, Format | None]]:

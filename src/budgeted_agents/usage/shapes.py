@@ -23,9 +23,6 @@ _LANGFUSE_CACHE_READ = (
     "cache_read_input_tokens",
     "prompt_details.cache_read",
 )
-_PLAIN_TOTALS = frozenset({"prompt", "completion", "total", "cache_read"})
-"""What most calls have; they are read without a look at the rest."""
-
 _WRITTEN = frozenset({"cache_write", "cache_write_5m", "cache_write_1h"})
 _TRAFFIC_TIERS = {"ON_DEMAND_PRIORITY": "priority", "FLEX": "flex", "ON_DEMAND_FLEX": "flex", "BATCH": "batch"}
 
@@ -223,10 +220,6 @@ def atif_counts(usage: Any, place: str) -> dict[str, int]:
 
 def total_counts(counts: Mapping[str, int]) -> dict[str, int]:
     """Counts as spans have them: ``prompt`` and ``completion`` include their parts, unless numbers say otherwise."""
-    if counts.keys() <= _PLAIN_TOTALS:
-        prompt, completion, cached = counts.get("prompt", 0), counts.get("completion", 0), counts.get("cache_read", 0)
-        is_beside = cached > prompt or (cached and counts.get("total") == prompt + cached + completion)
-        return {"input": prompt if is_beside else prompt - cached, "cache_read": cached, "output": completion}
     parts = {name: counts[name] for name in counts.keys() - _WRITTEN}
     long = counts.get("cache_write_1h", 0)
     short = max(counts.get("cache_write_5m", 0), counts.get("cache_write", 0) - long)

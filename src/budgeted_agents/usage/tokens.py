@@ -10,6 +10,10 @@ import msgspec
 from budgeted_agents.usage import shapes
 
 
+_PLAIN_TOTALS = frozenset({"prompt", "completion", "total", "cache_read"})
+"""What most spans count; they are read without a look at the rest."""
+
+
 class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens of one call, or of many added up. The classes are disjoint, so nothing is ever priced twice.
 
@@ -182,4 +186,9 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
                 ``cache_write_5m``, ``cache_write_1h``, ``audio_input``, ``image_input``, ``reasoning``,
                 ``audio_output``, ``image_output``; and ``web_searches``.
         """
+        if counts.keys() <= _PLAIN_TOTALS:
+            get = counts.get
+            prompt, completion, cached = get("prompt", 0), get("completion", 0), get("cache_read", 0)
+            is_beside = cached > prompt or (cached and get("total") == prompt + cached + completion)
+            return cls(prompt if is_beside else prompt - cached, cached, output=completion)
         return cls(**shapes.total_counts(counts))

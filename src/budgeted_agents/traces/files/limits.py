@@ -6,7 +6,7 @@ from budgeted_agents.errors import InvalidTrace
 
 MEBIBYTE = 1 << 20
 
-BLOCK = 256 << 10
+BLOCK = 64 << 10
 """Bytes that are read at once."""
 
 HEAD = 64 << 10
