@@ -148,19 +148,24 @@ def readable(source: FileSource, formats: Formats, forced: str | None = None) ->
     try:
         for member in members:
             is_archive = True
-            yield member, _format_of(member, formats, forced)
+            yield member, _told(member, _format_of(member, formats, forced))
     except BudgetedAgentsError as error:
         source.problems.skip(str(error))
         is_archive = False
     if not is_archive:
-        if format is None and not source.problems.kept:
-            source.problems.skip(UNKNOWN)
-        yield source, format
+        yield source, _told(source, format)
 
 
 def calls_of(source: Source, format: Format) -> Iterator[TracedCall]:
     """The calls of one file. What its importer fails at is a problem of that file alone."""
     yield from _guarded(format.read(source), source.problems)
+
+
+def _told(source: Source, format: Format | None) -> Format | None:
+    """The format; where there is none, and nothing says why, a problem does."""
+    if format is None and not source.problems.kept:
+        source.problems.skip(UNKNOWN)
+    return format
 
 
 def _format_of(source: Source, formats: Formats, forced: str | None) -> Format | None:

@@ -35,16 +35,17 @@ def _of_request(request: Any, problems: Problems, line: int) -> Iterator[Located
     if isinstance(request, dict) and request.get("type") == "span":
         yield from _of_flat_span(request, problems, line)
         return
-    resources = _list(request, "resourceSpans")
-    if not resources:
-        problems.skip("has no spans; it is skipped", line)
-    for of_resource in resources:
+    is_empty = True
+    for of_resource in _list(request, "resourceSpans"):
         resource = _raw(of_resource.get("resource"))
         for of_scope in _list(of_resource, "scopeSpans"):
             scope = of_scope.get("scope")
             name = _text(scope.get("name")) if isinstance(scope, dict) else ""
             for span in _list(of_scope, "spans"):
+                is_empty = False
                 yield _span(span, problems, line), name, resource, line
+    if is_empty:
+        problems.skip("has no spans; it is skipped", line)
 
 
 def _of_flat_span(span: dict[str, Any], problems: Problems, line: int) -> Iterator[Located]:

@@ -29,7 +29,7 @@ def without_sums(suspects: list[TracedCall], spans: Iterable[Located], problems:
     for call in suspects:
         key = (call.trace, call.span)
         if is_circle := key in covered and _is_in_circle(key, parents):
-            problems.warn("the span is its own ancestor; it counts as a call", call.line)
+            problems.warn("the span is its own ancestor; it counts as no sum", call.line)
         if key not in covered or is_circle:
             flags = tuple(flag for flag in call.flags if flag != MAY_BE_SUM)
             yield msgspec.structs.replace(call, flags=flags)
