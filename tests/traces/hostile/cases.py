@@ -250,26 +250,6 @@ def packed() -> Iterator[tuple[str, Case]]:
     yield "another format", Case(b"\x89PNG\r\n\x1a\n" + bytes(1000), calls=0)
 
 
-def heavy() -> Iterator[tuple[str, Case]]:
-    """Files that try to take all memory or time."""
-    yield "a gzip bomb", Case(gzip.compress(bytes(400 * MEGABYTE), 1), calls=0)
-    yield "a gzip bomb of lines", Case(gzip.compress(GOOD[0] * (300 * MEGABYTE // len(GOOD[0])), 9), calls=1)
-    yield "a zstd bomb", Case(zstandard.compress(bytes(400 * MEGABYTE)), calls=0)
-    yield "a zip bomb", Case(archive(bytes(400 * MEGABYTE), "bomb.jsonl"), calls=0)
-    yield "a zstd window of gigabytes", Case(b"\x28\xb5\x2f\xfd\x00" + b"\xb8" + bytes(50), calls=0)
-    yield "a line of 40 MiB", Case(between(b'{"resourceSpans": "' + b"x" * (40 * MEGABYTE) + b'"}\n'))
-    yield "no line end at all", Case(b'{"resourceSpans": [' + b" " * (60 * MEGABYTE), calls=0)
-    yield "a document of 140 MiB", Case(b'[{"resourceSpans": [' + b" " * (140 * MEGABYTE) + b"]}]", calls=0)
-    yield "a list of lists", Case(between(b'{"resourceSpans": [' + b"[]," * 4_000_000 + b"[]]}\n"))
-    yield "a line of numbers", Case(between(b"[" + b"1," * 5_000_000 + b"1]\n"))
-    yield "a deep line", Case(between(b"[" * (15 * MEGABYTE) + b"\n"))
-    yield "a million blank lines", Case(between(b"\n" * 1_000_000), is_told=False)
-    yield "a hundred thousand bad lines", Case(between(b"{bad}\n" * 100_000))
-    yield "a circle of ten thousand", Case(between(*_circle(10_000)), calls=3)
-    yield "a chain of ten thousand", Case(between(*_chain(10_000)), calls=3, is_told=False)
-    yield "many members", Case(_many_members(20_000), calls=0)
-
-
 def _circle(size: int) -> Iterator[bytes]:
     for number in range(size):
         yield line(chat(f"{number:016x}", f"{(number + 1) % size:016x}", without="gen_ai.operation.name"))
@@ -299,6 +279,27 @@ def archive(content: bytes, name: str = "spans.jsonl") -> bytes:
 def prefixed(message: bytes) -> bytes:
     """A message with its length before it."""
     return len(message).to_bytes(4, "big") + message
+
+
+HEAVY: Mapping[str, Callable[[], Case]] = {
+    "a gzip bomb": lambda: Case(gzip.compress(bytes(400 * MEGABYTE), 1), calls=0),
+    "a gzip bomb of lines": lambda: Case(gzip.compress(GOOD[0] * (300 * MEGABYTE // len(GOOD[0])), 9), calls=1),
+    "a zstd bomb": lambda: Case(zstandard.compress(bytes(400 * MEGABYTE)), calls=0),
+    "a zip bomb": lambda: Case(archive(bytes(400 * MEGABYTE), "bomb.jsonl"), calls=0),
+    "a zstd window of gigabytes": lambda: Case(b"\x28\xb5\x2f\xfd\x00" + b"\xb8" + bytes(50), calls=0),
+    "a line of 40 MiB": lambda: Case(between(b'{"resourceSpans": "' + b"x" * (40 * MEGABYTE) + b'"}\n')),
+    "no line end at all": lambda: Case(b'{"resourceSpans": [' + b" " * (60 * MEGABYTE), calls=0),
+    "a document of 140 MiB": lambda: Case(b'[{"resourceSpans": [' + b" " * (140 * MEGABYTE) + b"]}]", calls=0),
+    "a list of lists": lambda: Case(between(b'{"resourceSpans": [' + b"[]," * 4_000_000 + b"[]]}\n")),
+    "a line of numbers": lambda: Case(between(b"[" + b"1," * 5_000_000 + b"1]\n")),
+    "a deep line": lambda: Case(between(b"[" * (15 * MEGABYTE) + b"\n")),
+    "a million blank lines": lambda: Case(between(b"\n" * 1_000_000), is_told=False),
+    "a hundred thousand bad lines": lambda: Case(between(b"{bad}\n" * 100_000)),
+    "a circle of ten thousand": lambda: Case(between(*_circle(10_000)), calls=3),
+    "a chain of ten thousand": lambda: Case(between(*_chain(10_000)), calls=3, is_told=False),
+    "many members": lambda: Case(_many_members(20_000), calls=0),
+}
+"""Files that try to take all memory or time, made when they are needed."""
 
 
 def _all(*makers: Callable[[], Iterator[tuple[str, Case]]]) -> dict[str, Case]:

@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.traces.hostile.cases import Case, heavy
+from tests.traces.hostile.cases import HEAVY
 from tests.traces.otlp_lines import chat, line, write
 
 SECONDS = 2.0
 MEGABYTES = 256
-NAMES = [name for name, _ in heavy()]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", HEAVY)
 def test_it_costs_little(name: str, tmp_path: Path) -> None:
-    case: Case = next(case for each, case in heavy() if each == name)
+    case = HEAVY[name]()
     hostile = write(tmp_path / case.name, case.content)
     behind = write(tmp_path / "behind.jsonl", line(chat("f" * 16)))
     command = [sys.executable, "-m", "tests.traces.hostile.measured", str(hostile), str(behind)]
