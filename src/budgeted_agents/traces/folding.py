@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from budgeted_agents.errors import BudgetedAgentsError
+from budgeted_agents.errors import BudgetedAgentsError, InvalidTrace
 from budgeted_agents.traces.audit import Audit, Prices
 from budgeted_agents.traces.call import MAY_BE_SUM, TracedCall
 from budgeted_agents.traces.files import FileSource
@@ -150,7 +150,7 @@ def readable(source: FileSource, formats: Formats, forced: str | None = None) ->
             is_archive = True
             yield member, _told(member, _format_of(member, formats, forced))
     except BudgetedAgentsError as error:
-        source.problems.skip(str(error))
+        source.problems.skip(_said(error))
         is_archive = False
     if not is_archive:
         yield source, _told(source, format)
@@ -172,10 +172,15 @@ def _format_of(source: Source, formats: Formats, forced: str | None) -> Format |
     try:
         return formats.named(forced) if forced else formats.of(source)
     except BudgetedAgentsError as error:
-        source.problems.skip(str(error))
+        source.problems.skip(_said(error))
     except Exception as error:  # noqa: BLE001 -- an importer's bug must not cost the rest of the input
         source.problems.skip(f"its format cannot be told ({type(error).__name__}: {error})")
     return None
+
+
+def _said(error: BudgetedAgentsError) -> str:
+    """What an error says, without the place, which its problem has."""
+    return f"{error.problem}. {error.remedy}" if isinstance(error, InvalidTrace) else str(error)
 
 
 def _calls(source: Source, format: Format, job: Job) -> Iterator[TracedCall]:
@@ -191,6 +196,6 @@ def _guarded(calls: Iterator[TracedCall], problems: Problems) -> Iterator[Traced
     try:
         yield from calls
     except BudgetedAgentsError as error:
-        problems.skip(str(error))
+        problems.skip(_said(error))
     except Exception as error:  # noqa: BLE001 -- an importer's bug must not cost the rest of the input
         problems.skip(f"its importer failed ({type(error).__name__}: {error}); what was read before that counts")

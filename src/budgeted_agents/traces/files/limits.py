@@ -21,7 +21,7 @@ MAX_DOCUMENT = 128 * MEBIBYTE
 MAX_MEMBERS = 100_000
 """The most files of one archive that are read."""
 
-MAX_RATIO = 200
+MAX_RATIO = 100
 """Unpacked bytes for each packed one. Traces stay below 50, because ids do not repeat; bombs reach 1,000 and more."""
 
 MAX_WINDOW = 64 * MEBIBYTE

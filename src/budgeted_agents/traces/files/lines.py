@@ -44,10 +44,17 @@ def split_lines(blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[i
 
     A line that is too long is passed over with a problem.
     """
-    number, rest, is_too_long, is_plain = 0, b"", False, True
+    number, rest, is_too_long, is_plain = 0, [b""], False, True
     for block in blocks:
         was_plain, is_plain = is_plain, block.isascii() and b"\0" not in block
-        *whole, rest = (rest + block).split(b"\n")
+        if b"\n" not in block:
+            is_plain = is_plain and was_plain
+            rest.append(block)
+            if sum(map(len, rest)) > MAX_LINE:
+                rest, is_too_long = [b""], True
+            continue
+        *whole, last = b"".join((*rest, block)).split(b"\n")
+        rest = [last]
         for line in whole:
             number += 1
             if is_too_long or len(line) > MAX_LINE:
@@ -58,12 +65,9 @@ def split_lines(blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[i
                     yield number, line
             elif line := _cleaned(line, problems, number):
                 yield number, line
-        is_plain = is_plain and (was_plain or bool(whole))
-        if len(rest) > MAX_LINE:
-            rest, is_too_long = b"", True
     if is_too_long:
         _skip_long(problems, number + 1)
-    elif line := _cleaned(rest, problems, number + 1):
+    elif line := _cleaned(b"".join(rest), problems, number + 1):
         yield number + 1, line
 
 

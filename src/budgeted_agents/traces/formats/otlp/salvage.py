@@ -11,6 +11,9 @@ import msgspec
 from budgeted_agents.traces.formats.otlp.shapes import NOTHING, Attribute, Located, Span
 from budgeted_agents.traces.problems import Problems
 
+_MOST_VALUES = 500_000
+"""Values of a damaged line or document that are taken apart; each may take hundreds of bytes of memory."""
+
 _FIELDS = tuple((field.name, field.encode_name, field.type) for field in msgspec.structs.fields(Span))
 
 
@@ -22,6 +25,9 @@ def salvage(data: bytes, problems: Problems, line: int = 0) -> Iterator[Located]
         problems: where the wrong fields go.
         line: the line it stands in.
     """
+    if data.count(b",") > _MOST_VALUES:
+        problems.skip("has wrong types and too much else to sort them out; it is skipped", line)
+        return
     try:
         content = json.loads(data, strict=False)
     except (ValueError, RecursionError) as error:

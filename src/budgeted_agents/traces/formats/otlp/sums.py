@@ -25,12 +25,12 @@ def without_sums(suspects: list[TracedCall], spans: Iterable[Located], problems:
     """
     with problems.said_before():
         parents, using = _links(spans, {call.trace for call in suspects})
-    covered = _ancestors(using, parents)
+    covered, circles = _ancestors(using, parents), _circles(parents)
     for call in suspects:
         key = (call.trace, call.span)
-        if is_circle := key in covered and _is_in_circle(key, parents):
+        if key in circles:
             problems.warn("the span is its own ancestor; it counts as no sum", call.line)
-        if key not in covered or is_circle:
+        if key not in covered or key in circles:
             flags = tuple(flag for flag in call.flags if flag != MAY_BE_SUM)
             yield msgspec.structs.replace(call, flags=flags)
 
@@ -60,11 +60,18 @@ def _ancestors(keys: Iterable[Key], parents: dict[Key, Key]) -> set[Key]:
     return above
 
 
-def _is_in_circle(key: Key, parents: dict[Key, Key]) -> bool:
-    """Whether a span is its own ancestor."""
+def _circles(parents: dict[Key, Key]) -> set[Key]:
+    """Spans that are their own ancestors."""
+    found: set[Key] = set()
     passed: set[Key] = set()
-    parent = parents.get(key)
-    while parent is not None and parent not in passed and parent != key:
-        passed.add(parent)
-        parent = parents.get(parent)
-    return parent == key
+    for start in parents:
+        path: dict[Key, None] = {}
+        key: Key | None = start
+        while key is not None and key not in passed:
+            passed.add(key)
+            path[key] = None
+            key = parents.get(key)
+        if key in path:
+            way = list(path)
+            found.update(way[way.index(key) :])
+    return found
