@@ -22,13 +22,13 @@ CHAT: Mapping[str, Any] = {
 """What a call of a model says of itself."""
 
 
-def chat(span_id: str, parent: str = "", trace: str = TRACE, *, without: str = "", **changes: Any) -> dict[str, Any]:
+def chat(span_id: str, parent: Any = "", trace: Any = TRACE, *, without: Any = "", **changes: Any) -> dict[str, Any]:
     """A span of a model call; changes are attributes, with ``__`` for the dots of their names."""
     attributes = {name: value for name, value in CHAT.items() if name != without}
     return span(span_id, parent, trace, **{**attributes, **{name.replace("__", "."): v for name, v in changes.items()}})
 
 
-def span(span_id: str, parent: str = "", trace: str = TRACE, **attributes: Any) -> dict[str, Any]:
+def span(span_id: str, parent: Any = "", trace: Any = TRACE, **attributes: Any) -> dict[str, Any]:
     """A span with these attributes, that lasted a second."""
     return {
         "traceId": trace,

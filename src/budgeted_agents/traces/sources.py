@@ -53,7 +53,7 @@ class Source(Protocol):
         """
 
     def members(self, suffix: str = "") -> Iterator[Source]:
-        """The files of a zip archive, in order; none if this is no archive.
+        """The files of a zip archive, in order; none if this is no archive. Each is read before the next is asked for.
 
         Raises:
             InvalidTrace: the archive is damaged.

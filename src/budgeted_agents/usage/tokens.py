@@ -9,7 +9,6 @@ import msgspec
 
 from budgeted_agents.usage import shapes
 
-
 _PLAIN_TOTALS = frozenset({"prompt", "completion", "total", "cache_read"})
 """What most spans count; they are read without a look at the rest."""
 

@@ -1,4 +1,4 @@
-"""Files that somebody's crash, bug or malice could leave. Each stands beside two good calls, one before and one behind."""
+"""Files that somebody's crash, bug or malice could leave. Most stand between two good calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import zstandard
 
-from tests.traces.otlp_lines import chat, line, request, typed
+from tests.traces.otlp_lines import chat, line, request
 
 GOOD = line(chat("a" * 16)), line(chat("b" * 16))
 HUGE = 10**400

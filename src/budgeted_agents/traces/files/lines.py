@@ -44,31 +44,30 @@ def split_lines(blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[i
 
     A line that is too long is passed over with a problem.
     """
-    number, rest, is_too_long, is_plain = 0, [b""], False, True
-    for block in blocks:
-        was_plain, is_plain = is_plain, block.isascii() and b"\0" not in block
-        if b"\n" not in block:
-            is_plain = is_plain and was_plain
-            rest.append(block)
-            if sum(map(len, rest)) > MAX_LINE:
-                rest, is_too_long = [b""], True
-            continue
-        *whole, last = b"".join((*rest, block)).split(b"\n")
-        rest = [last]
-        for line in whole:
+    number = 0
+    for lines, is_plain in _whole_lines(blocks):
+        for line in lines:
             number += 1
-            if is_too_long or len(line) > MAX_LINE:
+            if len(line) > MAX_LINE:
                 _skip_long(problems, number)
-                is_too_long = False
-            elif was_plain and is_plain:
-                if line := line.strip(_BLANK):
-                    yield number, line
-            elif line := _cleaned(line, problems, number):
+            elif line := line.strip(_BLANK) if is_plain else _cleaned(line, problems, number):
                 yield number, line
-    if is_too_long:
-        _skip_long(problems, number + 1)
-    elif line := _cleaned(b"".join(rest), problems, number + 1):
-        yield number + 1, line
+
+
+def _whole_lines(blocks: Iterable[bytes]) -> Iterator[tuple[list[bytes], bool]]:
+    """Lists of whole lines, and whether they are plain ASCII. Of a line that is too long, only its beginning."""
+    rest, size, was_plain = [b""], 0, True
+    for block in blocks:
+        is_plain = block.isascii() and b"\0" not in block
+        if b"\n" in block:
+            *whole, last = b"".join((*rest, block)).split(b"\n")
+            yield whole, was_plain and is_plain
+            rest, size, was_plain = [last], len(last), is_plain
+        elif size <= MAX_LINE:
+            rest.append(block)
+            size += len(block)
+            was_plain = was_plain and is_plain
+    yield [b"".join(rest)], was_plain
 
 
 def lines_with(pattern: Pattern, blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[int, bytes]]:

@@ -35,7 +35,8 @@ class FileSource(Content):
 
     def lines_before(self) -> int:
         """How many lines of the file stand before this part."""
-        left, lines = (self._part or (0, 0))[0], 0
+        start = self._part[0] if self._part else 0
+        left, lines = start - 1, int(start > 0)  # the line that the part begins in, or behind, is one of them
         with self._opened() as stream:
             while left > 0 and (block := stream.read(min(left, BLOCK))):
                 left -= len(block)

@@ -1,0 +1,277 @@
+"""Spans as calls: names of every convention, sums passed over, each kind of file."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+from budgeted_agents.traces.call import CACHE_TTL_UNKNOWN, ESTIMATED, NO_USAGE_RECORDED, TracedCall
+from budgeted_agents.traces.files import FileSource
+from budgeted_agents.traces.formats.otlp import FORMAT
+from budgeted_agents.usage import Usage
+from tests.traces.otlp_lines import TRACE, chat, line, request, span, write
+
+
+def read(path: Path, *lines: bytes) -> list[TracedCall]:
+    """The calls of a file with these lines."""
+    source = FileSource(write(path / "spans.jsonl", *lines))
+    calls = list(FORMAT.read(source))
+    assert not source.problems.kept
+    return calls
+
+
+def only(path: Path, *lines: bytes) -> TracedCall:
+    (call,) = read(path, *lines)
+    return call
+
+
+CONVENTIONS: dict[str, dict[str, Any]] = {
+    "GenAI": {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "anthropic",
+        "gen_ai.response.model": "claude-opus-4-6",
+        "gen_ai.usage.input_tokens": 1000,
+        "gen_ai.usage.output_tokens": 50,
+        "gen_ai.usage.cache_read.input_tokens": 300,
+        "gen_ai.usage.cache_creation.input_tokens": 200,
+        "gen_ai.usage.reasoning.output_tokens": 10,
+        "gen_ai.usage.cost": "0.25",
+        "session.id": "s1",
+        "user.id": "u1",
+        "gen_ai.agent.name": "planner",
+    },
+    "GenAI, old names": {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.system": "anthropic",
+        "gen_ai.request.model": "claude-opus-4-6",
+        "gen_ai.usage.prompt_tokens": 1000,
+        "gen_ai.usage.completion_tokens": 50,
+        "gen_ai.usage.cache_read_input_tokens": 300,
+        "gen_ai.usage.cache_creation_input_tokens": 200,
+        "gen_ai.usage.reasoning_tokens": 10,
+        "operation.cost": 0.25,
+        "gen_ai.conversation.id": "s1",
+        "enduser.id": "u1",
+        "gen_ai.agent.name": "planner",
+    },
+    "OpenInference": {
+        "openinference.span.kind": "LLM",
+        "llm.provider": "anthropic",
+        "llm.model_name": "claude-opus-4-6",
+        "llm.token_count.prompt": 1000,
+        "llm.token_count.completion": 50,
+        "llm.token_count.total": 1050,
+        "llm.token_count.prompt_details.cache_read": 300,
+        "llm.token_count.prompt_details.cache_write": 200,
+        "llm.token_count.completion_details.reasoning": 10,
+        "llm.cost.total": 0.25,
+        "session.id": "s1",
+        "user.id": "u1",
+        "graph.node.id": "planner",
+    },
+    "OpenLLMetry": {
+        "llm.request.type": "chat",
+        "gen_ai.system": "anthropic",
+        "gen_ai.response.model": "claude-opus-4-6",
+        "gen_ai.usage.input_tokens": 1000,
+        "gen_ai.usage.output_tokens": 50,
+        "gen_ai.usage.total_tokens": 1050,
+        "gen_ai.usage.cache_read.input_tokens": 300,
+        "gen_ai.usage.cache_creation.input_tokens": 200,
+        "gen_ai.usage.reasoning_tokens": 10,
+        "gen_ai.usage.total_cost": 0.25,
+        "traceloop.association.properties.session_id": "s1",
+        "traceloop.association.properties.user_id": "u1",
+        "traceloop.entity.name": "planner",
+    },
+}
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_each_convention_says_the_same(convention: str, tmp_path: Path) -> None:
+    call = only(tmp_path, line(span("a" * 16, "b" * 16, **CONVENTIONS[convention])))
+    assert (call.kind, call.session, call.model, call.provider) == ("model", "s1", "claude-opus-4-6", "anthropic")
+    assert call.usage == Usage(input=500, cache_read=300, cache_write_5m=200, output=40, reasoning=10)
+    assert (call.recorded_cost, call.node, call.attribution["user"]) == (Decimal("0.25"), "planner", "u1")
+    assert (call.trace, call.span, call.parent) == (TRACE, "a" * 16, "b" * 16)
+    assert (call.ended_at - call.started_at, call.flags) == (1.0, (CACHE_TTL_UNKNOWN,))
+
+
+def test_cached_tokens_outside_of_the_input_are_told_by_the_numbers(tmp_path: Path) -> None:
+    """A cached count above the input that should include it, and a total that only adds up the other way."""
+    more = chat("a" * 16, gen_ai__usage__cache_read__input_tokens=500)
+    total = chat("b" * 16, gen_ai__usage__cache_read__input_tokens=60, gen_ai__usage__total_tokens=180)
+    inside = chat("c" * 16, gen_ai__usage__cache_read__input_tokens=60, gen_ai__usage__total_tokens=120)
+    usages = [call.usage for call in read(tmp_path, line(more, total, inside))]
+    assert usages == [Usage(100, 500, output=20), Usage(100, 60, output=20), Usage(40, 60, output=20)]
+
+
+SUMS: dict[str, dict[str, Any]] = {
+    "an agent's run": {"gen_ai.operation.name": "invoke_agent"},
+    "a chain": {"openinference.span.kind": "CHAIN"},
+    "a workflow": {"traceloop.span.kind": "workflow"},
+    "an SDK's function": {"ai.operationId": "ai.generateText"},
+    "nothing said": {},
+}
+
+
+@pytest.mark.parametrize("kind", SUMS)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_stands_above_calls_is_not_counted(kind: str, is_first: bool, tmp_path: Path) -> None:
+    """Also with a span between them that counts nothing, on other lines, and before its calls."""
+    usage = {"gen_ai.usage.input_tokens": 200, "gen_ai.usage.output_tokens": 40}
+    above = line(span("a" * 16, **SUMS[kind], **usage))
+    below = [line(span("b" * 16, "a" * 16)), line(chat("c" * 16, "b" * 16)), line(chat("d" * 16, "b" * 16))]
+    calls = read(tmp_path, *([above, *below] if is_first else [*below, above]))
+    assert [call.span for call in calls] == ["c" * 16, "d" * 16]
+
+
+def test_usage_without_a_kind_counts_where_no_call_stands_below(tmp_path: Path) -> None:
+    call = only(tmp_path, line(chat("a" * 16, without="gen_ai.operation.name")))
+    assert (call.kind, call.usage, call.flags) == ("model", Usage(100, output=20), ())
+
+
+def test_runs_of_pydantic_ai_need_no_second_look(tmp_path: Path) -> None:
+    run = chat("a" * 16, without="gen_ai.operation.name")
+    assert read(tmp_path, line(run, scope="pydantic-ai")) == []
+
+
+def test_tools_have_a_digest_of_their_arguments(tmp_path: Path) -> None:
+    def tool(span_id: str, arguments: str) -> bytes:
+        told = {"gen_ai.tool.name": "search", "gen_ai.tool.call.arguments": arguments}
+        return line(span(span_id, **{"gen_ai.operation.name": "execute_tool"}, **told))
+
+    one, same, other = read(
+        tmp_path, tool("a" * 16, '{"q": "x", "n": 1}'), tool("b" * 16, '{"n":1,"q":"x"}'), tool("c" * 16, '{"q": "y"}')
+    )
+    assert (one.kind, one.tool, one.usage) == ("tool", "search", Usage())
+    assert one.fingerprint == same.fingerprint != other.fingerprint != ""
+
+
+def test_embeddings_and_errors_and_calls_without_usage(tmp_path: Path) -> None:
+    embedding = {"gen_ai.operation.name": "embeddings", "gen_ai.usage.input_tokens": 7}
+    failed = span("b" * 16, **{"gen_ai.operation.name": "chat", "error.type": "timeout"})
+    calls = read(tmp_path, line(span("a" * 16, **embedding), failed, {**chat("c" * 16), "status": {"code": 2}}))
+    assert [(call.kind, call.error) for call in calls] == [("embedding", ""), ("model", "timeout"), ("model", "error")]
+    assert calls[1].flags == (NO_USAGE_RECORDED,)
+
+
+def test_a_session_is_a_conversation_else_a_trace(tmp_path: Path) -> None:
+    per_call = chat("a" * 16, gen_ai__conversation__id="resp_0e32")
+    with_both = chat("b" * 16, gen_ai__conversation__id="resp_0e33", session__id="s9")
+    plain = chat("c" * 16)
+    sessions = [call.session for call in read(tmp_path, line(per_call, with_both, plain))]
+    assert sessions == [TRACE, "s9", "conversation-1"]
+
+
+def test_records_of_our_own_are_named_by_their_reservation(tmp_path: Path) -> None:
+    ours = {
+        "budget.reservation.id": "r1",
+        "budget.model_asked": "gpt-4o",
+        "budget.cost_usd": "0.000000001",
+        "budget.outcome": "presumed",
+        "budget.usage.cache_write_5m": 5,
+        "budget.usage.cache_write_1h": 30,
+        "budget.attribution.tenant": "acme",
+        "budget.attribution.shelf": "top",
+        "gen_ai.usage.cache_creation.input_tokens": 35,
+    }
+    call = only(tmp_path, line(chat("a" * 16, **ours)))
+    assert (call.id, call.recorded_cost, call.model_asked) == ("r1", Decimal("0.000000001"), "gpt-4o")
+    assert call.usage == Usage(input=65, cache_write_5m=5, cache_write_1h=30, output=20)
+    assert (call.attribution, call.flags) == ({"tenant": "acme", "shelf": "top"}, (ESTIMATED,))
+
+
+def test_a_process_gives_environment_and_feature(tmp_path: Path) -> None:
+    resource = {"service.name": "search", "deployment.environment.name": "production"}
+    call = only(tmp_path, line(chat("a" * 16), resource=resource))
+    assert call.attribution == {"feature": "search", "environment": "production"}
+
+
+def as_protobuf(content: dict[str, Any]) -> bytes:
+    """A request as protobuf."""
+    data = trace_pb2.TracesData()
+    for of_resource in content["resourceSpans"]:
+        resource = data.resource_spans.add()
+        for of_scope in of_resource["scopeSpans"]:
+            scope = resource.scope_spans.add()
+            for each in of_scope["spans"]:
+                made = scope.spans.add(
+                    trace_id=bytes.fromhex(each["traceId"]),
+                    span_id=bytes.fromhex(each["spanId"]),
+                    parent_span_id=bytes.fromhex(each["parentSpanId"]),
+                    name=each["name"],
+                    start_time_unix_nano=int(each["startTimeUnixNano"]),
+                    end_time_unix_nano=int(each["endTimeUnixNano"]),
+                )
+                for pair in each["attributes"]:
+                    ((kind, value),) = pair["value"].items()
+                    found = made.attributes.add(key=pair["key"]).value
+                    if kind == "intValue":
+                        found.int_value = int(value)
+                    else:
+                        found.string_value = value
+    message: bytes = data.SerializeToString()
+    return message
+
+
+def prefixed(message: bytes) -> bytes:
+    return len(message).to_bytes(4, "big") + message
+
+
+def test_every_kind_of_file_holds_the_same_calls(tmp_path: Path) -> None:
+    requests = [request(chat("a" * 16), chat("b" * 16, "c" * 16)), request(chat("d" * 16))]
+    lines = [json.dumps(each).encode() + b"\n" for each in requests]
+    files = {
+        "lines": b"".join(lines),
+        "without its last end of line": b"".join(lines)[:-1],
+        "list": json.dumps(requests).encode(),
+        "laid out": json.dumps(requests, indent=2).encode(),
+        "zstd": zstandard.compress(b"".join(lines)),
+        "protobuf": b"".join(prefixed(as_protobuf(each)) for each in requests),
+        "packed protobuf": b"".join(prefixed(zstandard.compress(as_protobuf(each))) for each in requests),
+        "packed JSON": b"".join(prefixed(zstandard.compress(each)) for each in lines),
+    }
+    found = {}
+    for name, content in files.items():
+        (tmp_path / "file").write_bytes(content)
+        source = FileSource(tmp_path / "file")
+        assert FORMAT.detect(source), name
+        found[name] = [(call.id, call.parent, call.model, call.usage, call.ended_at) for call in FORMAT.read(source)]
+        assert not source.problems.kept, name
+    assert len(found["lines"]) == 3
+    assert all(calls == found["lines"] for calls in found.values())
+
+
+def test_spans_of_copilot_are_flat(tmp_path: Path) -> None:
+    flat = {
+        "type": "span",
+        "traceId": TRACE,
+        "spanId": "a" * 16,
+        "name": "chat gpt-4o",
+        "startTime": [1_765_964_257, 0],
+        "endTime": [1_765_964_258, 500_000_000],
+        "attributes": {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.usage.input_tokens": 9,
+            "gen_ai.request.model": "gpt-4o",
+        },
+    }
+    call = only(tmp_path, json.dumps(flat).encode() + b"\n")
+    assert (call.usage, call.model, call.ended_at - call.started_at) == (Usage(9), "gpt-4o", 1.5)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_totals_become_disjoint_classes_that_are_never_negative(p: int, c: int, read: int, written: int) -> None:
+    usage = Usage.from_totals({"prompt": p, "completion": c, "cache_read": read, "cache_write": written})
+    assert (usage.cache_read, usage.cache_write_5m, usage.completion_tokens) == (read, written, c)
+    assert usage.prompt_tokens == (p if read + written <= p else p + read + written)
+    assert min(usage.input, usage.output) >= 0

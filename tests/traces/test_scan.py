@@ -1,0 +1,175 @@
+"""Scanning: each call once, whoever reads it; files of every packing; what is passed over is told with its place."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import zipfile
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from budgeted_agents.errors import InvalidTrace
+from budgeted_agents.prices import DatedPrices, PriceBook
+from budgeted_agents.traces import scan as scanning
+from budgeted_agents.traces.files import FileSource, find_files
+from budgeted_agents.traces.formats.registry import Formats
+from budgeted_agents.traces.scan import Scan, scan, trace_calls
+from budgeted_agents.traces.seen import Seen
+from tests.traces.otlp_lines import chat, line, span, write
+
+
+def prices() -> DatedPrices:
+    return DatedPrices(PriceBook({"gpt-4o-2024-08-06": {"input_cost_per_token": 1e-6, "output_cost_per_token": 2e-6}}))
+
+
+def totals(result: Scan) -> dict[str, tuple[int, int, int, int]]:
+    """Calls, tools and cost by session."""
+    return {
+        name: (session.calls, session.tool_calls, session.input, session.cost)
+        for name, session in sorted(result.audit.sessions.items())
+    }
+
+
+def run_lines(number: int) -> Iterator[bytes]:
+    """A run: an agent whose span tells nothing of its kind, its calls, one of them instrumented twice, and a tool."""
+    trace, session = f"{number:032x}", f"session-{number % 7}"
+    usage = {"gen_ai.usage.input_tokens": 400, "gen_ai.usage.output_tokens": 80}
+    yield line(span("a" * 16, "", trace, **usage))
+    for place in "bcd":
+        yield line(chat(place * 16, "a" * 16, trace, gen_ai__conversation__id=session))
+    yield line(chat("e" * 16, "d" * 16, trace, gen_ai__conversation__id=session))
+    yield line(span("f" * 16, "a" * 16, trace, **{"gen_ai.tool.name": "search", "gen_ai.conversation.id": session}))
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are split as if they were large."""
+    monkeypatch.setattr(scanning, "_PART", 20_000)
+    monkeypatch.setattr(scanning, "_LARGEST_PART", 20_000)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_several_processes_find_what_one_finds(tmp_path: Path) -> None:
+    """With duplicates, sums and calls within calls far apart, in any order, in parts of one file and in others."""
+    lines = [each for number in range(60) for each in run_lines(number)]
+    random.Random(3).shuffle(lines)
+    write(tmp_path / "a.jsonl", *lines, b"{bad\n")
+    write(tmp_path / "b.jsonl", *reversed(lines[:150]), b"{bad\n")
+    write(tmp_path / "c.jsonl", *lines[100:110])
+    alone = scan([tmp_path], prices=prices, workers=1)
+    several = scan([tmp_path], prices=prices, workers=2)
+    assert totals(alone) == totals(several)
+    assert [(file.path, file.calls) for file in alone.files] == [(file.path, file.calls) for file in several.files]
+    assert sum(session.calls for session in alone.audit.sessions.values()) == 60 * 3
+    assert sum(session.cost for session in alone.audit.sessions.values()) == 60 * 3 * 140_000
+    places = [problem.place for file in several.files for problem in file.problems.kept]
+    assert places == [f"{tmp_path}/a.jsonl:{len(lines) + 1}", f"{tmp_path}/b.jsonl:151"]
+
+
+def test_a_call_counts_once_across_files_and_names(tmp_path: Path) -> None:
+    first = write(tmp_path / "first.jsonl", line(chat("a" * 16)), line(chat("a" * 16)))
+    again = write(tmp_path / "again.jsonl", line(chat("a" * 16)), line(chat("b" * 16)))
+    result = scan([first, again, first, tmp_path], prices=prices, workers=1)
+    assert [(file.path, file.calls) for file in result.files] == [(str(first), 1), (str(again), 1)]
+    assert [call.span for call in trace_calls([first, again])] == ["a" * 16, "b" * 16]
+
+
+def test_every_packing_is_read(tmp_path: Path) -> None:
+    contents = [line(chat(f"{number:016x}")) for number in range(5)]
+    write(tmp_path / "0.jsonl", contents[0])
+    write(tmp_path / "1.jsonl.gz", gzip.compress(contents[1]))
+    write(tmp_path / "2.jsonl.zst", zstandard.compress(contents[2]))
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("3.jsonl", contents[3])
+        archive.writestr("4.jsonl", contents[4])
+    write(tmp_path / "3.zip", buffer.getvalue())
+    write(tmp_path / ".hidden.jsonl", line(chat("f" * 16)))
+    result = scan([str(tmp_path / "*")], prices=prices, workers=1)
+    names = ["0.jsonl", "1.jsonl.gz", "2.jsonl.zst", "3.zip!3.jsonl", "3.zip!4.jsonl"]
+    assert [(file.path, file.format, file.calls) for file in result.files] == [
+        (f"{tmp_path}/{name}", "otlp", 1) for name in names
+    ]
+
+
+def test_members_packed_by_zstd_are_read(tmp_path: Path) -> None:
+    """As inspect_ai packs its logs; Python's own zipfile cannot before 3.14, so the archive is made by hand."""
+    content = b"hello " * 1000
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("a.json", zstandard.compress(content))
+    made = bytearray(buffer.getvalue())
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        start = made.index(signature) + offset
+        made[start : start + 2] = (93).to_bytes(2, "little")
+    members = FileSource(write(tmp_path / "a.eval", bytes(made))).members(".json")
+    member = next(members)
+    assert (member.path, member.document()) == (f"{tmp_path}/a.eval!a.json", content)
+
+
+@given(st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"")), max_size=12), st.integers(1, 60))
+def test_the_parts_of_a_file_are_its_lines(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], size: int
+) -> None:
+    path = write(tmp_path_factory.mktemp("parts") / "a", b"\n".join(lines))
+    whole = FileSource(path)
+    if not whole.can_be_parted:
+        return
+    parts = [FileSource(path, (start, min(start + size, whole.size))) for start in range(0, whole.size, size)]
+    found = [(number + part.lines_before(), line) for part in parts for number, line in part.lines()]
+    assert found == list(whole.lines())
+
+
+def test_seen_calls_go_into_a_file_when_there_are_many() -> None:
+    with Seen(most_in_memory=100) as seen:
+        for start in range(-1000, 1000, 50):
+            assert seen.known(array("q", range(start, start + 50))) == set()
+            seen.add(array("q", range(start, start + 50)))
+        assert seen.known(array("q", range(-2000, 2000))) == set(range(-1000, 1000))
+
+
+def test_what_does_not_exist_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InvalidTrace, match="there is no such file or folder"):
+        scan([tmp_path / "none"], prices=prices)
+    with pytest.raises(InvalidTrace, match="there is no such format"):
+        scan([tmp_path], format="none", prices=prices)
+    with pytest.raises(InvalidTrace, match="neither a file nor a folder"):
+        list(find_files(["/dev/null"]))
+
+
+def test_a_format_that_cannot_be_loaded_costs_only_itself(tmp_path: Path) -> None:
+    from importlib.metadata import EntryPoint
+
+    group = "budgeted_agents.trace_formats"
+    entries = [
+        EntryPoint("broken", "a_module_that_is_not_there:FORMAT", group),
+        EntryPoint("otlp", "budgeted_agents.traces.formats.otlp:FORMAT", group),
+    ]
+    formats = Formats(entries)
+    found = formats.of(FileSource(write(tmp_path / "a", line(chat("a" * 16)))))
+    assert found is not None
+    assert found.name == "otlp"
+    assert formats.warnings == [
+        "format 'broken' (a_module_that_is_not_there:FORMAT) cannot be loaded: "
+        "No module named 'a_module_that_is_not_there'"
+    ]
+
+
+def test_zstd_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
+    packed = write(tmp_path / "a.zst", b"\x28\xb5\x2f\xfd" + bytes(20))
+    (file,) = scan([packed], prices=prices, workers=1).files
+    assert "pip install 'budgeted-agents[replay]'" in file.problems.kept[0].message
+
+
+def test_a_worker_that_dies_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(InvalidTrace, match="the process that read it ended"):
+        scan([write(tmp_path / "a", line(chat("a" * 16)))], prices=prices, workers=2)
