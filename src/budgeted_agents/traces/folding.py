@@ -170,7 +170,11 @@ def _told(source: Source, format: Format | None) -> Format | None:
 
 def _format_of(source: Source, formats: Formats, forced: str | None) -> Format | None:
     try:
-        return formats.named(forced) if forced else formats.of(source)
+        if forced is None:
+            return formats.of(source)
+        format = formats.named(forced)
+        is_for_members = isinstance(source, FileSource) and source.is_archive and not format.detect(source)
+        return None if is_for_members else format
     except BudgetedAgentsError as error:
         source.problems.skip(_said(error))
     except Exception as error:  # noqa: BLE001 -- an importer's bug must not cost the rest of the input

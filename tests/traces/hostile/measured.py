@@ -1,4 +1,7 @@
-"""Scans files in a process of its own: ``python -m tests.traces.hostile.measured FILE...`` prints what it came to."""
+"""Scans files in a process of its own: ``python -m tests.traces.hostile.measured FILE...`` prints what it came to.
+
+They are read as OTLP, whatever they look like: what looks like nothing would not be read at all.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ def main() -> None:
     """Print calls and problems of each file, CPU seconds, and the peak of memory in MB."""
     prices = DatedPrices.load()
     start = time.process_time()
-    result = scan(sys.argv[1:], prices=lambda: prices, workers=1)
+    result = scan(sys.argv[1:], format="otlp", prices=lambda: prices, workers=1)
     seconds = time.process_time() - start
     files = [(file.path, file.calls, [str(problem) for problem in file.problems.kept]) for file in result.files]
     print(json.dumps({"files": files, "seconds": seconds, "megabytes": _peak()}))  # noqa: T201

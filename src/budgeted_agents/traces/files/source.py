@@ -52,6 +52,11 @@ class FileSource(Content):
             return 0
 
     @property
+    def is_archive(self) -> bool:
+        """Whether the file has members."""
+        return self._magic == ZIP
+
+    @property
     def can_be_parted(self) -> bool:
         """Whether the file can be read from the middle on: it is not packed, and its lines end in one byte."""
         return not self._magic.startswith((GZIP, ZSTD, ZIP)) and not is_utf16(self._magic)
@@ -61,7 +66,7 @@ class FileSource(Content):
             yield from unpacked(stream, self.path) if self._part is None else _between(stream, *self._part)
 
     def members(self, suffix: str = "") -> Iterator[Member]:
-        if self._magic == ZIP:
+        if self.is_archive:
             with self._opened() as stream:
                 yield from members_of(stream, self.path, suffix)
 
