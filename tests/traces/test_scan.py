@@ -15,7 +15,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budgeted_agents.errors import InvalidTrace
+from budgeted_agents.errors import InvalidPrice, InvalidTrace
 from budgeted_agents.prices import DatedPrices, PriceBook
 from budgeted_agents.traces import scan as scanning
 from budgeted_agents.traces.files import FileSource, find_files
@@ -173,3 +173,10 @@ def test_a_worker_that_dies_is_an_error(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("sys.executable", "/bin/false")
     with pytest.raises(InvalidTrace, match="the process that read it ended"):
         scan([write(tmp_path / "a", line(chat("a" * 16)))], prices=prices, workers=2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_prices_that_cannot_be_loaded_are_an_error(workers: int, tmp_path: Path) -> None:
+    path = write(tmp_path / "a", line(chat("a" * 16)))
+    with pytest.raises(InvalidPrice, match="cannot be read"):
+        scan([path], prices=lambda: DatedPrices.load(tmp_path / "none"), workers=workers)

@@ -15,6 +15,7 @@ from queue import SimpleQueue
 from typing import Protocol, Self
 
 from budgeted_agents.errors import InvalidTrace
+from budgeted_agents.prices import Price
 from budgeted_agents.traces.audit import Prices
 from budgeted_agents.traces.folding import Folded, Folder, Job, Question
 from budgeted_agents.traces.formats.registry import Formats
@@ -33,7 +34,8 @@ class Crew(Protocol):
         prices: what models cost.
     """
 
-    prices: Prices
+    @property
+    def prices(self) -> Prices: ...
 
     def __enter__(self) -> Self: ...
 
@@ -82,7 +84,8 @@ class Workers:
 
     Args:
         format: the name of the format all files are in; None to detect it.
-        prices: loads what models cost; called once, while the processes start.
+        prices: loads what models cost; called once, in a thread, while the processes start. What it raises, `fold_all`
+            raises.
         count: how many there are.
     """
 
@@ -92,8 +95,8 @@ class Workers:
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
-        self.prices = prices()
-        self._threads = ThreadPoolExecutor(count)
+        self._threads = ThreadPoolExecutor(count + 1)
+        self.prices = _LoadingPrices(self._threads.submit(prices))
 
     def __enter__(self) -> Self:
         return self
@@ -118,11 +121,22 @@ class Workers:
                 yield _finished(begun)
         while begun:
             yield _finished(begun)
+        self.prices.loaded()
 
 
 def _finished(begun: deque[tuple[Job, Future[Folded]]]) -> tuple[Job, Folded]:
     job, future = begun.popleft()
     return job, future.result()
+
+
+class _LoadingPrices:
+    """Prices that are still being loaded; whoever asks waits for them."""
+
+    def __init__(self, loading: Future[Prices]) -> None:
+        self.loaded = loading.result
+
+    def on(self, day: int, model: str, provider: str) -> Price | None:
+        return self.loaded().on(day, model, provider)
 
 
 class _Worker:
