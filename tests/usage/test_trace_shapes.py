@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from budgeted_agents.errors import InvalidUsage
 from budgeted_agents.usage import Usage
 
-READERS = [Usage.from_langfuse, Usage.from_inspect, Usage.from_openhands, Usage.from_atif]
+READERS = [
+    Usage.from_langfuse,
+    Usage.from_inspect,
+    Usage.from_openhands,
+    Usage.from_atif,
+    Usage.from_claude_code,
+    Usage.from_flat,
+]
 COUNTS = st.integers(min_value=1, max_value=10**7)
 
 
@@ -101,3 +108,25 @@ def test_a_bad_count_is_refused_by_name(read: Any, reported: Any, field: str) ->
     with pytest.raises(InvalidUsage) as caught:
         read(reported, place="call 7")
     assert (caught.value.field, "call 7" in caught.value.place) == (field, True)
+
+
+def test_claude_code_counts_the_cache_outside_of_input() -> None:
+    figures = {"inputTokens": 5, "outputTokens": 6, "cacheReadInputTokens": 70, "cacheCreationInputTokens": 8}
+    assert Usage.from_claude_code(figures | {"webSearchRequests": 2}) == Usage(
+        input=5, output=6, cache_read=70, cache_write_5m=8, web_searches=2
+    )
+
+
+def test_flat_totals_include_their_parts() -> None:
+    totals = {"input_tokens": 1000, "output_tokens": 300, "total_tokens": 1300, "web_searches": 1}
+    parts = {
+        "cached_input_tokens": 600,
+        "cache_write_input_tokens": 50,
+        "cache_write_1h_input_tokens": 20,
+        "audio_input_tokens": 10,
+        "image_input_tokens": 5,
+        "reasoning_output_tokens": 200,
+        "audio_output_tokens": 4,
+        "image_output_tokens": 3,
+    }
+    assert Usage.from_flat(totals | parts) == Usage(315, 600, 50, 20, 10, 5, 93, 200, 4, 3, web_searches=1)

@@ -294,3 +294,23 @@ def test_a_whole_float_is_a_count() -> None:
 )
 def test_the_service_tier_is_reported_where_the_shape_has_it(reported: Any, tier: str | None) -> None:
     assert service_tier(reported) == tier
+
+
+@given(COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, st.integers(0, 3))
+def test_a_plain_anthropic_usage_reads_as_any_other(
+    a: int, b: int, short: int, long: int, out: int, found: int
+) -> None:
+    reported = {
+        "input_tokens": a,
+        "cache_read_input_tokens": b,
+        "cache_creation_input_tokens": short + long,
+        "cache_creation": {"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": long},
+        "output_tokens": out,
+        "server_tool_use": {"web_search_requests": found},
+    }
+    expected = Usage(input=a, cache_read=b, cache_write_5m=short, cache_write_1h=long, output=out, web_searches=found)
+    assert Usage.from_anthropic(reported) == expected
+    assert (
+        Usage.from_anthropic({name: reported[name] for name in reversed(reported)} | {"output_tokens": float(out)})
+        == expected
+    )

@@ -48,6 +48,8 @@ def openai_counts(usage: Any, place: str) -> dict[str, int]:
 
 def anthropic_counts(usage: Any, place: str) -> dict[str, int]:
     """Anthropic: ``input_tokens`` excludes cache reads and writes; writes of unknown lifetime count as 5 minutes."""
+    if (plain := _plain_anthropic_counts(usage)) is not None:
+        return plain
     top = Counts(usage, place)
     short, long = _cache_writes(top.get("cache_creation_input_tokens"), top.inner("cache_creation"))
     return {
@@ -58,6 +60,61 @@ def anthropic_counts(usage: Any, place: str) -> dict[str, int]:
         "output": top.get("output_tokens"),
         "web_searches": top.inner("server_tool_use").get("web_search_requests"),
     }
+
+
+def claude_code_counts(usage: Any, place: str) -> dict[str, int]:
+    """Claude Code's ``modelUsage``: Anthropic's counts under other names, cache writes without their lifetime."""
+    top = Counts(usage, place)
+    return {
+        "input": top.get("inputTokens"),
+        "cache_read": top.get("cacheReadInputTokens"),
+        "cache_write_5m": top.get("cacheCreationInputTokens"),
+        "output": top.get("outputTokens"),
+        "web_searches": top.get("webSearchRequests"),
+    }
+
+
+def flat_counts(usage: Any, place: str) -> dict[str, int]:
+    """Totals with their parts beside them on one level: Codex's rollouts, and this library's own neutral traces."""
+    top = Counts(usage, place)
+    return {
+        **_disjoint(
+            prompt=top.get("input_tokens"),
+            completion=top.get("output_tokens"),
+            total=top.get("total_tokens"),
+            cache_read=top.get("cached_input_tokens"),
+            cache_write_5m=top.get("cache_write_input_tokens"),
+            cache_write_1h=top.get("cache_write_1h_input_tokens"),
+            audio_input=top.get("audio_input_tokens"),
+            image_input=top.get("image_input_tokens"),
+            reasoning=top.get("reasoning_output_tokens"),
+            audio_output=top.get("audio_output_tokens"),
+            image_output=top.get("image_output_tokens"),
+        ),
+        "web_searches": top.get("web_searches"),
+    }
+
+
+def _plain_anthropic_counts(usage: Any) -> dict[str, int] | None:
+    """The counts of a usage that says how long cache writes live and has no searches, as most in traces; else None."""
+    try:
+        lifetimes = usage["cache_creation"]
+        counts = {
+            "input": usage["input_tokens"],
+            "cache_read": usage["cache_read_input_tokens"],
+            "cache_write_5m": lifetimes["ephemeral_5m_input_tokens"],
+            "cache_write_1h": lifetimes["ephemeral_1h_input_tokens"],
+            "output": usage["output_tokens"],
+        }
+        written = usage["cache_creation_input_tokens"]
+        has_searches = any((usage.get("server_tool_use") or {}).values())
+    except (AttributeError, KeyError, TypeError):
+        return None
+    for count in counts.values():
+        if type(count) is not int or not 0 <= count <= MAX_TOKENS:
+            return None
+    is_whole = written == counts["cache_write_5m"] + counts["cache_write_1h"]
+    return counts if is_whole and not has_searches else None
 
 
 def gemini_counts(usage: Any, place: str) -> dict[str, int]:

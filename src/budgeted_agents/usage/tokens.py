@@ -109,6 +109,30 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         return cls(**shapes.anthropic_counts(usage, place))
 
     @classmethod
+    def from_claude_code(cls, usage: Any, *, place: str = "modelUsage") -> Usage:
+        """From one model's figures in the ``modelUsage`` of Claude Code's result events.
+
+        Cached tokens stand outside of ``inputTokens``; cache writes of unknown lifetime count as 5 minutes.
+
+        Raises:
+            InvalidUsage: if a count is negative, absurd or not an integer, or ``usage`` is not a mapping.
+        """
+        return cls(**shapes.claude_code_counts(usage, place))
+
+    @classmethod
+    def from_flat(cls, usage: Any, *, place: str = "usage") -> Usage:
+        """From ``input_tokens`` and ``output_tokens`` that include every class, their parts beside them on one level.
+
+        The parts: ``cached_input_tokens``, ``cache_write_input_tokens`` (5 minutes or unknown),
+        ``cache_write_1h_input_tokens``, ``audio_input_tokens``, ``image_input_tokens``, ``reasoning_output_tokens``,
+        ``audio_output_tokens``, ``image_output_tokens``; and ``web_searches``, which are no tokens.
+
+        Raises:
+            InvalidUsage: if a count is negative, absurd or not an integer, or ``usage`` is not a mapping.
+        """
+        return cls(**shapes.flat_counts(usage, place))
+
+    @classmethod
     def from_gemini(cls, usage: Any, *, place: str = "Gemini usage") -> Usage:
         """From Gemini's ``usageMetadata``: cached tokens inside the prompt count, thoughts outside of candidates.
 
