@@ -30,7 +30,7 @@ def decoded(decoder: msgspec.json.Decoder[_T], data: bytes, problems: Problems, 
 
 
 def seconds(value: object) -> float:
-    """A time in seconds since the epoch, from ISO 8601 (UTC if it says no zone), seconds or milliseconds; 0 if unknown."""
+    """Seconds since the epoch, from ISO 8601 (UTC if it says no zone), seconds or milliseconds; 0 if unknown."""
     if isinstance(value, str):
         try:
             time = datetime.fromisoformat(value)
@@ -61,9 +61,9 @@ def fingerprint(arguments: object) -> str:
         try:
             arguments = msgspec.json.decode(text)
         except (ValueError, RecursionError):
-            return _digest(text)
+            return digest(text)
     try:
-        return _digest(_SORTED.encode(arguments))
+        return digest(_SORTED.encode(arguments))
     except RecursionError:
         return ""
 
@@ -73,5 +73,6 @@ def texts(**values: object) -> Mapping[str, str]:
     return {name: str(value) for name, value in values.items() if isinstance(value, str | int) and value != ""}
 
 
-def _digest(text: bytes) -> str:
+def digest(text: bytes) -> str:
+    """A short digest, the same in every process."""
     return blake2b(text, digest_size=8).hexdigest()

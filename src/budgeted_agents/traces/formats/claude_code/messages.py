@@ -1,0 +1,140 @@
+"""Model calls out of a transcript: the lines of one message put together again.
+
+Every line of a message repeats its usage. In some versions, and in streams that were cut off, the output is the first
+estimate of a message that was not finished yet; then it has no stop reason, and the count is a lower bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import Any
+
+import msgspec
+
+from budgeted_agents.errors import InvalidInput
+from budgeted_agents.traces.call import OUTPUT_LOWER_BOUND, TracedCall
+from budgeted_agents.traces.formats.claude_code.entries import ABSENT, Entry, Message
+from budgeted_agents.traces.sources import Source
+from budgeted_agents.traces.values import decoded, digest, recorded_usd, seconds
+from budgeted_agents.usage import Usage
+
+_MOST_OPEN = 256
+"""Messages that may still get further lines. A message's lines stand close together, so the oldest can be let go."""
+
+_NO_CALL = "<synthetic>"
+"""The model of what Claude Code says by itself, as when a request failed."""
+
+_NULL = msgspec.Raw(b"null")
+_USAGE = msgspec.json.Decoder(dict[str, Any])
+
+
+class _Open(msgspec.Struct):
+    """A message, as far as its lines have been read."""
+
+    id: str
+    session: str
+    model: str
+    node: str
+    usage: msgspec.Raw
+    line: int
+    stop_reason: str | None
+    first_time: str | None
+    last_time: str | None
+    cwd: str | None
+    cost: Any
+    is_error: bool
+    tools: dict[str, tuple[str, str]]
+
+
+class Messages:
+    """The messages of one file."""
+
+    def __init__(self, source: Source) -> None:
+        self._path = source.path
+        self._problems = source.problems
+        self._open: dict[str, _Open] = {}
+        self._stem = PurePath(source.path).stem
+
+    def add(self, entry: Entry, line: int) -> TracedCall | None:
+        """Take a line of type ``assistant``. The call that will get no more lines comes out, if there is one."""
+        message = entry.message
+        if message is None or message.model == _NO_CALL:
+            return None
+        key = f"{message.id}:{entry.request or ''}" if message.id else entry.uuid or f"{self._stem}:{line}"
+        known = self._open.get(key)
+        if known is None:
+            if message.usage in (ABSENT, _NULL):
+                return None
+            known = self._open[key] = self._opened(key, entry, message, line)
+        elif message.usage != known.usage and self._output(message.usage, line) >= self._output(known.usage, line):
+            known.usage = message.usage.copy()  # the line with the most output speaks of the finished message
+        if message.stop_reason is not None:
+            known.stop_reason = message.stop_reason
+        known.last_time = entry.timestamp
+        for block in message.content or ():
+            if block.type == "tool_use" and block.name:
+                arguments = "" if block.input == ABSENT else digest(bytes(block.input))
+                known.tools.setdefault(block.id or f"#{len(known.tools)}", (block.name, arguments))
+        return self._call(self._open.pop(next(iter(self._open)))) if len(self._open) > _MOST_OPEN else None
+
+    def rest(self) -> Iterator[TracedCall]:
+        """The calls that are still open, at the end of the file."""
+        calls = map(self._call, self._open.values())
+        return (call for call in calls if call is not None)
+
+    def _opened(self, key: str, entry: Entry, message: Message, line: int) -> _Open:
+        return _Open(
+            id=key,
+            session=entry.session or self._stem,
+            model=message.model or "",
+            node=entry.node,
+            usage=message.usage.copy(),  # the line itself is let go
+            line=line,
+            stop_reason=None,
+            first_time=entry.timestamp,
+            last_time=None,
+            cwd=entry.cwd,
+            cost=entry.cost,
+            is_error=entry.is_api_error,
+            tools={},
+        )
+
+    def _output(self, usage: msgspec.Raw, line: int) -> int:
+        figures = decoded(_USAGE, usage, self._problems, line) or {}
+        output = figures.get("output_tokens")
+        return output if isinstance(output, int) else -1
+
+    def _call(self, message: _Open) -> TracedCall | None:
+        usage = decoded(_USAGE, message.usage, self._problems, message.line)
+        if usage is None:
+            return None
+        place = f"{self._path}:{message.line}"
+        try:
+            counts = Usage.from_anthropic(usage, place=place)
+            cost = recorded_usd(message.cost, place)
+        except InvalidInput as error:
+            self._problems.skip(f"{error}; the call is skipped", message.line)
+            return None
+        return TracedCall(
+            id=message.id,
+            session=message.session,
+            model=message.model,
+            usage=counts,
+            service_tier=_tier(usage),
+            recorded_cost=cost,
+            started_at=seconds(message.first_time),
+            ended_at=seconds(message.last_time),
+            node=message.node,
+            tools=tuple(message.tools.values()),
+            attribution={"project": message.cwd} if message.cwd else {},
+            flags=() if message.stop_reason else (OUTPUT_LOWER_BOUND,),
+            error="api_error" if message.is_error else "",
+            line=message.line,
+        )
+
+
+def _tier(usage: dict[str, Any]) -> str:
+    """What a price may depend on: the service tier, or fast mode, which has prices of its own."""
+    tier = "fast" if usage.get("speed") == "fast" else usage.get("service_tier")
+    return tier if isinstance(tier, str) and tier != "standard" else ""
