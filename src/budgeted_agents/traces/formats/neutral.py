@@ -1,0 +1,152 @@
+"""This library's own plain format, into which a short script turns anything else: one flat JSON object a line.
+
+``docs/traces.md`` says what each field means. Names that are not in it are most likely misspelt, so they are reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from budgeted_agents.traces.call import ESTIMATED, LOCAL_MODEL, Kind, TracedCall
+from budgeted_agents.traces.documents import Record, outline, read_each, records
+from budgeted_agents.traces.fields import names
+from budgeted_agents.traces.problems import Problems
+from budgeted_agents.traces.sources import Source
+from budgeted_agents.traces.values import fingerprint, recorded_usd, seconds, texts
+from budgeted_agents.usage import Usage
+
+_TELLING = {"input_tokens", "cost_usd", "kind"}
+
+
+class _Tool(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    arguments: Any = msgspec.UNSET
+
+
+class _Call(msgspec.Struct):
+    """A line. Tokens are checked where they are read."""
+
+    id: str
+    session: str
+    kind: Kind = "model"
+    model: str = ""
+    model_asked: str = ""
+    provider: str = ""
+    service_tier: str = ""
+    input_tokens: Any = None
+    output_tokens: Any = None
+    cached_input_tokens: Any = None
+    cache_write_input_tokens: Any = None
+    cache_write_1h_input_tokens: Any = None
+    audio_input_tokens: Any = None
+    image_input_tokens: Any = None
+    reasoning_output_tokens: Any = None
+    audio_output_tokens: Any = None
+    image_output_tokens: Any = None
+    web_searches: Any = None
+    cost_usd: Any = None
+    started_at: float | str = 0.0
+    ended_at: float | str = 0.0
+    node: str = ""
+    tool: str = ""
+    arguments: Any = msgspec.UNSET
+    tools: list[_Tool] = []
+    error: str = ""
+    is_estimated: bool = False
+    is_local: bool = False
+    trace: str = ""
+    span: str = ""
+    parent: str = ""
+    tenant: str = ""
+    user: str = ""
+    feature: str = ""
+    cost_center: str = ""
+    workflow: str = ""
+    environment: str = ""
+    tags: list[str] | str = ""
+    calls: int = 1
+    turns: int = 0
+    succeeded: bool | None = None
+
+
+FIELDS = frozenset(_Call.__struct_fields__)
+"""All fields a line may have."""
+
+
+class Neutral:
+    """Calls as flat JSON lines."""
+
+    name = "neutral"
+    about = "This library's own flat JSON lines, for which docs/traces.md has a converter to start from"
+
+    def detect(self, source: Source) -> bool:
+        """Whether the first record names itself, its session, and one of the fields that few others have."""
+        keys = outline(source.head)
+        return keys >= {"id", "session"} and not keys.isdisjoint(_TELLING)
+
+    def read(self, source: Source) -> Iterator[TracedCall]:
+        """One call a line."""
+        problems = source.problems
+        unknown: set[str] = set()
+        return read_each(records(source), lambda line, record: _calls(record, unknown, problems, line), problems)
+
+
+FORMAT = Neutral()
+
+
+def _calls(record: Record, unknown: set[str], problems: Problems, line: int) -> Iterator[TracedCall]:
+    for name in sorted(record.keys() - FIELDS - unknown):
+        unknown.add(name)
+        problems.warn(f"has a field {name!r} that the format does not know; it is ignored, here and below", line)
+    try:
+        call = msgspec.convert(record, _Call)
+    except msgspec.ValidationError as error:
+        problems.skip(f"is no call ({error}); it is skipped", line)
+        return
+    yield _traced(call, Usage.from_flat(record, place=f"usage of {call.id}"), line)
+
+
+def _traced(call: _Call, usage: Usage, line: int) -> TracedCall:
+    flags = ((ESTIMATED, call.is_estimated), (LOCAL_MODEL, call.is_local))
+    return TracedCall(
+        id=call.id,
+        session=call.session,
+        kind=call.kind,
+        trace=call.trace,
+        span=call.span,
+        parent=call.parent,
+        model=call.model,
+        model_asked=call.model_asked,
+        provider=call.provider,
+        usage=usage,
+        service_tier=call.service_tier,
+        recorded_cost=recorded_usd(call.cost_usd, f"cost of {call.id}"),
+        started_at=seconds(call.started_at),
+        ended_at=seconds(call.ended_at),
+        node=call.node,
+        tool=call.tool,
+        fingerprint=_digest(call.arguments),
+        tools=tuple((tool.name, _digest(tool.arguments)) for tool in call.tools),
+        attribution=texts(
+            tenant=call.tenant,
+            user=call.user,
+            feature=call.feature,
+            cost_center=call.cost_center,
+            workflow=call.workflow,
+            environment=call.environment,
+            tags=names(call.tags),
+        ),
+        flags=tuple(flag for flag, is_set in flags if is_set),
+        error=call.error,
+        calls=call.calls,
+        turns=call.turns,
+        succeeded=call.succeeded,
+        line=line,
+    )
+
+
+def _digest(arguments: Any) -> str:
+    return "" if arguments is msgspec.UNSET else fingerprint(arguments)
