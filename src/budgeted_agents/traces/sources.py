@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -34,12 +33,15 @@ class Source(Protocol):
             InvalidTrace: it cannot be read, is cut off or damaged, or unpacks to absurdly much.
         """
 
-    def lines(self, having: re.Pattern[bytes] | None = None) -> Iterator[tuple[int, bytes]]:
+    def lines(self) -> Iterator[tuple[int, bytes]]:
         """Non-empty lines with their numbers, from 1. A line above the size limit is skipped with a problem.
 
-        Args:
-            having: give only the lines in which this is found (it must not span lines). The others cost next to
-                nothing: worth it where most lines say nothing of calls.
+        Raises:
+            InvalidTrace: the content is cut off or damaged, or unpacks to absurdly much.
+        """
+
+    def chunks(self) -> Iterator[tuple[int, bytes]]:
+        """The same lines, many at once and just as they are, with the number of the first.
 
         Raises:
             InvalidTrace: the content is cut off or damaged, or unpacks to absurdly much.

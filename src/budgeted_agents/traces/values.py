@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from hashlib import blake2b
@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 import msgspec
 
 from budgeted_agents.money import to_decimal
+from budgeted_agents.traces.files.lines import split_lines
 from budgeted_agents.traces.problems import Problems
+from budgeted_agents.traces.sources import Source
 
 _T = TypeVar("_T")
 
@@ -27,6 +29,25 @@ def decoded(decoder: msgspec.json.Decoder[_T], data: bytes, problems: Problems, 
     except (ValueError, RecursionError) as error:
         problems.skip(f"not a record of this format ({error}); it is skipped", line)
         return None
+
+
+def decoded_lines(decoder: msgspec.json.Decoder[_T], source: Source) -> Iterator[tuple[int, _T]]:
+    """The records of a file of JSON lines, with their lines. One that is not what it should be is passed over.
+
+    Many lines are decoded at once, which takes a third of the time; only where that fails, they are taken one by one.
+    """
+    for first, lines in source.chunks():
+        try:
+            records = decoder.decode_lines(lines)
+        except (ValueError, RecursionError):
+            records = []
+        if len(records) == lines.count(b"\n") + (not lines.endswith(b"\n")):
+            yield from enumerate(records, first)
+            continue
+        for number, line in split_lines([lines], source.problems, first - 1):
+            record = decoded(decoder, line, source.problems, number)
+            if record is not None:
+                yield number, record
 
 
 def seconds(value: object) -> float:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.traces.files.limits import HEAD, MAX_DOCUMENT, MEBIBYTE, unreadable
-from budgeted_agents.traces.files.lines import Pattern, as_utf8, as_valid, lines_with, split_lines
+from budgeted_agents.traces.files.lines import as_utf8, as_valid, split_lines, whole_lines
 from budgeted_agents.traces.problems import Problems
 
 
@@ -41,17 +41,23 @@ class Content(ABC):
                 break
         return head[:HEAD]
 
-    def lines(self, having: Pattern | None = None) -> Iterator[tuple[int, bytes]]:
+    def lines(self) -> Iterator[tuple[int, bytes]]:
         """Lines that are not blank, with their numbers, from 1: in UTF-8, without what stands around the record.
 
-        With a pattern only the lines in which it is found: the others cost next to nothing.
         What is cut off or damaged ends them with a problem: what was read before it stands.
 
         Raises:
             InvalidTrace: nothing can be read.
         """
-        blocks = self._until_damage()
-        return split_lines(blocks, self.problems) if having is None else lines_with(having, blocks, self.problems)
+        return split_lines(self._until_damage(), self.problems)
+
+    def chunks(self) -> Iterator[tuple[int, bytes]]:
+        """Whole lines as they stand there, many at once, with the number of the first: for decoders that take many.
+
+        Raises:
+            InvalidTrace: nothing can be read.
+        """
+        return whole_lines(self._until_damage(), self.problems)
 
     def document(self) -> bytes:
         """The whole content in UTF-8.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Iterable, Iterator
 
 from budgeted_agents.traces.files.limits import MAX_LINE, MEBIBYTE
@@ -11,8 +10,6 @@ from budgeted_agents.traces.problems import Problems
 
 _BLANK = b" \t\r\0"
 """What may stand around a record: a file that was cut off by a crash is often filled up with zeros."""
-
-Pattern = re.Pattern[bytes]
 
 _OPENING = (b"{", b"[")
 _MARKS = ((codecs.BOM_UTF8, ""), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
@@ -39,12 +36,17 @@ def is_utf16(head: bytes) -> bool:
     return head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or bool(_unmarked(head))
 
 
-def split_lines(blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[int, bytes]]:
-    """Lines that are not blank, with their numbers from 1: as valid UTF-8, without what stands around their records.
+def split_lines(blocks: Iterable[bytes], problems: Problems, before: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not blank, with their numbers: as valid UTF-8, without what stands around their records.
 
     A line that is too long is passed over with a problem.
+
+    Args:
+        blocks: what to split.
+        problems: where to say what is passed over.
+        before: how many lines stand before them in their file.
     """
-    number = 0
+    number = before
     for lines, is_plain in _whole_lines(blocks):
         for line in lines:
             number += 1
@@ -70,32 +72,27 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[tuple[list[bytes], bool]]:
     yield [b"".join(rest)], was_plain
 
 
-def lines_with(pattern: Pattern, blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[int, bytes]]:
-    """Only the lines in which something is found; the others are passed over as fast as a pattern is searched for."""
-    number, rest = 1, b""
+def whole_lines(blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[int, bytes]]:
+    """As many whole lines at once as a block has, just as they are, with the number of the first."""
+    number, rest, is_too_long = 1, b"", False
     for block in blocks:
-        cut = block.rfind(b"\n") + 1
-        if not cut and len(rest) <= MAX_LINE:
-            rest += block
-        if not cut:
+        if is_too_long and (end := block.find(b"\n") + 1):
+            _skip_long(problems, number)
+            number, block, is_too_long = number + 1, block[end:], False
+        if is_too_long:
             continue
-        whole, position = rest + block[:cut], 0
-        rest = block[cut:]
-        while found := pattern.search(whole, position):
-            start = whole.rfind(b"\n", position, found.start()) + 1 or position
-            end = whole.find(b"\n", found.end())
-            number += whole.count(b"\n", position, start)
-            if end - start > MAX_LINE:
-                _skip_long(problems, number)
-            elif line := _cleaned(whole[start:end], problems, number):
-                yield number, line
-            position = end + 1
-            number += 1
-        number += whole.count(b"\n", position)
-    if len(rest) > MAX_LINE:
+        end = block.rfind(b"\n") + 1
+        if end:
+            lines, rest = rest + block[:end], b""
+            yield number, lines
+            number += lines.count(b"\n")
+        rest += block[end:]
+        if len(rest) > MAX_LINE:
+            rest, is_too_long = b"", True
+    if is_too_long:
         _skip_long(problems, number)
-    elif pattern.search(rest) and (line := _cleaned(rest, problems, number)):
-        yield number, line
+    elif rest:
+        yield number, rest
 
 
 def as_valid(text: bytes, problems: Problems, number: int = 0) -> bytes:

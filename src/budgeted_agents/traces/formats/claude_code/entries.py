@@ -14,6 +14,7 @@ _NAMES = {
     "is_sidechain": "isSidechain",
     "is_summary": "isCompactSummary",
     "leaf": "leafUuid",
+    "models": "modelUsage",
     "parent": "parentUuid",
     "request": "requestId",
     "transcript": "sessionId",
@@ -24,26 +25,27 @@ ABSENT = msgspec.Raw()
 
 
 class Block(msgspec.Struct, gc=False):
-    """A part of an answer; only calls of tools matter."""
+    """A part of a message: a text, the call of a tool, its result."""
 
     type: str = ""
     id: str | None = None
     name: str | None = None
     input: msgspec.Raw = ABSENT
+    text: msgspec.Raw = ABSENT
 
 
 class Message(msgspec.Struct, gc=False):
-    """What the model answered. ``usage`` is read once for all lines that repeat it."""
+    """What the model answered, or what it was told. ``usage`` is read once for all lines that repeat it."""
 
     id: str | None = None
     model: str | None = None
     stop_reason: str | None = None
     usage: msgspec.Raw = ABSENT
-    content: list[Block] | None = None
+    content: list[Block] | str | None = None
 
 
 class Entry(msgspec.Struct, gc=False, rename=_NAMES):
-    """A line of a transcript (it has ``sessionId``) or of a stream (``session_id``) that may have usage."""
+    """A line of a transcript (it has ``sessionId``) or of a stream (``session_id``); the last fields are a result's."""
 
     type: str = ""
     transcript: str | None = None
@@ -53,11 +55,19 @@ class Entry(msgspec.Struct, gc=False, rename=_NAMES):
     agent: str | None = None
     parent_tool_use_id: str | None = None
     is_sidechain: bool = False
+    is_meta: bool = False
+    is_summary: bool = False
     is_api_error: bool = False
     timestamp: str | None = None
     cwd: str | None = None
     cost: Any = None
-    message: Message | None = None
+    message: Message | str | None = None
+    subtype: str | None = None
+    is_error: bool | None = None
+    num_turns: int = 0
+    total_cost_usd: Any = None
+    usage: Any = None
+    models: dict[str, Any] | None = None
 
     @property
     def session(self) -> str:
@@ -69,32 +79,6 @@ class Entry(msgspec.Struct, gc=False, rename=_NAMES):
         if self.agent:
             return f"agent-{self.agent}"
         return "sidechain" if self.is_sidechain or self.parent_tool_use_id else "main"
-
-
-class Part(msgspec.Struct, gc=False):
-    """A part of what a user said, which may be the result of a tool."""
-
-    type: str = ""
-    text: str | None = None
-
-
-class Said(msgspec.Struct, gc=False):
-    """What the model was told."""
-
-    content: list[Part] | str | None = None
-
-
-class Request(msgspec.Struct, gc=False, rename=_NAMES):
-    """A line that may be a user's request."""
-
-    type: str = ""
-    transcript: str | None = None
-    session_id: str | None = None
-    parent_tool_use_id: str | None = None
-    is_meta: bool = False
-    is_sidechain: bool = False
-    is_summary: bool = False
-    message: Said | None = None
 
 
 class _Kind(msgspec.Struct, gc=False, rename=_NAMES):
@@ -110,8 +94,9 @@ class _Kind(msgspec.Struct, gc=False, rename=_NAMES):
     total_cost_usd: msgspec.Raw = ABSENT
 
 
-ENTRY = msgspec.json.Decoder(Entry)
-REQUEST = msgspec.json.Decoder(Request)
+ENTRIES = msgspec.json.Decoder(Entry | list[Entry])
+"""``--verbose --output-format json`` prints one line, a list of what else are lines."""
+
 _KIND = msgspec.json.Decoder(_Kind | list[_Kind])
 
 

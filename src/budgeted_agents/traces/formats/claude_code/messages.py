@@ -59,7 +59,7 @@ class Messages:
     def add(self, entry: Entry, line: int) -> TracedCall | None:
         """Take a line of type ``assistant``. The call that will get no more lines comes out, if there is one."""
         message = entry.message
-        if message is None or message.model == _NO_CALL:
+        if not isinstance(message, Message) or message.model == _NO_CALL:
             return None
         key = f"{message.id}:{entry.request or ''}" if message.id else entry.uuid or f"{self._stem}:{line}"
         known = self._open.get(key)
@@ -72,10 +72,11 @@ class Messages:
         if message.stop_reason is not None:
             known.stop_reason = message.stop_reason
         known.last_time = entry.timestamp
-        for block in message.content or ():
-            if block.type == "tool_use" and block.name:
-                arguments = "" if block.input == ABSENT else digest(bytes(block.input))
-                known.tools.setdefault(block.id or f"#{len(known.tools)}", (block.name, arguments))
+        if isinstance(message.content, list):
+            for block in message.content:
+                if block.type == "tool_use" and block.name:
+                    arguments = "" if block.input == ABSENT else digest(bytes(block.input))
+                    known.tools.setdefault(block.id or f"#{len(known.tools)}", (block.name, arguments))
         return self._call(self._open.pop(next(iter(self._open)))) if len(self._open) > _MOST_OPEN else None
 
     def rest(self) -> Iterator[TracedCall]:

@@ -9,39 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from budgeted_agents.errors import InvalidInput
 from budgeted_agents.traces.call import CACHE_TTL_UNKNOWN, TracedCall
+from budgeted_agents.traces.fields import mapping, text
+from budgeted_agents.traces.formats.claude_code.entries import Entry
 from budgeted_agents.traces.sources import Source
-from budgeted_agents.traces.values import decoded, recorded_usd
+from budgeted_agents.traces.values import recorded_usd
 from budgeted_agents.usage import Usage
-
-
-class _Result(msgspec.Struct, gc=False, rename={"models": "modelUsage"}):
-    session_id: str = ""
-    uuid: str | None = None
-    subtype: str | None = None
-    is_error: bool | None = None
-    num_turns: int = 0
-    total_cost_usd: Any = None
-    usage: dict[str, Any] | None = None
-    models: dict[str, dict[str, Any]] | None = None
-    line: int = 0
-
-    @property
-    def id(self) -> str:
-        return self.uuid or f"result:{self.session_id}:{self.line}"
-
-    @property
-    def succeeded(self) -> bool | None:
-        if self.is_error is None and self.subtype is None:
-            return None
-        return not self.is_error and self.subtype in (None, "success")
-
-
-_RESULT = msgspec.json.Decoder(_Result)
 
 
 class Results:
@@ -51,67 +27,76 @@ class Results:
         self._path = source.path
         self._problems = source.problems
         self._seen: set[str] = set()
-        self._last: dict[str, _Result] = {}
-        self._before_resume: list[_Result] = []
+        self._last: dict[str, tuple[int, Entry]] = {}
+        self._before_resume: list[tuple[int, Entry]] = []
 
-    def add(self, written: bytes, line: int) -> None:
+    def add(self, result: Entry, line: int) -> None:
         """Take an event of type ``result``."""
-        result = decoded(_RESULT, written, self._problems, line)
-        if result is None or result.id in self._seen:
+        name = _name(result, line)
+        if name in self._seen:
             return
-        result.line = line
-        self._seen.add(result.id)
-        last = self._last.get(result.session_id)
-        if last is not None and _cost(last) > _cost(result):
+        self._seen.add(name)
+        last = self._last.get(result.session)
+        if last is not None and _cost(last[1]) > _cost(result):
             self._before_resume.append(last)
-        self._last[result.session_id] = result
+        self._last[result.session] = (line, result)
 
     def statements(self) -> Iterator[TracedCall]:
         """For each session, and each time that it was resumed, one statement a model."""
-        for result in (*self._before_resume, *self._last.values()):
+        for line, result in (*self._before_resume, *self._last.values()):
             try:
-                statements = list(self._of(result))
+                statements = list(self._of(result, line))
             except InvalidInput as error:
-                self._problems.skip(f"{error}; the event is skipped", result.line)
+                self._problems.skip(f"{error}; the event is skipped", line)
             else:
                 yield from statements
 
-    def _of(self, result: _Result) -> Iterator[TracedCall]:
-        place = f"{self._path}:{result.line}"
+    def _of(self, result: Entry, line: int) -> Iterator[TracedCall]:
+        place, name = f"{self._path}:{line}", _name(result, line)
         main = Usage.from_anthropic(result.usage, place=place)
         turns, calls = 1, max(result.num_turns, 0)
         for model, figures in (result.models or {}).items():
             usage, flags = _usage_of(figures, main, place)
             yield TracedCall(
-                id=f"{result.id}:{model}",
-                session=result.session_id,
+                id=f"{name}:{model}",
+                session=result.session,
                 kind="statement",
                 model=model,
-                provider=str(figures.get("provider") or ""),
+                provider=text(mapping(figures).get("provider")),
                 usage=usage,
-                recorded_cost=recorded_usd(figures.get("costUSD"), place),
+                recorded_cost=recorded_usd(mapping(figures).get("costUSD"), place),
                 flags=flags,
                 calls=calls,
                 turns=turns,
-                succeeded=result.succeeded,
-                line=result.line,
+                succeeded=_has_succeeded(result),
+                line=line,
             )
             turns = calls = 0  # are the session's, and would be added up over its models
         if not result.models:
             yield TracedCall(
-                id=result.id,
-                session=result.session_id,
+                id=name,
+                session=result.session,
                 kind="statement",
                 usage=main,
                 recorded_cost=recorded_usd(result.total_cost_usd, place),
                 calls=calls,
                 turns=turns,
-                succeeded=result.succeeded,
-                line=result.line,
+                succeeded=_has_succeeded(result),
+                line=line,
             )
 
 
-def _usage_of(figures: dict[str, Any], main: Usage, place: str) -> tuple[Usage, tuple[str, ...]]:
+def _name(result: Entry, line: int) -> str:
+    return result.uuid or f"result:{result.session}:{line}"
+
+
+def _has_succeeded(result: Entry) -> bool | None:
+    if result.is_error is None and result.subtype is None:
+        return None
+    return not result.is_error and result.subtype in (None, "success")
+
+
+def _usage_of(figures: Any, main: Usage, place: str) -> tuple[Usage, tuple[str, ...]]:
     """A model's tokens. Only the main loop's usage says how long cache writes live; used if it has them all."""
     usage = Usage.from_claude_code(figures, place=place)
     written = usage.cache_write_5m
@@ -120,5 +105,5 @@ def _usage_of(figures: dict[str, Any], main: Usage, place: str) -> tuple[Usage, 
     return usage, (CACHE_TTL_UNKNOWN,) if written else ()
 
 
-def _cost(result: _Result) -> float:
+def _cost(result: Entry) -> float:
     return result.total_cost_usd if isinstance(result.total_cost_usd, int | float) else 0.0

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from budgeted_agents.traces.call import TracedCall
-from budgeted_agents.traces.formats.claude_code.entries import Part, Request
+from budgeted_agents.traces.formats.claude_code.entries import Block, Entry, Message
 
 _NOT_ASKED = ("<local-command-", "<bash-std", "<task-notification", "<system-reminder", "[Request interrupted")
+_NOT_ASKED_IN_BLOCKS = tuple(f'"{beginning}'.encode() for beginning in _NOT_ASKED)
 """How Claude Code's own messages begin."""
 
 
@@ -18,11 +19,11 @@ class Turns:
     def __init__(self) -> None:
         self._asked: Counter[str] = Counter()
 
-    def add(self, line: Request) -> None:
-        """Take a line that may be a request."""
-        is_told = line.is_meta or line.is_summary or line.is_sidechain or line.parent_tool_use_id
-        if line.type == "user" and not is_told and line.message is not None and _asks(line.message.content):
-            self._asked[line.transcript or line.session_id or ""] += 1
+    def add(self, entry: Entry) -> None:
+        """Take a line of type ``user``."""
+        is_told = entry.is_meta or entry.is_summary or entry.is_sidechain or entry.parent_tool_use_id
+        if not is_told and isinstance(entry.message, Message) and _asks(entry.message.content):
+            self._asked[entry.session] += 1
 
     def statements(self) -> Iterator[TracedCall]:
         """One for each session; files that repeat a session's lines say it under the same id."""
@@ -31,9 +32,9 @@ class Turns:
                 yield TracedCall(id=f"turns:{session}", session=session, kind="statement", calls=0, turns=asked)
 
 
-def _asks(content: list[Part] | str | None) -> bool:
+def _asks(content: list[Block] | str | None) -> bool:
     if isinstance(content, str):
         return not content.startswith(_NOT_ASKED)
     blocks = content or ()
     is_result = any(block.type == "tool_result" for block in blocks)
-    return not is_result and any(not (block.text or "").startswith(_NOT_ASKED) for block in blocks)
+    return not is_result and any(not bytes(block.text).startswith(_NOT_ASKED_IN_BLOCKS) for block in blocks)
