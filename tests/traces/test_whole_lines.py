@@ -23,8 +23,9 @@ ANYTHING = msgspec.json.Decoder(dict[str, int])
 def test_nothing_is_lost_between_blocks(blocks: list[bytes]) -> None:
     one_by_one, at_once = Problems("a"), Problems("a")
     chunks = list(whole_lines(blocks, at_once))
-    assert b"".join(lines for _, lines in chunks) == b"".join(blocks)
-    found = [each for first, lines in chunks for each in split_lines([lines], at_once, first - 1)]
+    assert b"".join(lines for *_, lines in chunks) == b"".join(blocks)
+    assert all(last - first + 1 == len(lines.splitlines()) for first, last, lines in chunks if b"\r" not in lines)
+    found = [each for first, _, lines in chunks for each in split_lines([lines], at_once, first - 1)]
     assert found == list(split_lines(blocks, one_by_one))
     assert at_once == one_by_one
 
@@ -33,7 +34,7 @@ def test_a_line_that_is_too_long_is_passed_over() -> None:
     problems = Problems("a")
     long = [b"x" * (MAX_LINE // 2)] * 3
     found = list(whole_lines([b"1\n", *long, b"x\n3\n4", b"4\n", *long], problems))
-    assert found == [(1, b"1\n"), (3, b"3\n"), (4, b"44\n")]
+    assert found == [(1, 1, b"1\n"), (3, 3, b"3\n"), (4, 4, b"44\n")]
     assert [problem.place for problem in problems.kept] == ["a:2", "a:5"]
 
 

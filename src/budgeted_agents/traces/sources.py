@@ -40,8 +40,8 @@ class Source(Protocol):
             InvalidTrace: the content is cut off or damaged, or unpacks to absurdly much.
         """
 
-    def chunks(self) -> Iterator[tuple[int, bytes]]:
-        """The same lines, many at once and just as they are, with the number of the first.
+    def chunks(self) -> Iterator[tuple[int, int, bytes]]:
+        """The same lines, many at once and just as they are, with the numbers of the first and the last.
 
         Raises:
             InvalidTrace: the content is cut off or damaged, or unpacks to absurdly much.

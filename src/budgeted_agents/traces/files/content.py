@@ -51,8 +51,8 @@ class Content(ABC):
         """
         return split_lines(self._until_damage(), self.problems)
 
-    def chunks(self) -> Iterator[tuple[int, bytes]]:
-        """Whole lines as they stand there, many at once, with the number of the first: for decoders that take many.
+    def chunks(self) -> Iterator[tuple[int, int, bytes]]:
+        """Whole lines as they stand there, many at once, with the numbers of the first and the last.
 
         Raises:
             InvalidTrace: nothing can be read.

@@ -72,8 +72,8 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[tuple[list[bytes], bool]]:
     yield [b"".join(rest)], was_plain
 
 
-def whole_lines(blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[int, bytes]]:
-    """As many whole lines at once as a block has, just as they are, with the number of the first."""
+def whole_lines(blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[int, int, bytes]]:
+    """As many whole lines at once as a block has, just as they are, with the numbers of the first and the last."""
     number, rest, is_too_long = 1, b"", False
     for block in blocks:
         if is_too_long and (end := block.find(b"\n") + 1):
@@ -84,15 +84,16 @@ def whole_lines(blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[i
         end = block.rfind(b"\n") + 1
         if end:
             lines, rest = rest + block[:end], b""
-            yield number, lines
-            number += lines.count(b"\n")
+            after = number + lines.count(b"\n")
+            yield number, after - 1, lines
+            number = after
         rest += block[end:]
         if len(rest) > MAX_LINE:
             rest, is_too_long = b"", True
     if is_too_long:
         _skip_long(problems, number)
     elif rest:
-        yield number, rest
+        yield number, number, rest
 
 
 def as_valid(text: bytes, problems: Problems, number: int = 0) -> bytes:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from budgeted_agents.traces.call import TracedCall
-from budgeted_agents.traces.formats.claude_code.entries import ENTRIES, Entry, is_entry
+from budgeted_agents.traces.formats.claude_code.entries import ENTRIES, ENTRY, Entry, is_entry
 from budgeted_agents.traces.formats.claude_code.messages import Messages
 from budgeted_agents.traces.formats.claude_code.results import Results
 from budgeted_agents.traces.formats.claude_code.turns import Turns
@@ -26,13 +26,13 @@ class ClaudeCode:
 
     def detect(self, source: Source) -> bool:
         """Whether one of the first lines is a transcript's or a stream's."""
-        lines = source.head.splitlines()[:_LINES_LOOKED_AT]
+        lines = source.head.split(b"\n", _LINES_LOOKED_AT)
         return bool(_LONG_FIRST_LINE.match(source.head)) or any(map(is_entry, lines))
 
     def read(self, source: Source) -> Iterator[TracedCall]:
         """Its calls, then statements about its sessions: what users asked for, and what result events say."""
         messages, turns, results = Messages(source), Turns(), Results(source)
-        for number, entry in _entries(source):
+        for number, entry in _entries_of_list(source) if _is_list(source) else decoded_lines(ENTRY, source):
             kind = entry.type
             if kind == "assistant":
                 if (call := messages.add(entry, number)) is not None:
@@ -46,12 +46,14 @@ class ClaudeCode:
         yield from results.statements()
 
 
-def _entries(source: Source) -> Iterator[tuple[int, Entry]]:
-    for number, line in decoded_lines(ENTRIES, source):
-        if isinstance(line, Entry):
-            yield number, line
-        else:
-            yield from ((number, entry) for entry in line)
+def _is_list(source: Source) -> bool:
+    """Whether it is what ``--verbose --output-format json`` prints: one line, a list of what else are lines."""
+    return source.head.startswith(b"[")
+
+
+def _entries_of_list(source: Source) -> Iterator[tuple[int, Entry]]:
+    for number, entries in decoded_lines(ENTRIES, source):
+        yield from ((number, entry) for entry in entries)
 
 
 FORMAT = ClaudeCode()

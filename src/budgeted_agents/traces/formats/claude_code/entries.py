@@ -94,9 +94,8 @@ class _Kind(msgspec.Struct, gc=False, rename=_NAMES):
     total_cost_usd: msgspec.Raw = ABSENT
 
 
-ENTRIES = msgspec.json.Decoder(Entry | list[Entry])
-"""``--verbose --output-format json`` prints one line, a list of what else are lines."""
-
+ENTRY = msgspec.json.Decoder(Entry)
+ENTRIES = msgspec.json.Decoder(list[Entry])
 _KIND = msgspec.json.Decoder(_Kind | list[_Kind])
 
 
