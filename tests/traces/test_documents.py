@@ -73,3 +73,9 @@ def test_the_outline_of_any_head_is_part_of_the_whole(value: object, cut: int) -
 @given(st.dictionaries(st.text("abcde", min_size=1), _JSON))
 def test_the_outline_has_every_first_key(value: dict[str, object]) -> None:
     assert {path for path in outline(json.dumps(value).encode()) if "." not in path} >= value.keys()
+
+
+def test_an_array_among_lines_costs_itself(tmp_path: Path) -> None:
+    source = written(tmp_path, "a.jsonl", [[], {"a": 1}])
+    assert list(records(source)) == [(2, {"a": 1})]
+    assert source.problems.skipped == 1

@@ -126,8 +126,7 @@ def _below(parent: str, key: bytes) -> str:
 
 
 def _values(source: Source) -> Iterator[tuple[int, Any]]:
-    start = source.head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if start.startswith(b"[") or start.partition(b"\n")[0].strip() in _OPENING:
+    if _is_document(source.head):
         whole = document(source)
         yield from ((0, value) for value in (whole if isinstance(whole, list) else [whole]))
         return
@@ -136,6 +135,18 @@ def _values(source: Source) -> Iterator[tuple[int, Any]]:
             yield line, parse(data, f"{source.path}:{line}")
         except InvalidTrace as error:
             source.problems.skip(error.problem, line)
+
+
+def _is_document(head: bytes) -> bool:
+    """Whether a file is one JSON value and not one a line: it is indented, or all of it is an array."""
+    first, _, rest = head.lstrip(b"\xef\xbb\xbf \t\r\n").partition(b"\n")
+    if first.startswith(b"[") and rest.strip():
+        try:
+            orjson.loads(first)
+        except orjson.JSONDecodeError:
+            return True
+        return False  # an array, and more behind it
+    return first.startswith(b"[") or first.strip() in _OPENING
 
 
 def _parse_leniently(data: bytes, place: str, reason: str) -> Any:
