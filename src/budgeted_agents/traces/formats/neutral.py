@@ -106,7 +106,8 @@ def _calls(record: Record, unknown: set[str], problems: Problems, line: int) -> 
     except msgspec.ValidationError as error:
         problems.skip(f"is no call ({error}); it is skipped", line)
         return
-    yield _traced(call, Usage.from_flat(record, place=f"usage of {call.id}"), line)
+    known = {name: value for name, value in record.items() if name in FIELDS}
+    yield _traced(call, Usage.from_flat(known, place=f"usage of {call.id}"), line)
 
 
 def _traced(call: _Call, usage: Usage, line: int) -> TracedCall:

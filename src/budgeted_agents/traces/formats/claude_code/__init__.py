@@ -52,8 +52,8 @@ def _is_list(source: Source) -> bool:
 
 
 def _entries_of_list(source: Source) -> Iterator[tuple[int, Entry]]:
-    for number, entries in decoded_lines(ENTRIES, source):
-        yield from ((number, entry) for entry in entries)
+    for number, found in decoded_lines(ENTRIES, source):
+        yield from ((number, entry) for entry in (found if isinstance(found, list) else [found]))
 
 
 FORMAT = ClaudeCode()

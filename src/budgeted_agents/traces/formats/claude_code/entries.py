@@ -95,7 +95,7 @@ class _Kind(msgspec.Struct, gc=False, rename=_NAMES):
 
 
 ENTRY = msgspec.json.Decoder(Entry)
-ENTRIES = msgspec.json.Decoder(list[Entry])
+ENTRIES = msgspec.json.Decoder(list[Entry] | Entry)
 _KIND = msgspec.json.Decoder(_Kind | list[_Kind])
 
 

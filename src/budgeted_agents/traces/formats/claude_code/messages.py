@@ -25,7 +25,7 @@ _MOST_OPEN = 256
 _NO_CALL = "<synthetic>"
 """The model of what Claude Code says by itself, as when a request failed."""
 
-_NULL = msgspec.Raw(b"null")
+_NO_USAGE = (ABSENT, msgspec.Raw(b"null"))
 _USAGE = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -59,13 +59,11 @@ class Messages:
     def add(self, entry: Entry, line: int) -> TracedCall | None:
         """Take a line of type ``assistant``. The call that will get no more lines comes out, if there is one."""
         message = entry.message
-        if not isinstance(message, Message) or message.model == _NO_CALL:
+        if not isinstance(message, Message) or message.model == _NO_CALL or message.usage in _NO_USAGE:
             return None
         key = f"{message.id}:{entry.request or ''}" if message.id else entry.uuid or f"{self._stem}:{line}"
         known = self._open.get(key)
         if known is None:
-            if message.usage in (ABSENT, _NULL):
-                return None
             known = self._open[key] = self._opened(key, entry, message, line)
         elif message.usage != known.usage and self._output(message.usage, line) >= self._output(known.usage, line):
             known.usage = message.usage.copy()  # the line with the most output speaks of the finished message
