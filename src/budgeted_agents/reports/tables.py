@@ -27,10 +27,10 @@ _BAR = 20
 def spend_table(report: SpendReport) -> RenderableType:
     """Calls, balances, and what was refused or landed."""
     parts: list[RenderableType] = [_calls(report), balances_table(report.balances)]
-    parts += [_plain(f"refused: {text}", style="yellow") for text in dict.fromkeys(report.refusals)]
+    parts += [plain(f"refused: {text}", style="yellow") for text in dict.fromkeys(report.refusals)]
     parts += _top_ups(report.top_ups)
     if report.landing:
-        parts.append(_plain(f"landing: {report.landing}", style="bold"))
+        parts.append(plain(f"landing: {report.landing}", style="bold"))
     return Group(*parts)
 
 
@@ -71,14 +71,14 @@ def as_text(report: SpendReport, width: int = 120) -> str:
 
 
 def _calls(report: SpendReport) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=_plain(f"Session {report.session}"), title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, title=plain(f"Session {report.session}"), title_justify="left")
     for name in ("step", "node", "asked", "used"):
         table.add_column(name, overflow="fold")
     for name in ("in", "out", "cost"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why", overflow="fold")
     for call in report.calls:
-        table.add_row(*map(_plain, call_row(call)))
+        table.add_row(*map(plain, call_row(call)))
     table.add_section()
     total = format_usd(report.cost_nanos)
     table.add_row("", "", "", "total", f"{report.input_tokens:,}", f"{report.output_tokens:,}", total, "")
@@ -109,7 +109,7 @@ def balances_table(balances: Iterable[Balance]) -> Table:
         account = balance.account
         scope = ", ".join(f"{name}={value}" for name, value in account.scope)
         where = " ".join(part for part in (scope, account.window) if part)
-        table.add_row(*map(_plain, (account.budget, where, *_amounts(balance))), _bar(balance))
+        table.add_row(*map(plain, (account.budget, where, *_amounts(balance))), _bar(balance))
     return table
 
 
@@ -130,6 +130,11 @@ def _bar(balance: Balance) -> Text:
     return Text.assemble(("█" * full, color), ("░" * (_BAR - full), "dim"), f" {share:.1%}")
 
 
-def _plain(text: str, style: str = "") -> Text:
+def plain(text: str, style: str = "") -> Text:
     """Names come from outside: nothing in them is markup, and no control character reaches the terminal."""
-    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text), style=style)
+    return Text(printable(text), style=style)
+
+
+def printable(text: str) -> str:
+    """A text in which every character can be seen."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

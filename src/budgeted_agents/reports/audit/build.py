@@ -1,0 +1,163 @@
+"""From the sums of an audit to its report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+
+from budgeted_agents.money import to_usd
+from budgeted_agents.reports.audit.report import AuditReport, Figures, FileAudit, SessionAudit, Signals
+from budgeted_agents.traces.audit import Audit
+from budgeted_agents.traces.sessions import CALLS_MISSING, Conclusion, conclude
+from budgeted_agents.traces.tallies import Loops, SessionTally, Tally
+from budgeted_agents.traces.verdicts import VERDICTS, Verdict
+
+_NOTHING = Decimal(0)
+_NANO = Decimal("1e-9")
+_MOST_NAMED = 5
+
+
+def audit_report(audit: Audit, files: Sequence[FileAudit] = (), *, knows_history: bool = True) -> AuditReport:
+    """The report of an audit.
+
+    Args:
+        audit: what was added up. Nothing may be added to it after this.
+        files: what was read.
+        knows_history: whether former prices were at hand.
+    """
+    concluded = [(name, session, conclude(session)) for name, session in audit.sessions.items()]
+    audit.settle()
+    totals, premium = Tally(), audit.premium_cost
+    verdicts: Counter[Verdict] = Counter()
+    for _, session, found in concluded:
+        totals.merge(found.figures)
+        verdicts.update(found.verdicts)
+        if found.figures is not session:
+            premium += session.stated_premium
+            for place, stated in session.stated.items():
+                audit.add_to_groups(place, stated)
+    recorded = [found.recorded for _, _, found in concluded if found.recorded is not None]
+    sessions = sorted((_session(*parts) for parts in concluded), key=_dearest_first)
+    groups = {dimension: _group(tallies) for dimension, tallies in audit.groups.items()}
+    return AuditReport(
+        sessions=tuple(sessions),
+        totals=_figures(totals, sum(recorded) if recorded else None),
+        verdicts={verdict: verdicts[verdict] for verdict in VERDICTS if verdicts[verdict]},
+        groups=groups,
+        signals=_signals(sessions, totals, premium),
+        files=tuple(files),
+        price_sources=tuple(sorted(audit.price_sources)),
+        warnings=tuple(_warnings(sessions, groups["model"], files, knows_history)),
+    )
+
+
+def _session(name: str, session: SessionTally, found: Conclusion) -> SessionAudit:
+    loops = session.loops or Loops()
+    mean = session.cost // session.calls if session.calls else 0
+    models = session.models or {place.model for place in session.stated}
+    return SessionAudit(
+        session_id=name,
+        figures=_figures(found.figures, found.recorded),
+        models=tuple(sorted(model for model in models if model)),
+        verdict=found.verdict,
+        verdicts={verdict: found.verdicts[verdict] for verdict in VERDICTS if verdict in found.verdicts},
+        flags=tuple(sorted(found.flags)),
+        tool_calls=session.tool_calls,
+        repeated_tool_calls=loops.repeats,
+        loop_cost_usd=to_usd(loops.cost + loops.costless * mean),
+        unrecorded_cache_tokens=session.unrecorded_cache,
+        downgrades=session.downgrades,
+        stated_gap_usd=None if found.gap is None else to_usd(found.gap),
+        started_at=session.started or None,
+        ended_at=session.ended or None,
+        turns=session.turns or None,
+        succeeded=session.succeeded,
+    )
+
+
+def _figures(tally: Tally, recorded: int | None) -> Figures:
+    """A tally in USD, with what is recorded of it in atto-USD."""
+    return Figures(
+        calls=tally.calls,
+        input_tokens=tally.input,
+        cached_input_tokens=tally.cached,
+        output_tokens=tally.output,
+        cost_usd=to_usd(tally.cost) if tally.is_priced else None,
+        recorded_cost_usd=None if recorded is None else Decimal(recorded).scaleb(-18).normalize(),
+        unpriced_calls=tally.unpriced,
+        failed_calls=tally.failed,
+        failed_cost_usd=to_usd(tally.failed_cost),
+    )
+
+
+def _group(tallies: Mapping[str, Tally]) -> dict[str, Figures]:
+    figures = {
+        name: _figures(tally, tally.recorded if tally.recorded_calls else None) for name, tally in tallies.items()
+    }
+    return dict(sorted(figures.items(), key=lambda named: (*_rank(named[1]), named[0])))
+
+
+def _dearest_first(session: SessionAudit) -> tuple[Decimal, int, str]:
+    return (*_rank(session.figures), session.session_id)
+
+
+def _rank(figures: Figures) -> tuple[Decimal, int]:
+    cost = figures.recorded_cost_usd if figures.cost_usd is None else figures.cost_usd
+    return -(cost or _NOTHING), -figures.tokens
+
+
+def _signals(sessions: Iterable[SessionAudit], totals: Tally, premium: int) -> Signals:
+    sessions = list(sessions)
+    known = [session for session in sessions if session.succeeded is not None]
+    successes = sum(session.succeeded is True for session in known)
+    guided = [session for session in sessions if session.turns]
+    return Signals(
+        cost_per_success_usd=(_cost(known) / successes).quantize(_NANO) if successes else None,
+        tokens_per_turn=_share(sum(s.figures.tokens for s in guided), sum(s.turns or 0 for s in guided)),
+        tool_calls_per_session=_share(sum(s.tool_calls for s in sessions), len(sessions)),
+        downgrade_share=_share(sum(s.downgrades for s in sessions), totals.calls),
+        cache_hit_rate=_share(totals.cached, totals.input),
+        premium_share=_share(premium, totals.cost),
+        repeated_tool_calls=sum(session.repeated_tool_calls for session in sessions),
+        loop_cost_usd=sum((session.loop_cost_usd for session in sessions), _NOTHING),
+        failed_cost_usd=to_usd(totals.failed_cost),
+        unsuccessful_cost_usd=_cost(session for session in known if not session.succeeded) if known else None,
+    )
+
+
+def _cost(sessions: Iterable[SessionAudit]) -> Decimal:
+    return sum((session.figures.cost_usd or _NOTHING for session in sessions), _NOTHING)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _warnings(
+    sessions: Sequence[SessionAudit], models: Mapping[str, Figures], files: Sequence[FileAudit], knows_history: bool
+) -> Iterator[str]:
+    unpriced = {
+        name or "(no model named)": found.unpriced_calls for name, found in models.items() if found.unpriced_calls
+    }
+    if unpriced:
+        names = _some([f"{name} ({calls:,})" for name, calls in unpriced.items()])
+        yield f"No cost is known for {sum(unpriced.values()):,} calls, so the total is too low by them: {names}."
+    if not knows_history:
+        yield "All calls are priced by today's list: former prices come with budgeted-agents[replay]."
+    missing = [session for session in sessions if CALLS_MISSING in session.flags]
+    if missing:
+        gap = sum((session.stated_gap_usd or _NOTHING for session in missing), _NOTHING)
+        names = _some([session.session_id for session in missing])
+        yield f"{len(missing):,} sessions cost ${gap:.4f} more by their own account than their calls do: {names}."
+    skipped = sum(file.skipped for file in files)
+    if skipped:
+        yield f"{skipped:,} records could not be read."
+    unread = [file.path for file in files if not file.format]
+    if unread:
+        yield f"{len(unread):,} files are of no known format, or could not be read: {_some(unread)}."
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
