@@ -16,6 +16,7 @@ from budgeted_agents.reports.audit.words import (
     cost_shares,
     signal_lines,
     summary,
+    tokens,
     usd,
     verdict_name,
     verdict_shares,
@@ -106,9 +107,7 @@ def _groups(report: AuditReport, by: str, top: int) -> Table:
     table.add_column("")
     for name, figures, share in cost_shares(report.groups[by], top):
         bar = Text("█" * round(share * _SMALL_BAR), "cyan")
-        table.add_row(
-            plain(name or "(not said)"), f"{figures.calls:,}", f"{figures.tokens:,}", usd(figures.cost_usd), bar
-        )
+        table.add_row(plain(name or "(not said)"), f"{figures.calls:,}", tokens(figures), usd(figures.cost_usd), bar)
     return table
 
 

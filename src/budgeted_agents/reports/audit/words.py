@@ -29,6 +29,11 @@ def usd(amount: Decimal | None) -> str:
     return UNKNOWN if amount is None else format_usd(int((amount * NANO).to_integral_value()))
 
 
+def tokens(figures: Figures) -> str:
+    """All tokens; a dash where there are none, as with tools."""
+    return f"{figures.tokens:,}" if figures.tokens else UNKNOWN
+
+
 def percent(share: float | None) -> str:
     return UNKNOWN if share is None else f"{share:.1%}"
 

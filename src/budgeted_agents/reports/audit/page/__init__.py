@@ -17,6 +17,7 @@ from budgeted_agents.reports.audit.words import (
     percent,
     signal_lines,
     summary,
+    tokens,
     usd,
     verdict_name,
     verdict_shares,
@@ -73,7 +74,7 @@ def _figures(report: AuditReport) -> Html:
     figures = [
         ("Cost", usd(totals.cost_usd)),
         ("Recorded", usd(totals.recorded_cost_usd)),
-        ("Recorded wrongly by", usd(report.difference_usd)),
+        ("Recorded off by", usd(report.difference_usd)),
         ("Sessions", f"{len(report.sessions):,}"),
         ("Calls", f"{totals.calls:,}"),
         ("Cached input", percent(report.signals.cache_hit_rate)),
@@ -111,7 +112,7 @@ def _days(days: Mapping[str, Figures]) -> Html:
 def _group(by: str, group: Mapping[str, Figures], most: int) -> Html:
     rows = [_head(by, "calls", "tokens", "cost", "", numbers=(1, 2, 3))]
     for name, figures, share in cost_shares(group, most):
-        cells = [name or "(not said)", f"{figures.calls:,}", f"{figures.tokens:,}", usd(figures.cost_usd)]
+        cells = [name or "(not said)", f"{figures.calls:,}", tokens(figures), usd(figures.cost_usd)]
         rows.append(_row(*map(text, cells), share_bar(share), numbers=(1, 2, 3)))
     return _card(_title(f"By {by}"), element("table", *rows), _more(len(group) - most))
 

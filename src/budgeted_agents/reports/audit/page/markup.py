@@ -1,4 +1,4 @@
-"""HTML from elements. Text and attributes are escaped on their way in, so that no name from a trace can become markup."""
+"""HTML from elements. Text and attributes are escaped on their way in: no name from a trace can become markup."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ def text(content: str) -> Html:
     return Html(escape(printable(content)))
 
 
-def element(name: str, *children: Html, **attributes: str | float) -> Html:
+def element(tag: str, /, *children: Html, **attributes: str | float) -> Html:
     """An element.
 
     Args:
-        name: its tag.
+        tag: its name.
         children: what stands in it.
         attributes: a trailing underscore is dropped (``class_``), other underscores become hyphens.
     """
     given = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(printable(str(value)))}"' for key, value in attributes.items()
     )
-    start = f"<{name}{given}>"
-    return Html(start if name in _VOID else f"{start}{''.join(children)}</{name}>")
+    start = f"<{tag}{given}>"
+    content = "".join(children)
+    return Html(start if tag in _VOID else f"{start}{content}</{tag}>")
 
 
 def join(*parts: Html) -> Html:

@@ -1,0 +1,149 @@
+"""Whether a recorded cost can be believed: each verdict by what brings it about."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from budgeted_agents.prices import Price, PriceBook
+from budgeted_agents.traces.call import CLIENT_CACHE_HIT, LOCAL_MODEL, NO_USAGE_RECORDED, TracedCall
+from budgeted_agents.traces.verdicts import VERDICTS, Verdict, assess, is_constant, to_atto, worst
+from budgeted_agents.usage import Usage
+
+ROW = {
+    "input_cost_per_token": "0.000003",
+    "output_cost_per_token": "0.000015",
+    "cache_read_input_token_cost": "0.0000003",
+    "cache_creation_input_token_cost": "0.00000375",
+    "cache_creation_input_token_cost_above_1hr": "0.000006",
+    "input_cost_per_token_above_200k_tokens": "0.000006",
+}
+PRICE = PriceBook({"m": ROW}).price("m")
+USAGE = Usage(input=1000, cache_read=2000, cache_write_5m=40, cache_write_1h=70, output=100)
+
+counts = st.integers(0, 50_000)
+usages = st.builds(Usage, counts, counts, counts, counts, output=counts)
+
+
+def call(recorded: Decimal | str | None = None, usage: Usage = USAGE, **more: Any) -> TracedCall:
+    cost = None if recorded is None else Decimal(recorded)
+    return TracedCall(id="c", session="s", model="m", usage=usage, recorded_cost=cost, **more)
+
+
+def usd(usage: Usage, price: Price = PRICE) -> Decimal:
+    return Decimal(price.exact_cost(usage)).scaleb(-18)
+
+
+def verdict(recorded: Decimal | str | None, usage: Usage = USAGE, **more: Any) -> Verdict:
+    return assess(call(recorded, usage, **more), PRICE).verdict
+
+
+@given(usages)
+def test_the_right_cost_is_exact(usage: Usage) -> None:
+    found = assess(call(usd(usage), usage), PRICE)
+    assert (found.verdict, found.cost) == ("exact", PRICE.cost(usage))
+    assert verdict(Decimal(repr(float(usd(usage)))), usage) == "exact"
+
+
+@given(usages.filter(lambda usage: usage.input >= 1), st.data())
+def test_dropped_cache_reads_are_found_to_the_token(usage: Usage, data: st.DataObject) -> None:
+    """A trace that writes cached tokens down as plain input records a cost that only those tokens explain."""
+    cached = data.draw(st.integers(1, usage.input))
+    billed = Usage(usage.input - cached, usage.cache_read + cached, 0, 0, output=usage.output)
+    written = Usage(usage.input, usage.cache_read, 0, 0, output=usage.output)
+    found = assess(call(usd(billed), written), PRICE)
+    assert (found.verdict, found.unrecorded_cache) in (
+        ("explained_by_unrecorded_cache", cached),
+        ("rounding", 0),  # a difference of the last digits written
+    )
+
+
+@given(usages.filter(lambda usage: usage.cache_write_1h >= 1))
+def test_writes_for_an_hour_priced_as_for_five_minutes(usage: Usage) -> None:
+    cheap = Usage(usage.input, usage.cache_read, usage.cache_write_5m + usage.cache_write_1h, 0, output=usage.output)
+    assert verdict(usd(cheap), usage) in ("explained_by_cache_ttl", "rounding")
+
+
+def test_writes_of_unknown_lifetime_that_cost_an_hours_price() -> None:
+    written = Usage(input=10, cache_write_5m=500, output=3)
+    assert verdict(usd(Usage(input=10, cache_write_1h=500, output=3)), written) == "explained_by_cache_ttl"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [
+        ("0.0045", "exact"),
+        ("0.004499999999", "exact"),  # cut off at twelve decimals
+        ("0.00450000000000000038", "exact"),  # a float's error
+        ("0.00449999", "rounding"),
+        ("0.0045004", "mismatch"),
+        ("0", "mismatch"),  # free it was not
+        ("0.0049", "mismatch"),
+        ("NaN", "mismatch"),
+        ("1E+999999", "mismatch"),
+        ("-0.0045", "mismatch"),
+    ],
+)
+def test_digits(recorded: str, expected: Verdict) -> None:
+    assert verdict(recorded, Usage(input=1000, output=100)) == expected
+
+
+def test_an_amount_of_few_digits_is_rounded() -> None:
+    usage = Usage(input=4111, output=100)  # $0.013833
+    assert verdict("0.0138", usage) == "rounding"
+    assert verdict("0.014", usage) == "rounding"
+    assert verdict("0.01", usage) == "mismatch"  # one digit says too little
+
+
+def test_what_cannot_be_priced_is_unpriced_and_never_free() -> None:
+    assert assess(call("0.5"), None).verdict == "unpriced"
+    found = assess(call("0.5", flags=(NO_USAGE_RECORDED,)), PRICE)
+    assert (found.cost, found.recorded, found.verdict) == (None, 5 * 10**17, "unpriced")
+
+
+def test_nothing_recorded() -> None:
+    found = assess(call(None), PRICE)
+    assert (found.cost, found.recorded, found.verdict) == (PRICE.cost(USAGE), None, "recorded_missing")
+
+
+@pytest.mark.parametrize("flag", [CLIENT_CACHE_HIT, LOCAL_MODEL])
+def test_what_costs_nothing(flag: str) -> None:
+    assert assess(call("0", flags=(flag,)), PRICE).verdict == "exact"
+    assert assess(call("0.1", flags=(flag,)), PRICE).verdict == "mismatch"
+    assert assess(call(None, flags=(flag,)), None).cost == 0
+
+
+def test_many_calls_in_sum_have_the_price_of_a_small_prompt() -> None:
+    usage = Usage(input=300_000, output=10)
+    small = assess(call(None, usage, kind="statement", calls=10), PRICE)
+    assert small.cost == 300_000 * 3000 + 10 * 15_000
+    assert assess(call(None, usage), PRICE).cost == 300_000 * 6000 + 10 * 15_000
+
+
+def test_a_constant_ratio() -> None:
+    assert is_constant(5 / 3, 5 / 3 + 1e-9, 7)
+    assert is_constant(5 / 3, 5 / 3, 1)
+    assert not is_constant(1.234567, 1.234567, 1)  # one call proves a simple fraction only
+    assert is_constant(1.234567, 1.234567, 2)
+    assert not is_constant(1.2, 1.3, 2)
+    assert not is_constant(0.0, 0.0, 3)
+    assert not is_constant(float("inf"), 0.0, 0)
+
+
+@given(st.decimals(allow_nan=True, allow_infinity=True), usages)
+def test_every_call_gets_a_verdict(recorded: Decimal, usage: Usage) -> None:
+    assert verdict(recorded, usage) in VERDICTS
+
+
+def test_absurd_amounts_are_none() -> None:
+    assert [to_atto(Decimal(text)) for text in ("NaN", "Infinity", "1E+13", "1E-999999")] == [None, None, None, 0]
+
+
+def test_the_worst_of_several() -> None:
+    assert worst(["exact", "rounding", "exact"]) == "rounding"
+    assert worst({"unpriced": 1, "mismatch": 2}) == "mismatch"
+    assert worst([]) == "recorded_missing"
