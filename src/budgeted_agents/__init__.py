@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from budgeted_agents.integrations.langgraph import BudgetedGraph, budgeted
     from budgeted_agents.ledgers import open_ledger
     from budgeted_agents.prices import PriceBook
+    from budgeted_agents.reports.replay import replay
 
     __version__: str
 
@@ -34,6 +35,7 @@ __all__ = [
     "budgeted_model",
     "govern_app",
     "open_ledger",
+    "replay",
 ]
 
 _HOMES = {
@@ -50,6 +52,7 @@ _HOMES = {
     "budgeted_model": "budgeted_agents.integrations.langchain",
     "govern_app": "budgeted_agents.integrations.langchain",
     "open_ledger": "budgeted_agents.ledgers",
+    "replay": "budgeted_agents.reports.replay",
 }
 """Where each public name lives."""
 

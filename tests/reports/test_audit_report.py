@@ -14,7 +14,7 @@ from rich.console import Console
 
 from budgeted_agents.reports.audit import AuditReport
 from budgeted_agents.reports.audit.sheet import write_csv
-from budgeted_agents.reports.audit.table import audit_table
+from budgeted_agents.reports.audit.table import AuditTable
 from tests.reports.audits import HOSTILE, mixed_report, model_call, report_of
 
 GROUPINGS = ("session", "model", "node", "tool", "tenant", "feature", "day")
@@ -36,7 +36,7 @@ def session(body: Any, name: str) -> Any:
 
 def printed(report: AuditReport, by: str = "model", width: int = 200) -> str:
     page = StringIO()
-    Console(file=page, width=width, color_system=None, force_terminal=False).print(audit_table(report, by))
+    Console(file=page, width=width, color_system=None, force_terminal=False).print(AuditTable(report, by))
     return page.getvalue()
 
 

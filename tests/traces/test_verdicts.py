@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from budgeted_agents.prices import Price, PriceBook
 from budgeted_agents.traces.call import CLIENT_CACHE_HIT, LOCAL_MODEL, NO_USAGE_RECORDED, TracedCall
-from budgeted_agents.traces.verdicts import VERDICTS, Verdict, assess, is_constant, to_atto, worst
+from budgeted_agents.traces.verdicts import VERDICTS, Spread, Verdict, assess, is_constant, to_atto, worst
 from budgeted_agents.usage import Usage
 
 ROW = {
@@ -124,14 +124,28 @@ def test_many_calls_in_sum_have_the_price_of_a_small_prompt() -> None:
     assert assess(call(None, usage), PRICE).cost == 300_000 * 6000 + 10 * 15_000
 
 
-def test_a_constant_ratio() -> None:
-    assert is_constant(5 / 3, 5 / 3 + 1e-9, 7)
-    assert is_constant(5 / 3, 5 / 3, 1)
-    assert not is_constant(1.234567, 1.234567, 1)  # one call proves a simple fraction only
-    assert is_constant(1.234567, 1.234567, 2)
-    assert not is_constant(1.2, 1.3, 2)
-    assert not is_constant(0.0, 0.0, 3)
-    assert not is_constant(float("inf"), 0.0, 0)
+def spread(*values: float) -> Spread:
+    whole = Spread()
+    for value in values:
+        whole.merge(Spread(1, value, value))
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("ratios", "per_token", "expected"),
+    [
+        ((5 / 3, 5 / 3 + 1e-9, 5 / 3), (1.0, 2.0, 3.0), True),
+        ((5 / 3,), (1.0,), True),
+        ((1.234567,), (1.0,), False),  # one call proves a simple fraction only
+        ((1.234567, 1.234567), (1.0, 2.0), True),
+        ((1.2, 1.3), (1.0, 2.0), False),
+        ((1.2, 1.3), (1e12, 1e12), True),  # $1 a million tokens, whatever they are
+        ((0.0, 0.0), (0.0, 0.0), False),
+        ((), (), False),
+    ],
+)
+def test_one_wrong_price(ratios: tuple[float, ...], per_token: tuple[float, ...], expected: bool) -> None:
+    assert is_constant(spread(*ratios), spread(*per_token)) is expected
 
 
 @given(st.decimals(allow_nan=True, allow_infinity=True), usages)

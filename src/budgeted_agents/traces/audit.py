@@ -115,7 +115,7 @@ class Audit:
         prompt, output, cost, failed = usage.prompt_tokens, usage.completion_tokens, found.cost, call.error != ""
         session.add(prompt, usage.cache_read, output, cost, found.recorded, failed)
         cell.tally.add(prompt, usage.cache_read, output, cost, found.recorded, failed)
-        session.judge(found.verdict, found.ratio)
+        session.judge(found)
         session.models.add(call.model)
         session.unrecorded_cache += found.unrecorded_cache
         if call.flags:
@@ -151,7 +151,7 @@ class Audit:
             stated = session.stated[place] = Judged()
         prompt, cached, output = usage.prompt_tokens, usage.cache_read, usage.completion_tokens
         stated.add(prompt, cached, output, found.cost, found.recorded, failed, calls)
-        stated.judge(found.verdict, found.ratio, calls)
+        stated.judge(found, calls)
         stated.flags.update(call.flags)
         session.stated_premium += found.cost or 0 if _is_premium(price) else 0
         session.concluded(call.turns, call.succeeded)

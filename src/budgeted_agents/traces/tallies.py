@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from budgeted_agents.traces.verdicts import CONSTANT_RATIO, MISMATCH, Verdict, is_constant
+from budgeted_agents.traces.verdicts import CONSTANT_RATIO, MISMATCH, Assessment, Spread, Verdict, is_constant
 
 _MOST_REMEMBERED = 512
 """Tool calls of one session that are remembered to find loops; what is asked after that counts as new."""
@@ -119,36 +119,40 @@ class Judged(Tally):
 
     Attributes:
         verdicts: how many calls got which verdict.
-        differing: how many mismatches were judged, each with its ratio of recorded to right cost.
-        lowest, highest: of those ratios.
+        ratios: of recorded to right cost, of the mismatches; None if there are none.
+        per_token: atto-USD recorded for each of their tokens; None likewise.
         flags: what is known about the quality of the figures.
     """
 
     verdicts: dict[Verdict, int] = {}
-    differing: int = 0
-    lowest: float = float("inf")
-    highest: float = 0.0
+    ratios: Spread | None = None
+    per_token: Spread | None = None
     flags: set[str] = set()
 
-    def judge(self, verdict: Verdict, ratio: float, calls: int = 1) -> None:
-        """A call, or a statement about several, got this verdict."""
-        self.verdicts[verdict] = self.verdicts.get(verdict, 0) + calls
-        if verdict == MISMATCH:
-            self.differing += 1
-            self.lowest, self.highest = min(self.lowest, ratio), max(self.highest, ratio)
+    def judge(self, found: Assessment, calls: int = 1) -> None:
+        """A call, or a statement about several, was judged."""
+        self.verdicts[found.verdict] = self.verdicts.get(found.verdict, 0) + calls
+        if found.verdict == MISMATCH:
+            self._differ(Spread(1, found.ratio, found.ratio), Spread(1, found.per_token, found.per_token))
+
+    def _differ(self, ratios: Spread, per_token: Spread) -> None:
+        if self.ratios is None or self.per_token is None:
+            self.ratios, self.per_token = Spread(), Spread()
+        self.ratios.merge(ratios)
+        self.per_token.merge(per_token)
 
     def merge_judged(self, other: Judged) -> None:
         """Add another one's calls and verdicts."""
         self.merge(other)
         for verdict, calls in other.verdicts.items():
             self.verdicts[verdict] = self.verdicts.get(verdict, 0) + calls
-        self.differing += other.differing
-        self.lowest, self.highest = min(self.lowest, other.lowest), max(self.highest, other.highest)
+        if other.ratios is not None and other.per_token is not None:
+            self._differ(other.ratios, other.per_token)
         self.flags |= other.flags
 
     def final_verdicts(self) -> dict[Verdict, int]:
         """The verdicts, mismatches that share one ratio told apart from the others."""
-        if not is_constant(self.lowest, self.highest, self.differing):
+        if self.ratios is None or self.per_token is None or not is_constant(self.ratios, self.per_token):
             return dict(self.verdicts)
         return {CONSTANT_RATIO if verdict == MISMATCH else verdict: n for verdict, n in self.verdicts.items()}
 

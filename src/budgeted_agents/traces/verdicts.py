@@ -82,6 +82,7 @@ class Assessment(msgspec.Struct, gc=False):
         recorded: atto-USD that the trace records; None if it records no sensible amount.
         verdict: on the recorded cost.
         ratio: of a mismatch, recorded to right cost; 0 where there is none.
+        per_token: of a mismatch, atto-USD recorded for each token, in or out; 0 where there is none.
         unrecorded_cache: input tokens that must have come from a cache to explain the recorded cost.
     """
 
@@ -89,6 +90,7 @@ class Assessment(msgspec.Struct, gc=False):
     recorded: int | None
     verdict: Verdict
     ratio: float = 0.0
+    per_token: float = 0.0
     unrecorded_cache: int = 0
 
 
@@ -142,7 +144,8 @@ def _explained(cost: int, said: int, right: int, usage: Usage, rates: Rates) -> 
         return Assessment(cost, said, CACHE_TTL)
     if cached := _tokens(gap, rates.input - rates.cache_read, usage.input):
         return Assessment(cost, said, UNRECORDED_CACHE, unrecorded_cache=cached)
-    return Assessment(cost, said, MISMATCH, said / right if right else 0.0)
+    tokens = usage.total_tokens
+    return Assessment(cost, said, MISMATCH, said / right if right else 0.0, said / tokens if tokens else 0.0)
 
 
 def _tokens(gap: int, rate: int, most: int) -> int:
@@ -153,19 +156,33 @@ def _tokens(gap: int, rate: int, most: int) -> int:
     return tokens if 1 <= tokens <= most and abs(gap - tokens * rate) <= max(rate // 1000, _FLOAT_NOISE) else 0
 
 
-def is_constant(low: float, high: float, calls: int) -> bool:
-    """Whether mismatches share one ratio of recorded to right cost: the wrong row of a price list was used.
+class Spread(msgspec.Struct):
+    """How far values lie apart, without keeping them."""
+
+    values: int = 0
+    low: float = float("inf")
+    high: float = 0.0
+
+    def merge(self, other: Spread) -> None:
+        self.values += other.values
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+
+    @property
+    def is_one_value(self) -> bool:
+        """Whether several values are one and the same, and not 0."""
+        return self.values > 1 and self.low > 0 and self.high - self.low <= _SAME_RATIO * self.low
+
+
+def is_constant(ratios: Spread, per_token: Spread) -> bool:
+    """Whether one wrong price explains all mismatches: that of another row of the list, or one for all kinds of tokens.
 
     Args:
-        low: the lowest of the ratios.
-        high: the highest.
-        calls: how many there are. One alone must be a simple fraction such as 5/3.
+        ratios: of recorded to right cost. One alone must be a simple fraction such as 5/3.
+        per_token: USD recorded for each token.
     """
-    if low <= 0 or not calls:
-        return False
-    if calls > 1:
-        return high - low <= _SAME_RATIO * low
-    return abs(float(Fraction(low).limit_denominator(12)) - low) <= _SIMPLE_RATIO * low
+    if ratios.values == 1 and ratios.low > 0:
+        return abs(float(Fraction(ratios.low).limit_denominator(12)) - ratios.low) <= _SIMPLE_RATIO * ratios.low
+    return ratios.is_one_value or per_token.is_one_value
 
 
 def worst(verdicts: Collection[Verdict] | Mapping[Verdict, int]) -> Verdict:

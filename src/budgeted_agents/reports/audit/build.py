@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from budgeted_agents.money import to_usd
 from budgeted_agents.reports.audit.report import AuditReport, Figures, FileAudit, SessionAudit, Signals
+from budgeted_agents.reports.audit.words import many, usd
 from budgeted_agents.traces.audit import Audit
 from budgeted_agents.traces.sessions import CALLS_MISSING, Conclusion, conclude
 from budgeted_agents.traces.tallies import Loops, SessionTally, Tally
@@ -142,20 +143,21 @@ def _warnings(
     }
     if unpriced:
         names = _some([f"{name} ({calls:,})" for name, calls in unpriced.items()])
-        yield f"No cost is known for {sum(unpriced.values()):,} calls, so the total is too low by them: {names}."
+        yield f"No cost is known for {many(sum(unpriced.values()), 'call')}: the total is too low by them. {names}."
     if not knows_history:
         yield "All calls are priced by today's list: former prices come with budgeted-agents[replay]."
     missing = [session for session in sessions if CALLS_MISSING in session.flags]
     if missing:
         gap = sum((session.stated_gap_usd or _NOTHING for session in missing), _NOTHING)
         names = _some([session.session_id for session in missing])
-        yield f"{len(missing):,} sessions cost ${gap:.4f} more by their own account than their calls do: {names}."
+        count = many(len(missing), "session")
+        yield f"By their own account, {count} cost {usd(gap)} more than the calls that are known of them: {names}."
     skipped = sum(file.skipped for file in files)
     if skipped:
-        yield f"{skipped:,} records could not be read."
+        yield f"{many(skipped, 'record')} could not be read."
     unread = [file.path for file in files if not file.format]
     if unread:
-        yield f"{len(unread):,} files are of no known format, or could not be read: {_some(unread)}."
+        yield f"{many(len(unread), 'file')} could not be read, or are of no known format: {_some(unread)}."
 
 
 def _some(names: Sequence[str]) -> str:

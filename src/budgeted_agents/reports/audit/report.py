@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
@@ -197,10 +198,7 @@ class AuditReport:
     @property
     def session_verdicts(self) -> dict[Verdict, int]:
         """How many sessions got which verdict."""
-        counts: dict[Verdict, int] = {}
-        for session in self.sessions:
-            counts[session.verdict] = counts.get(session.verdict, 0) + 1
-        return counts
+        return dict(Counter(session.verdict for session in self.sessions))
 
     @property
     def difference_usd(self) -> Decimal | None:
@@ -208,16 +206,20 @@ class AuditReport:
         known = [gap for session in self.sessions if (gap := session.difference_usd) is not None]
         return sum(known, Decimal(0)) if known else None
 
+    @property
+    def flags(self) -> dict[str, int]:
+        """How many sessions have which flag."""
+        return dict(sorted(Counter(flag for session in self.sessions for flag in session.flags).items()))
+
     def to_json(self) -> Json:
         """A JSON object; money as decimal strings of USD, None where nothing is known."""
-        flags = [flag for session in self.sessions for flag in session.flags]
         return {
             "sessions": [session.to_json() for session in self.sessions],
             "totals": {
                 "sessions": len(self.sessions),
                 **_figures_json(self.totals),
                 "difference_usd": _usd(self.difference_usd),
-                "flags": {flag: flags.count(flag) for flag in sorted(set(flags))},
+                "flags": self.flags,
             },
             "verdicts": dict(self.verdicts),
             "session_verdicts": self.session_verdicts,
@@ -245,9 +247,9 @@ class AuditReport:
         return [{by: name, **asdict(figures)} for name, figures in self.groups[by].items()]
 
     def __rich__(self) -> Any:
-        from budgeted_agents.reports.audit.table import audit_table
+        from budgeted_agents.reports.audit.table import AuditTable
 
-        return audit_table(self)
+        return AuditTable(self)
 
 
 def _session_row(session: SessionAudit) -> Json:

@@ -19,12 +19,12 @@ def write_csv(report: AuditReport, by: str, file: TextIO) -> None:
     Args:
         report: the audit.
         by: ``session``, ``model``, ``node``, ``tool``, ``tenant``, ``feature`` or ``day``.
-        file: open for text, without translation of line ends.
+        file: open for text.
     """
     rows = report.rows(by)
     if not rows:
         return
-    writer = csv.DictWriter(file, rows[0])
+    writer = csv.DictWriter(file, rows[0], lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
 

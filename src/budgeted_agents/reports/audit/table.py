@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -14,6 +15,7 @@ from budgeted_agents.reports.audit.report import AuditReport, SessionAudit
 from budgeted_agents.reports.audit.words import (
     MEANINGS,
     cost_shares,
+    flag_name,
     signal_lines,
     summary,
     tokens,
@@ -26,6 +28,11 @@ from budgeted_agents.traces.verdicts import Verdict
 
 _BAR = 48
 _SMALL_BAR = 16
+_WIDE = 120
+_OTHER_COLUMNS = {True: 92, False: 58}
+"""Columns of a terminal that a wide and a narrow table of sessions need beside the two of names."""
+
+_SHORTEST_NAME = 8
 _COLORS: Mapping[Verdict, str] = {
     "exact": "green",
     "rounding": "bright_green",
@@ -38,18 +45,28 @@ _COLORS: Mapping[Verdict, str] = {
 }
 
 
-def audit_table(report: AuditReport, by: str = "model", top: int = 10) -> RenderableType:
-    """Totals, verdicts, the dearest sessions, one grouping, signals and warnings.
+@dataclass(frozen=True)
+class AuditTable:
+    """An audit to print; it takes the width there is.
 
-    Args:
+    Attributes:
         report: the audit.
         by: the grouping to show.
         top: how many sessions and groups to show.
     """
-    parts = [_totals(report), _verdicts(report.verdicts), _sessions(report, top)]
-    if by != "session":
-        parts.append(_groups(report, by, top))
-    return Group(*parts, _signals(report), *_notes(report))
+
+    report: AuditReport
+    by: str = "model"
+    top: int = 10
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield _totals(self.report)
+        yield _verdicts(self.report.verdicts)
+        yield _sessions(self.report, self.top, options.max_width)
+        if self.by != "session":
+            yield _groups(self.report, self.by, self.top)
+        yield _signals(self.report)
+        yield from _notes(self.report)
 
 
 def _totals(report: AuditReport) -> RenderableType:
@@ -74,29 +91,38 @@ def _verdicts(verdicts: Mapping[Verdict, int]) -> RenderableType:
     return Group(bar, lines)
 
 
-def _sessions(report: AuditReport, top: int) -> Table:
+def _sessions(report: AuditReport, top: int, width: int) -> Table:
+    """The dearest sessions; a narrow terminal shows no token counts and no flags."""
     shown = report.sessions[:top]
-    more = len(report.sessions) - len(shown)
-    title = f"The dearest {len(shown)} of {len(report.sessions):,} sessions" if more > 0 else "Sessions"
+    is_cut, is_wide = len(shown) < len(report.sessions), width >= _WIDE
+    title = f"The dearest {len(shown)} of {len(report.sessions):,} sessions" if is_cut else "Sessions"
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
-    for name in ("session", "models"):
-        table.add_column(name, overflow="fold", max_width=38)
-    for name in ("calls", "in", "out", "cost", "recorded"):
+    names = max((width - _OTHER_COLUMNS[is_wide]) // 2, _SHORTEST_NAME)
+    table.add_column("session", no_wrap=True, overflow="ellipsis", max_width=names)
+    table.add_column("models", no_wrap=True, overflow="ellipsis", max_width=names)
+    for name in ("calls", "in", "out", "cost", "recorded") if is_wide else ("calls", "cost", "recorded"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    table.add_column("flags", overflow="fold")
+    if is_wide:
+        table.add_column("flags", overflow="fold")
     for session in shown:
-        table.add_row(*_session_cells(session))
+        table.add_row(*_session_cells(session, is_wide))
     return table
 
 
-def _session_cells(session: SessionAudit) -> tuple[RenderableType, ...]:
+def _session_cells(session: SessionAudit, is_wide: bool) -> list[RenderableType]:
     figures = session.figures
-    numbers = (f"{figures.calls:,}", f"{figures.input_tokens:,}", f"{figures.output_tokens:,}")
-    verdict = Text(verdict_name(session.verdict), _COLORS[session.verdict])
-    flags = plain(", ".join(flag.replace("_", " ") for flag in session.flags), "dim")
-    amounts = (usd(figures.cost_usd), usd(figures.recorded_cost_usd))
-    return (plain(session.session_id), plain(", ".join(session.models)), *numbers, *amounts, verdict, flags)
+    tokens = [f"{figures.input_tokens:,}", f"{figures.output_tokens:,}"] if is_wide else []
+    return [
+        plain(session.session_id),
+        plain(", ".join(session.models)),
+        f"{figures.calls:,}",
+        *tokens,
+        usd(figures.cost_usd),
+        usd(figures.recorded_cost_usd),
+        Text(verdict_name(session.verdict), _COLORS[session.verdict]),
+        *([plain(", ".join(map(flag_name, session.flags)), "dim")] if is_wide else []),
+    ]
 
 
 def _groups(report: AuditReport, by: str, top: int) -> Table:
@@ -119,6 +145,9 @@ def _signals(report: AuditReport) -> RenderableType:
 
 
 def _notes(report: AuditReport) -> Iterator[RenderableType]:
+    flags = ", ".join(f"{flag_name(flag)} ({sessions:,})" for flag, sessions in report.flags.items())
+    if flags:
+        yield plain(f" Sessions with flags: {flags}", "dim")
     for warning in report.warnings:
         yield plain(f" ! {warning}", "yellow")
     if report.price_sources:

@@ -17,7 +17,7 @@ MEANINGS: Mapping[Verdict, str] = {
     "rounding": "right but for rounding",
     "explained_by_cache_ttl": "cache writes at another lifetime's price",
     "explained_by_unrecorded_cache": "right; the trace leaves cached tokens out",
-    "constant_ratio": "off by one factor: a wrong price was used",
+    "constant_ratio": "one wrong price was used throughout",
     "recorded_missing": "no cost recorded",
     "unpriced": "no price or no tokens known",
     "mismatch": "recorded is wrong",
@@ -49,6 +49,11 @@ def verdict_name(verdict: Verdict) -> str:
     return verdict.removeprefix("explained_by_").replace("_", " ")
 
 
+def flag_name(flag: str) -> str:
+    """``session_only`` as ``session only``."""
+    return flag.replace("_", " ")
+
+
 def verdict_shares(verdicts: Mapping[Verdict, int]) -> list[tuple[Verdict, int, float]]:
     """Verdicts that occur, from the best to the worst: how many, and which share of all."""
     total = sum(verdicts.values())
@@ -66,19 +71,19 @@ def summary(report: AuditReport) -> str:
     """What was read, in one line."""
     totals = report.totals
     parts = [
-        _many(len(report.sessions), "session"),
-        _many(totals.calls, "call"),
+        many(len(report.sessions), "session"),
+        many(totals.calls, "call"),
         f"{totals.input_tokens:,} tokens in ({percent(report.signals.cache_hit_rate)} cached)",
         f"{totals.output_tokens:,} out",
     ]
-    return " · ".join([*parts, _many(len(report.files), "file")] if report.files else parts)
+    return " · ".join([*parts, many(len(report.files), "file")] if report.files else parts)
 
 
 def signal_lines(report: AuditReport) -> list[tuple[str, str]]:
     """The signals, each with its value; those that the traces do not tell are left out."""
     found = report.signals
-    loops = f"{usd(found.loop_cost_usd)} ({_many(found.repeated_tool_calls, 'repeated tool call')})"
-    failed = f"{usd(found.failed_cost_usd)} ({_many(report.totals.failed_calls, 'failed call')})"
+    loops = f"{usd(found.loop_cost_usd)} ({many(found.repeated_tool_calls, 'repeated tool call')})"
+    failed = f"{usd(found.failed_cost_usd)} ({many(report.totals.failed_calls, 'failed call')})"
     lines = [
         ("cost per success", usd(found.cost_per_success_usd)),
         ("tokens per user action", count(found.tokens_per_turn)),
@@ -93,5 +98,6 @@ def signal_lines(report: AuditReport) -> list[tuple[str, str]]:
     return [(name, value) for name, value in lines if value != UNKNOWN]
 
 
-def _many(number: int, noun: str) -> str:
+def many(number: int, noun: str) -> str:
+    """``1 call``, ``2 calls``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

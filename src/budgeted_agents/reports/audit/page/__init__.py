@@ -14,6 +14,7 @@ from budgeted_agents.reports.audit.report import AuditReport, Figures, SessionAu
 from budgeted_agents.reports.audit.words import (
     MEANINGS,
     cost_shares,
+    flag_name,
     percent,
     signal_lines,
     summary,
@@ -133,7 +134,7 @@ def _session(session: SessionAudit) -> Html:
     cells = [session.session_id, ", ".join(session.models), f"{figures.calls:,}"]
     cells += [f"{figures.input_tokens:,}", f"{figures.output_tokens:,}"]
     cells += [usd(figures.cost_usd), usd(figures.recorded_cost_usd)]
-    flags = ", ".join(flag.replace("_", " ") for flag in session.flags)
+    flags = ", ".join(map(flag_name, session.flags))
     return _row(*map(text, cells), _verdict(session.verdict), text(flags), numbers=_NUMBERS)
 
 

@@ -1,0 +1,118 @@
+"""``budgeted-agents replay``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from budgeted_agents.reports.audit import AuditReport
+    from budgeted_agents.reports.replay import Progress
+
+_GROUPINGS = ("session", "model", "node", "tool", "tenant", "feature", "day")
+_VERDICTS = (
+    "mismatch",
+    "constant_ratio",
+    "unpriced",
+    "recorded_missing",
+    "explained_by_unrecorded_cache",
+    "explained_by_cache_ttl",
+    "rounding",
+)
+_LONG = 1.0  # seconds after which work is long enough to say how far it is
+
+
+@click.command("replay")
+@click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
+@click.option("--format", "format", help="What the files are.  [default: detected, file by file]")
+@click.option("--prices", type=click.Path(path_type=Path), help="JSON price list that wins; may hold lists by date.")
+@click.option("--as-of", help="Price every call as on this day, or 'today'.  [default: each as on its own day]")
+@click.option("--by", type=click.Choice(_GROUPINGS), default="model", show_default=True, help="Group calls by this.")
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Sessions and groups to show.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; money as decimal strings of USD.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a row for each of what --by says.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with charts to this file.")
+@click.option("--fail-on", "fail_on", type=click.Choice(_VERDICTS), multiple=True, help="Exit 1 on it; again for more.")
+def command(
+    paths: tuple[str, ...],
+    format: str | None,
+    prices: Path | None,
+    as_of: str | None,
+    by: str,
+    top: int,
+    as_json: bool,
+    as_csv: bool,
+    html: Path | None,
+    fail_on: tuple[str, ...],
+) -> None:
+    """Audit the traces in PATHS (files, folders, patterns), whoever wrote them.
+
+    What each session really cost, whether the recorded cost can be believed, and where the money went. Exit code 0:
+    done; 1: a verdict of --fail-on was found; 2: a path, price or day is wrong, or nothing could be read.
+    """
+    from budgeted_agents.reports.replay import replay
+
+    with _progress() as progress:
+        report = replay(paths, format=format, prices=prices, as_of=as_of, progress=progress)
+    if html is not None:
+        _write_page(report, html)
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    elif as_csv:
+        _print_csv(report, by)
+    else:
+        _print_table(report, by, top)
+    sys.exit(1 if any(verdict in report.verdicts or verdict in report.session_verdicts for verdict in fail_on) else 0)
+
+
+def _write_page(report: AuditReport, file: Path) -> None:
+    from budgeted_agents.reports.audit.page import audit_page
+
+    try:
+        file.write_text(audit_page(report), encoding="utf-8")
+    except OSError as error:
+        raise click.BadParameter(f"{file} cannot be written ({error.strerror})", param_hint="--html") from error
+    click.echo(f"Wrote {file}", err=True)
+
+
+def _print_csv(report: AuditReport, by: str) -> None:
+    from budgeted_agents.reports.audit.sheet import write_csv
+
+    write_csv(report, by, sys.stdout)
+
+
+def _print_table(report: AuditReport, by: str, top: int) -> None:
+    from rich.console import Console
+
+    from budgeted_agents.reports.audit.table import AuditTable
+
+    Console().print(AuditTable(report, by, top))
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Says on a terminal how far long work is, on stderr."""
+    from rich.console import Console
+
+    status: Any = Console(stderr=True, quiet=not sys.stderr.isatty()).status("Reading ...")
+    begun = time.monotonic()
+    is_shown = False
+
+    def tell(calls: int, path: str) -> None:
+        nonlocal is_shown
+        if not is_shown and time.monotonic() - begun > _LONG:
+            is_shown = True
+            status.start()
+        status.update(f"{calls:,} calls read")
+
+    try:
+        yield tell
+    finally:
+        status.stop()
