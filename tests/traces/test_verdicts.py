@@ -124,6 +124,13 @@ def test_many_calls_in_sum_have_the_price_of_a_small_prompt() -> None:
     assert assess(call(None, usage), PRICE).cost == 300_000 * 6000 + 10 * 15_000
 
 
+def test_a_wrong_row_and_the_wrong_lifetime_at_once() -> None:
+    """A list's cache writes for an hour priced as for five minutes, at another model's rates: 5/3 of them."""
+    short = Usage(USAGE.input, USAGE.cache_read, USAGE.cache_write_5m + USAGE.cache_write_1h, 0, output=USAGE.output)
+    found = assess(call(usd(short) * 5 / 3), PRICE)
+    assert (found.verdict, round(found.ratio, 9)) == ("mismatch", round(5 / 3, 9))
+
+
 def spread(*values: float) -> Spread:
     whole = Spread()
     for value in values:

@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from budgeted_agents.reports.audit import AuditReport
-    from budgeted_agents.reports.replay import Progress
+    from budgeted_agents.traces.scan import Progress
 
 _GROUPINGS = ("session", "model", "node", "tool", "tenant", "feature", "day")
 _VERDICTS = (
@@ -39,6 +39,11 @@ _LONG = 1.0  # seconds after which work is long enough to say how far it is
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; money as decimal strings of USD.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a row for each of what --by says.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a page with charts to this file.")
+@click.option(
+    "--parquet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the calls with their prices to this file, for an audit in SQL.",
+)
 @click.option("--fail-on", "fail_on", type=click.Choice(_VERDICTS), multiple=True, help="Exit 1 on it; again for more.")
 def command(
     paths: tuple[str, ...],
@@ -50,6 +55,7 @@ def command(
     as_json: bool,
     as_csv: bool,
     html: Path | None,
+    parquet: Path | None,
     fail_on: tuple[str, ...],
 ) -> None:
     """Audit the traces in PATHS (files, folders, patterns), whoever wrote them.
@@ -63,6 +69,8 @@ def command(
         report = replay(paths, format=format, prices=prices, as_of=as_of, progress=progress)
     if html is not None:
         _write_page(report, html)
+    if parquet is not None:
+        _write_calls(paths, format, prices, as_of, parquet)
     if as_json:
         click.echo(json.dumps(report.to_json(), indent=2))
     elif as_csv:
@@ -82,6 +90,15 @@ def _write_page(report: AuditReport, file: Path) -> None:
     click.echo(f"Wrote {file}", err=True)
 
 
+def _write_calls(
+    paths: tuple[str, ...], format: str | None, prices: Path | None, as_of: str | None, file: Path
+) -> None:
+    from budgeted_agents.reports.replay import export
+
+    calls = export(paths, file, format=format, prices=prices, as_of=as_of)
+    click.echo(f"Wrote {calls:,} calls to {file}", err=True)
+
+
 def _print_csv(report: AuditReport, by: str) -> None:
     from budgeted_agents.reports.audit.sheet import write_csv
 
@@ -98,21 +115,21 @@ def _print_table(report: AuditReport, by: str, top: int) -> None:
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """Says on a terminal how far long work is, on stderr."""
+    """A bar on a terminal, on stderr, for work that takes longer than a moment."""
     from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
-    status: Any = Console(stderr=True, quiet=not sys.stderr.isatty()).status("Reading ...")
-    begun = time.monotonic()
-    is_shown = False
+    bar = Progress(
+        "Reading", BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
+    )
+    task, begun = bar.add_task("", total=None), time.monotonic()
 
-    def tell(calls: int, path: str) -> None:
-        nonlocal is_shown
-        if not is_shown and time.monotonic() - begun > _LONG:
-            is_shown = True
-            status.start()
-        status.update(f"{calls:,} calls read")
+    def tell(done: int, total: int) -> None:
+        bar.update(task, completed=done, total=total)
+        if sys.stderr.isatty() and time.monotonic() - begun > _LONG:
+            bar.start()
 
     try:
         yield tell
     finally:
-        status.stop()
+        bar.stop()

@@ -56,12 +56,8 @@ class DatedPrices:
             InvalidPrice: the file cannot be read, or has a bad price or date.
         """
         own = {} if prices is None else _own_lists(Path(prices))
-        return cls(PriceBook.default(), own=own, history=PriceHistory.installed(), as_of=as_of)
-
-    @property
-    def knows_history(self) -> bool:
-        """Whether former prices are known, so that old calls are not priced as if they were made today."""
-        return self._history is not None or len(self._own) > 1
+        history = PriceHistory() if PriceHistory.is_installed() else None
+        return cls(PriceBook.default(), own=own, history=history, as_of=as_of)
 
     def on(self, day: int, model: str, provider: str = "") -> Price | None:
         """The price of a model on a day, or None.

@@ -72,10 +72,10 @@ class PriceHistory:
         self._snapshot = DataSnapshot(providers=providers, from_auto_update=False)
         self._prices: dict[tuple[str, str, int], Price] = {}
 
-    @classmethod
-    def installed(cls) -> PriceHistory | None:
-        """The list, or None if genai-prices is not installed."""
-        return cls() if find_spec("genai_prices") else None
+    @staticmethod
+    def is_installed() -> bool:
+        """Whether genai-prices is there to be read."""
+        return find_spec("genai_prices") is not None
 
     def on(self, day: date, model: str, provider: str = "", *, only_former: bool = False) -> Price | None:
         """The price of a model on a day; None if the list does not have it.

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.prices import DatedPrices
 from budgeted_agents.prices.dated import parse_day
+from budgeted_agents.prices.history import PriceHistory
 from budgeted_agents.reports.audit import AuditReport, FileAudit, audit_report
-from budgeted_agents.traces.audit import Audit
-from budgeted_agents.traces.reading import Reader, Reading
+from budgeted_agents.traces.export import write_parquet
+from budgeted_agents.traces.folding import FileResult
+from budgeted_agents.traces.scan import Progress, scan, trace_calls
 
-Progress = Callable[[int, str], None]
-"""Told now and then how many calls were read, and from which file they come."""
-
-_NOW_AND_THEN = 10_000
+Paths = str | Path | Iterable[str | Path]
 
 
 def replay(
-    paths: str | Path | Iterable[str | Path],
+    paths: Paths,
     *,
     format: str | None = None,
     prices: str | Path | None = None,
     as_of: date | str | None = None,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> AuditReport:
     """Audit traces: what each session really cost, and whether the recorded figure can be believed.
@@ -34,27 +35,62 @@ def replay(
         format: what the files are; detected for each file if not given.
         prices: a price list whose prices win: JSON in LiteLLM's shape, or several such lists by date.
         as_of: price every call as on this day (``"2025-06-11"``, ``"today"``); by default each as on its own.
-        progress: told now and then how far it is.
+        workers: how many processes read; by default as many as are worth their start.
+        progress: told now and then how many bytes of how many are done.
 
     Raises:
         InvalidTrace: there is nothing at a path, or no file can be read.
         InvalidPrice: the price list or the day is bad.
     """
-    dated = DatedPrices.load(prices, parse_day(as_of) if isinstance(as_of, str) else as_of)
-    reader = Reader([paths] if isinstance(paths, str | Path) else paths, format)
-    audit = Audit(dated)
-    for number, call in enumerate(reader.calls(), 1):
-        audit.add(call)
-        if progress is not None and number % _NOW_AND_THEN == 0:
-            progress(number, reader.readings[-1].path)
-    files = [_file(reading) for reading in reader.readings]
+    load = partial(DatedPrices.load, prices, _day(as_of))
+    scanned = scan(_several(paths), format=format, prices=load, workers=workers, progress=progress)
+    files = [_file(result) for result in scanned.files]
     _check_readable(files)
-    return audit_report(audit, files, knows_history=dated.knows_history)
+    return audit_report(scanned.audit, files, [*scanned.warnings, *_on_prices(prices, as_of)])
 
 
-def _file(reading: Reading) -> FileAudit:
-    problems = reading.problems
-    return FileAudit(reading.path, reading.format, reading.calls, problems.skipped, tuple(problems.kept))
+def export(
+    paths: Paths,
+    file: str | Path,
+    *,
+    format: str | None = None,
+    prices: str | Path | None = None,
+    as_of: date | str | None = None,
+) -> int:
+    """Write the calls of traces to a Parquet file, each with its prices, for an audit in SQL.
+
+    Args:
+        paths: as for `replay`, and so are ``format``, ``prices`` and ``as_of``.
+        file: what to write.
+
+    Returns:
+        How many calls there were.
+
+    Raises:
+        InvalidTrace: there is nothing at a path, DuckDB is not installed, or the file cannot be written.
+        InvalidPrice: the price list or the day is bad.
+    """
+    dated = DatedPrices.load(prices, _day(as_of))
+    return write_parquet(trace_calls(_several(paths), format=format), dated, Path(file))
+
+
+def _several(paths: Paths) -> Iterable[str | Path]:
+    return [paths] if isinstance(paths, str | Path) else paths
+
+
+def _day(as_of: date | str | None) -> date | None:
+    return parse_day(as_of) if isinstance(as_of, str) else as_of
+
+
+def _file(result: FileResult) -> FileAudit:
+    problems = result.problems
+    return FileAudit(result.path, result.format or "", result.calls, problems.skipped, tuple(problems.kept))
+
+
+def _on_prices(prices: str | Path | None, as_of: date | str | None) -> list[str]:
+    if prices is not None or as_of is not None or PriceHistory.is_installed():
+        return []
+    return ["All calls are priced by today's list: former prices come with budgeted-agents[replay]."]
 
 
 def _check_readable(files: list[FileAudit]) -> None:

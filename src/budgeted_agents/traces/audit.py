@@ -211,9 +211,13 @@ def day_name(day: int) -> str:
     return (_EPOCH + timedelta(days=day)).isoformat() if day else ""
 
 
+def day_of(time: float) -> int:
+    """The day of a time in seconds since the epoch, in days since 1970-01-01; 0 if it is no sensible time."""
+    return int(time // _DAY) if 0 < time < _END_OF_TIME else 0
+
+
 def _place_of(call: TracedCall) -> PlaceKey:
-    started, attribution = call.started_at, call.attribution
-    day = int(started // _DAY) if 0 < started < _END_OF_TIME else 0
+    day, attribution = day_of(call.started_at), call.attribution
     if not attribution:
         return (call.model, call.provider, day, call.node, "", "")
     return (call.model, call.provider, day, call.node, attribution.get("tenant", ""), attribution.get("feature", ""))

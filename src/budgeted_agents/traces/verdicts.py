@@ -65,6 +65,7 @@ _FLOAT_NOISE = 1000
 
 _SAME_RATIO = 1e-4
 _SIMPLE_RATIO = 1e-6
+_SMALL = 12
 
 
 def to_atto(amount: Decimal) -> int | None:
@@ -101,13 +102,12 @@ def assess(call: TracedCall, price: Price | None) -> Assessment:
         call: the call.
         price: the price of its model on its day, if there is one.
     """
-    flags, recorded = call.flags, call.recorded_cost
-    if flags and not _FREE.isdisjoint(flags):
+    recorded = call.recorded_cost
+    if call.flags and is_free(call):
         return _free(recorded)
-    if price is None or NO_USAGE_RECORDED in flags:
+    if price is None or (call.flags and not is_priceable(call)):
         return Assessment(None, None if recorded is None else to_atto(recorded), UNPRICED)
-    usage, tier = call.usage, call.service_tier or None
-    size = usage.prompt_tokens // call.calls if call.kind == "statement" and call.calls > 1 else None
+    usage, tier, size = call.usage, call.service_tier or None, rate_size(call)
     if recorded is None:
         return Assessment(price.cost(usage, tier, size), None, RECORDED_MISSING)
     right, said = price.exact_cost(usage, tier, size), to_atto(recorded)
@@ -122,6 +122,21 @@ def assess(call: TracedCall, price: Price | None) -> Assessment:
     return _explained(cost, said, right, usage, price.rates(usage.prompt_tokens if size is None else size, tier))
 
 
+def is_free(call: TracedCall) -> bool:
+    """Whether the call cost nothing, whatever its tokens."""
+    return not _FREE.isdisjoint(call.flags)
+
+
+def is_priceable(call: TracedCall) -> bool:
+    """Whether its tokens are known."""
+    return NO_USAGE_RECORDED not in call.flags
+
+
+def rate_size(call: TracedCall) -> int | None:
+    """The size of prompt whose rates hold for a statement about several calls, in tokens; None for its own."""
+    return call.usage.prompt_tokens // call.calls if call.kind == "statement" and call.calls > 1 else None
+
+
 def _free(recorded: Decimal | None) -> Assessment:
     said = None if recorded is None else to_atto(recorded)
     verdict = RECORDED_MISSING if recorded is None else EXACT if said == 0 else MISMATCH
@@ -129,12 +144,17 @@ def _free(recorded: Decimal | None) -> Assessment:
 
 
 def _is_rounded(recorded: Decimal, said: int, gap: int) -> bool:
-    """Whether the gap is within the digits that were written; one digit says too little to tell."""
-    if not said:
-        return False
+    """Whether the gap is within the digits that were written."""
+    return said != 0 and ((gap <= _FEW_DIGITS and gap * 1000 <= said) or gap <= half_digit(recorded))
+
+
+def half_digit(recorded: Decimal) -> int:
+    """Half of the last digit written, in atto-USD; 0 where one digit, or none behind the point, says too little."""
     _, digits, exponent = recorded.as_tuple()
-    half = 10 ** (17 + int(exponent)) * 5 if -17 <= int(exponent) <= -2 else 0
-    return (gap <= _FEW_DIGITS and gap * 1000 <= said) or (len(digits) >= 2 and gap <= half)
+    if len(digits) < 2 or not isinstance(exponent, int) or not -17 <= exponent <= -2:
+        return 0
+    half: int = 5 * 10 ** (17 + exponent)
+    return half
 
 
 def _explained(cost: int, said: int, right: int, usage: Usage, rates: Rates) -> Assessment:
@@ -145,7 +165,15 @@ def _explained(cost: int, said: int, right: int, usage: Usage, rates: Rates) -> 
     if cached := _tokens(gap, rates.input - rates.cache_read, usage.input):
         return Assessment(cost, said, UNRECORDED_CACHE, unrecorded_cache=cached)
     tokens = usage.total_tokens
-    return Assessment(cost, said, MISMATCH, said / right if right else 0.0, said / tokens if tokens else 0.0)
+    ratio = _ratio(said, right, right - usage.cache_write_1h * dearer)
+    return Assessment(cost, said, MISMATCH, ratio, said / tokens if tokens else 0.0)
+
+
+def _ratio(said: int, right: int, short_lived: int) -> float:
+    """Recorded to right cost; or to the cost if no cache write were for an hour, where only that is a simple ratio."""
+    ratio = said / right if right else 0.0
+    other = said / short_lived if short_lived else 0.0
+    return other if _is_simple(other) and not _is_simple(ratio) else ratio
 
 
 def _tokens(gap: int, rate: int, most: int) -> int:
@@ -180,9 +208,15 @@ def is_constant(ratios: Spread, per_token: Spread) -> bool:
         ratios: of recorded to right cost. One alone must be a simple fraction such as 5/3.
         per_token: USD recorded for each token.
     """
-    if ratios.values == 1 and ratios.low > 0:
-        return abs(float(Fraction(ratios.low).limit_denominator(12)) - ratios.low) <= _SIMPLE_RATIO * ratios.low
+    if ratios.values == 1:
+        return _is_simple(ratios.low)
     return ratios.is_one_value or per_token.is_one_value
+
+
+def _is_simple(ratio: float) -> bool:
+    """Whether a ratio is a fraction of small numbers, such as 5/3: one price of a list to another."""
+    nearest = float(Fraction(ratio).limit_denominator(_SMALL))
+    return 0 < nearest < _SMALL and abs(nearest - ratio) <= _SIMPLE_RATIO * nearest
 
 
 def worst(verdicts: Collection[Verdict] | Mapping[Verdict, int]) -> Verdict:

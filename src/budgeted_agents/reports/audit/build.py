@@ -19,13 +19,13 @@ _NANO = Decimal("1e-9")
 _MOST_NAMED = 5
 
 
-def audit_report(audit: Audit, files: Sequence[FileAudit] = (), *, knows_history: bool = True) -> AuditReport:
+def audit_report(audit: Audit, files: Sequence[FileAudit] = (), warnings: Iterable[str] = ()) -> AuditReport:
     """The report of an audit.
 
     Args:
         audit: what was added up. Nothing may be added to it after this.
         files: what was read.
-        knows_history: whether former prices were at hand.
+        warnings: what else a reader should know.
     """
     concluded = [(name, session, conclude(session)) for name, session in audit.sessions.items()]
     audit.settle()
@@ -49,7 +49,7 @@ def audit_report(audit: Audit, files: Sequence[FileAudit] = (), *, knows_history
         signals=_signals(sessions, totals, premium),
         files=tuple(files),
         price_sources=tuple(sorted(audit.price_sources)),
-        warnings=tuple(_warnings(sessions, groups["model"], files, knows_history)),
+        warnings=(*_warnings(sessions, groups["model"], files), *warnings),
     )
 
 
@@ -136,7 +136,7 @@ def _share(part: int, whole: int) -> float | None:
 
 
 def _warnings(
-    sessions: Sequence[SessionAudit], models: Mapping[str, Figures], files: Sequence[FileAudit], knows_history: bool
+    sessions: Sequence[SessionAudit], models: Mapping[str, Figures], files: Sequence[FileAudit]
 ) -> Iterator[str]:
     unpriced = {
         name or "(no model named)": found.unpriced_calls for name, found in models.items() if found.unpriced_calls
@@ -144,8 +144,6 @@ def _warnings(
     if unpriced:
         names = _some([f"{name} ({calls:,})" for name, calls in unpriced.items()])
         yield f"No cost is known for {many(sum(unpriced.values()), 'call')}: the total is too low by them. {names}."
-    if not knows_history:
-        yield "All calls are priced by today's list: former prices come with budgeted-agents[replay]."
     missing = [session for session in sessions if CALLS_MISSING in session.flags]
     if missing:
         gap = sum((session.stated_gap_usd or _NOTHING for session in missing), _NOTHING)

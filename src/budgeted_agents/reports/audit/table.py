@@ -28,8 +28,8 @@ from budgeted_agents.traces.verdicts import Verdict
 
 _BAR = 48
 _SMALL_BAR = 16
-_WIDE = 120
-_OTHER_COLUMNS = {True: 92, False: 58}
+_WIDE = 130
+_OTHER_COLUMNS = {True: 108, False: 58}
 """Columns of a terminal that a wide and a narrow table of sessions need beside the two of names."""
 
 _SHORTEST_NAME = 8
@@ -104,7 +104,7 @@ def _sessions(report: AuditReport, top: int, width: int) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     if is_wide:
-        table.add_column("flags", overflow="fold")
+        table.add_column("flags", no_wrap=True, overflow="ellipsis", max_width=24)
     for session in shown:
         table.add_row(*_session_cells(session, is_wide))
     return table
