@@ -15,7 +15,7 @@ import pytest
 from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.prices import DatedPrices, PriceBook
 from budgeted_agents.traces.audit import Audit
-from budgeted_agents.traces.call import CLIENT_CACHE_HIT, NO_USAGE_RECORDED, TracedCall
+from budgeted_agents.traces.call import CLIENT_CACHE_HIT, ESTIMATED, NO_USAGE_RECORDED, TracedCall
 from budgeted_agents.traces.export import audit_sql, write_parquet
 from budgeted_agents.traces.sessions import conclude
 from budgeted_agents.traces.verdicts import VERDICTS
@@ -30,7 +30,12 @@ ROW = {
     "input_cost_per_token_above_200k_tokens": "0.000006",
     "search_context_cost_per_query": {"search_context_size_medium": "0.01"},
 }
-PRICES = DatedPrices(PriceBook({"large": ROW, "small": {"input_cost_per_token": "1e-7"}}))
+HALF = {
+    "input_cost_per_token": "0.0000025",
+    "output_cost_per_token": "0.00001",
+    "cache_read_input_token_cost": "0.00000125",
+}
+PRICES = DatedPrices(PriceBook({"large": ROW, "half": HALF, "small": {"input_cost_per_token": "1e-7"}}))
 
 
 def recorded(draw: random.Random, way: str, usage: Usage, model: str) -> Decimal | None:
@@ -73,7 +78,7 @@ def session_of(draw: random.Random, number: int) -> Iterator[TracedCall]:
             output=draw.randint(0, 900),
             web_searches=draw.choice([0, 0, 2]),
         )
-        model = draw.choice(["large", "large", "small", "unknown", ""])
+        model = draw.choice(["large", "large", "half", "half", "small", "unknown", ""])
         yield TracedCall(
             id=f"{number}-{index}",
             session=f"s{number}",
@@ -87,7 +92,7 @@ def session_of(draw: random.Random, number: int) -> Iterator[TracedCall]:
             started_at=draw.choice([0.0, 1.7e9, 1.75e9]),
             node=draw.choice(["", "agent"]),
             attribution={"tenant": draw.choice(["acme", "globex"])},
-            flags=draw.choice([(), (), (), (CLIENT_CACHE_HIT,), (NO_USAGE_RECORDED,)]),
+            flags=draw.choice([(), (), (), (CLIENT_CACHE_HIT,), (NO_USAGE_RECORDED,), (ESTIMATED,)]),
         )
 
 

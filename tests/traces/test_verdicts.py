@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgeted_agents.prices import Price, PriceBook
-from budgeted_agents.traces.call import CLIENT_CACHE_HIT, LOCAL_MODEL, NO_USAGE_RECORDED, TracedCall
+from budgeted_agents.traces.call import CLIENT_CACHE_HIT, ESTIMATED, LOCAL_MODEL, NO_USAGE_RECORDED, TracedCall
 from budgeted_agents.traces.verdicts import VERDICTS, Spread, Verdict, assess, is_constant, to_atto, worst
 from budgeted_agents.usage import Usage
 
@@ -56,10 +56,25 @@ def test_dropped_cache_reads_are_found_to_the_token(usage: Usage, data: st.DataO
     billed = Usage(usage.input - cached, usage.cache_read + cached, 0, 0, output=usage.output)
     written = Usage(usage.input, usage.cache_read, 0, 0, output=usage.output)
     found = assess(call(usd(billed), written), PRICE)
-    assert (found.verdict, found.unrecorded_cache) in (
-        ("explained_by_unrecorded_cache", cached),
-        ("rounding", 0),  # a difference of the last digits written
+    assert (found.verdict, found.unrecorded_cache, found.cost) in (
+        ("explained_by_unrecorded_cache", cached, PRICE.cost(billed)),
+        ("rounding", 0, PRICE.cost(written)),  # a difference of the last digits written
     )
+
+
+@pytest.mark.parametrize(("cached", "expected"), [(1280, "explained_by_unrecorded_cache"), (1281, "mismatch")])
+def test_where_a_cached_token_costs_half_only_steps_of_a_cache_prove_something(cached: int, expected: Verdict) -> None:
+    """Then any cost at all is a whole number of what a cached token saves."""
+    half = PriceBook({"m": {"input_cost_per_token": "2e-6", "cache_read_input_token_cost": "1e-6"}}).price("m")
+    billed = Decimal(half.exact_cost(Usage(input=5000 - cached, cache_read=cached))).scaleb(-18)
+    assert assess(call(billed, Usage(input=5000)), half).verdict == expected
+
+
+def test_estimated_tokens_are_right_to_a_tenth() -> None:
+    usage = Usage(input=1000, output=100)
+    assert verdict("0.0041234", usage, flags=(ESTIMATED,)) == "rounding"
+    assert verdict("0.0041234", usage) == "mismatch"
+    assert verdict("0.0031234", usage, flags=(ESTIMATED,)) == "mismatch"
 
 
 @given(usages.filter(lambda usage: usage.cache_write_1h >= 1))

@@ -117,7 +117,7 @@ def _day_of(match: re.Match[str], path: Path) -> date:
 def _book(lists: Mapping[str, Any], name: str, path: Path) -> PriceBook:
     if not isinstance(lists[name], Mapping):
         raise _bad("is not a JSON object of models", name, path)
-    return PriceBook(lists[name], f"{path}: {name}")
+    return PriceBook(lists[name], f"{path.name}: {name}")
 
 
 def _bad(problem: str, name: str, path: Path) -> InvalidPrice:

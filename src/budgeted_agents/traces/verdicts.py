@@ -14,7 +14,14 @@ import msgspec
 
 from budgeted_agents.prices import Price
 from budgeted_agents.prices.rates import Rates
-from budgeted_agents.traces.call import CLIENT_CACHE_HIT, LOCAL_MODEL, NO_USAGE_RECORDED, SYNTHETIC, TracedCall
+from budgeted_agents.traces.call import (
+    CLIENT_CACHE_HIT,
+    ESTIMATED,
+    LOCAL_MODEL,
+    NO_USAGE_RECORDED,
+    SYNTHETIC,
+    TracedCall,
+)
 from budgeted_agents.usage import Usage
 
 Verdict = Literal[
@@ -57,6 +64,12 @@ _FREE = frozenset({CLIENT_CACHE_HIT, LOCAL_MODEL, SYNTHETIC})
 _FEW_DIGITS = 10 * NANO
 """Recorders cut their sums off at eight to twelve decimals."""
 
+_ESTIMATE = 10
+"""Estimated tokens are right to one part in so many."""
+
+_CACHE_STEP = 64
+"""Providers read caches in steps of 128 or 64 tokens, or, a few, of one."""
+
 _MOST_DIGITS = 12
 """Amounts of more digits before the point are no cost of a call."""
 
@@ -79,7 +92,7 @@ class Assessment(msgspec.Struct, gc=False):
     """What a call costs, and what to think of the cost that its trace records.
 
     Attributes:
-        cost: nano-USD by its tokens; None if that cannot be known.
+        cost: nano-USD by its tokens, those included that must have come from a cache; None if that cannot be known.
         recorded: atto-USD that the trace records; None if it records no sensible amount.
         verdict: on the recorded cost.
         ratio: of a mismatch, recorded to right cost; 0 where there is none.
@@ -117,7 +130,7 @@ def assess(call: TracedCall, price: Price | None) -> Assessment:
     gap = right - said
     if -NANO <= gap <= NANO:
         return Assessment(cost, said, EXACT)
-    if _is_rounded(recorded, said, abs(gap)):
+    if _is_rounded(recorded, said, abs(gap)) or (ESTIMATED in call.flags and abs(gap) * _ESTIMATE <= right):
         return Assessment(cost, said, ROUNDING)
     return _explained(cost, said, right, usage, price.rates(usage.prompt_tokens if size is None else size, tier))
 
@@ -162,8 +175,8 @@ def _explained(cost: int, said: int, right: int, usage: Usage, rates: Rates) -> 
     gap, dearer = right - said, rates.cache_write_1h - rates.cache_write_5m
     if _tokens(gap, dearer, usage.cache_write_1h) or _tokens(-gap, dearer, usage.cache_write_5m):
         return Assessment(cost, said, CACHE_TTL)
-    if cached := _tokens(gap, rates.input - rates.cache_read, usage.input):
-        return Assessment(cost, said, UNRECORDED_CACHE, unrecorded_cache=cached)
+    if cached := _cached_tokens(gap, usage, rates):
+        return Assessment(-(-said // NANO), said, UNRECORDED_CACHE, unrecorded_cache=cached)
     tokens = usage.total_tokens
     ratio = _ratio(said, right, right - usage.cache_write_1h * dearer)
     return Assessment(cost, said, MISMATCH, ratio, said / tokens if tokens else 0.0)
@@ -174,6 +187,17 @@ def _ratio(said: int, right: int, short_lived: int) -> float:
     ratio = said / right if right else 0.0
     other = said / short_lived if short_lived else 0.0
     return other if _is_simple(other) and not _is_simple(ratio) else ratio
+
+
+def _cached_tokens(gap: int, usage: Usage, rates: Rates) -> int:
+    """How many tokens that cost less than they should make up a gap; 0 if none do.
+
+    Where every cost is a multiple of what one of them saves, a whole number proves nothing, but steps of a cache do.
+    """
+    saved = rates.input - rates.cache_read
+    tokens = _tokens(gap, saved, usage.input)
+    proves_nothing = tokens and not rates.input % saved and not rates.output % saved
+    return 0 if proves_nothing and tokens % _CACHE_STEP else tokens
 
 
 def _tokens(gap: int, rate: int, most: int) -> int:

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from budgeted_agents.money import to_usd
 from budgeted_agents.reports.audit.report import AuditReport, Figures, FileAudit, SessionAudit, Signals
-from budgeted_agents.reports.audit.words import many, usd
+from budgeted_agents.reports.audit.words import many, some, usd
 from budgeted_agents.traces.audit import Audit
 from budgeted_agents.traces.sessions import CALLS_MISSING, Conclusion, conclude
 from budgeted_agents.traces.tallies import Loops, SessionTally, Tally
@@ -16,7 +16,6 @@ from budgeted_agents.traces.verdicts import VERDICTS, Verdict
 
 _NOTHING = Decimal(0)
 _NANO = Decimal("1e-9")
-_MOST_NAMED = 5
 
 
 def audit_report(audit: Audit, files: Sequence[FileAudit] = (), warnings: Iterable[str] = ()) -> AuditReport:
@@ -142,12 +141,12 @@ def _warnings(
         name or "(no model named)": found.unpriced_calls for name, found in models.items() if found.unpriced_calls
     }
     if unpriced:
-        names = _some([f"{name} ({calls:,})" for name, calls in unpriced.items()])
+        names = some([f"{name} ({calls:,})" for name, calls in unpriced.items()])
         yield f"No cost is known for {many(sum(unpriced.values()), 'call')}: the total is too low by them. {names}."
     missing = [session for session in sessions if CALLS_MISSING in session.flags]
     if missing:
         gap = sum((session.stated_gap_usd or _NOTHING for session in missing), _NOTHING)
-        names = _some([session.session_id for session in missing])
+        names = some([session.session_id for session in missing])
         count = many(len(missing), "session")
         yield f"By their own account, {count} cost {usd(gap)} more than the calls that are known of them: {names}."
     skipped = sum(file.skipped for file in files)
@@ -155,9 +154,4 @@ def _warnings(
         yield f"{many(skipped, 'record')} could not be read."
     unread = [file.path for file in files if not file.format]
     if unread:
-        yield f"{many(len(unread), 'file')} could not be read, or are of no known format: {_some(unread)}."
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more
+        yield f"{many(len(unread), 'file')} could not be read, or are of no known format: {some(unread)}."

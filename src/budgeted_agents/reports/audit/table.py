@@ -17,6 +17,7 @@ from budgeted_agents.reports.audit.words import (
     cost_shares,
     flag_name,
     signal_lines,
+    some,
     summary,
     tokens,
     usd,
@@ -151,4 +152,4 @@ def _notes(report: AuditReport) -> Iterator[RenderableType]:
     for warning in report.warnings:
         yield plain(f" ! {warning}", "yellow")
     if report.price_sources:
-        yield plain(f" Prices: {', '.join(report.price_sources)}", "dim")
+        yield plain(f" Prices: {some(report.price_sources)}", "dim")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from budgeted_agents.money import NANO, format_usd
 from budgeted_agents.reports.audit.report import AuditReport, Figures
 from budgeted_agents.traces.verdicts import VERDICTS, Verdict
+
+_MOST_NAMED = 3
 
 UNKNOWN = "-"
 """What stands for an amount that nobody knows."""
@@ -96,6 +98,12 @@ def signal_lines(report: AuditReport) -> list[tuple[str, str]]:
         ("sessions without success", usd(found.unsuccessful_cost_usd)),
     ]
     return [(name, value) for name, value in lines if value != UNKNOWN]
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of many names, and how many more there are."""
+    more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
 
 
 def many(number: int, noun: str) -> str:

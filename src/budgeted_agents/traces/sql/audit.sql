@@ -35,9 +35,8 @@ CREATE OR REPLACE MACRO is_simple(ratio) AS (
         AND abs(round(ratio * q) / q - ratio) <= 1e-6 * round(ratio * q) / q))
 );
 
-CREATE OR REPLACE VIEW judged_calls AS
+CREATE OR REPLACE VIEW verdicts_on_calls AS
 SELECT *,
-    (right_cost + 999999999) // 1000000000 AS cost_nanos,
     CASE
         WHEN is_free THEN CASE
             WHEN NOT is_recorded THEN 'recorded_missing' WHEN said = 0 THEN 'exact' ELSE 'mismatch' END
@@ -47,9 +46,12 @@ SELECT *,
         WHEN abs(gap) <= 1000000000 THEN 'exact'
         WHEN said <> 0 AND ((abs(gap) <= 10000000000 AND abs(gap) * 1000 <= said) OR abs(gap) <= half_digit_atto)
             THEN 'rounding'
+        WHEN list_contains(flags, 'tokens_estimated') AND abs(gap) * 10 <= right_cost THEN 'rounding'
         WHEN whole_tokens(gap, longer, cache_write_1h) OR whole_tokens(-gap, longer, cache_write_5m)
             THEN 'explained_by_cache_ttl'
-        WHEN whole_tokens(gap, rate_input - rate_cache_read, input) THEN 'explained_by_unrecorded_cache'
+        WHEN whole_tokens(gap, saved, input)
+            AND (rate_input % saved <> 0 OR rate_output % saved <> 0 OR (gap + saved // 2) // saved % 64 = 0)
+            THEN 'explained_by_unrecorded_cache'
         ELSE 'mismatch'
     END AS verdict,
     CASE
@@ -62,9 +64,17 @@ FROM (
     SELECT *,
         right_cost - said AS gap,
         rate_cache_write_1h - rate_cache_write_5m AS longer,
+        rate_input - rate_cache_read AS saved,
         right_cost - cache_write_1h::HUGEINT * (rate_cache_write_1h - rate_cache_write_5m) AS short_lived
     FROM priced_calls
 );
+
+-- Where tokens that must have come from a cache explain the recorded cost, that is what the call cost.
+CREATE OR REPLACE VIEW judged_calls AS
+SELECT *,
+    (CASE verdict WHEN 'explained_by_unrecorded_cache' THEN said ELSE right_cost END + 999999999) // 1000000000
+        AS cost_nanos
+FROM verdicts_on_calls;
 
 -- From the best to the worst: what is true of many calls is the worst that is true of one.
 CREATE OR REPLACE MACRO verdicts() AS [

@@ -17,6 +17,7 @@ from budgeted_agents.reports.audit.words import (
     flag_name,
     percent,
     signal_lines,
+    some,
     summary,
     tokens,
     usd,
@@ -66,7 +67,7 @@ def _main(report: AuditReport, top: int) -> Html:
         _days(report.groups.get("day", {})),
         element("div", *cards, class_="pair"),
         _sessions(report, top),
-        element("footer", text(f"Prices: {', '.join(report.price_sources) or 'none used'}")),
+        element("footer", text(f"Prices: {some(report.price_sources) or 'none used'}")),
     )
 
 
