@@ -44,7 +44,13 @@ _LONG = 1.0  # seconds after which work is long enough to say how far it is
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the calls with their prices to this file, for an audit in SQL.",
 )
-@click.option("--fail-on", "fail_on", type=click.Choice(_VERDICTS), multiple=True, help="Exit 1 on it; again for more.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(_VERDICTS),
+    multiple=True,
+    metavar="VERDICT",
+    help="Exit 1 if a call or session has this verdict, e.g. mismatch; again for more.",
+)
 def command(
     paths: tuple[str, ...],
     format: str | None,
