@@ -111,7 +111,7 @@ def audit(calls: list[TracedCall]) -> Audit:
     audit.settle()
     for session in audit.sessions.values():
         if not session.calls:
-            for place, stated in session.stated.items():
+            for place, stated in session.statements():
                 audit.add_to_groups(place, stated)
     return audit
 

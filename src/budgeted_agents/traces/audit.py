@@ -8,7 +8,7 @@ from zlib import crc32
 
 from budgeted_agents.prices import Price
 from budgeted_agents.traces.call import TracedCall
-from budgeted_agents.traces.tallies import Judged, Place, SessionTally, Tally
+from budgeted_agents.traces.tallies import Place, SessionTally, Tally, united
 from budgeted_agents.traces.verdicts import assess, to_atto
 
 DIMENSIONS = ("model", "node", "tool", "tenant", "feature", "day")
@@ -116,10 +116,11 @@ class Audit:
         session.add(prompt, usage.cache_read, output, cost, found.recorded, failed)
         cell.tally.add(prompt, usage.cache_read, output, cost, found.recorded, failed)
         session.judge(found)
-        session.models.add(call.model)
+        if call.model not in session.models:
+            session.models = united(session.models, (call.model,))
         session.unrecorded_cache += found.unrecorded_cache
         if call.flags:
-            session.flags.update(call.flags)
+            session.flags = united(session.flags, call.flags)
         if call.tools:
             self._add_asked_tools(session, call.tools, cost)
         if call.model_asked and call.model_asked != call.model and self._is_downgrade(call.model_asked, cell.place):
@@ -146,13 +147,11 @@ class Audit:
         place = Place(*_place_of(call))
         price, usage, calls = self._price_of(place.day, place.model, place.provider), call.usage, max(call.calls, 1)
         found, failed = assess(call, price), call.error != ""
-        stated = session.stated.get(place)
-        if stated is None:
-            stated = session.stated[place] = Judged()
+        stated = session.stated_at(place)
         prompt, cached, output = usage.prompt_tokens, usage.cache_read, usage.completion_tokens
         stated.add(prompt, cached, output, found.cost, found.recorded, failed, calls)
         stated.judge(found, calls)
-        stated.flags.update(call.flags)
+        stated.flags = united(stated.flags, call.flags)
         session.stated_premium += found.cost or 0 if _is_premium(price) else 0
         session.concluded(call.turns, call.succeeded)
 

@@ -49,7 +49,7 @@ class Conclusion:
 def conclude(session: SessionTally) -> Conclusion:
     """Bring a session's calls and statements together."""
     stated = Judged()
-    for part in session.stated.values():
+    for _, part in session.statements():
         stated.merge_judged(part)
     if session.calls == 0:
         flags = stated.flags | {SESSION_ONLY} if stated.calls else session.flags

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -10,6 +12,19 @@ from budgeted_agents.traces.verdicts import CONSTANT_RATIO, MISMATCH, Assessment
 
 _MOST_REMEMBERED = 512
 """Tool calls of one session that are remembered to find loops; what is asked after that counts as new."""
+
+
+NO_NAMES: frozenset[str] = frozenset()
+
+
+def united(names: frozenset[str], more: Iterable[str]) -> frozenset[str]:
+    """All of the names, in one object for all that have the same: most sessions have the same few."""
+    return names if names.issuperset(more) else _shared(names.union(more))
+
+
+@lru_cache(maxsize=10_000)
+def _shared(names: frozenset[str]) -> frozenset[str]:
+    return names
 
 
 class Tally(msgspec.Struct):
@@ -127,7 +142,7 @@ class Judged(Tally):
     verdicts: dict[Verdict, int] = {}
     ratios: Spread | None = None
     per_token: Spread | None = None
-    flags: set[str] = set()
+    flags: frozenset[str] = NO_NAMES
 
     def judge(self, found: Assessment, calls: int = 1) -> None:
         """A call, or a statement about several, was judged."""
@@ -148,7 +163,7 @@ class Judged(Tally):
             self.verdicts[verdict] = self.verdicts.get(verdict, 0) + calls
         if other.ratios is not None and other.per_token is not None:
             self._differ(other.ratios, other.per_token)
-        self.flags |= other.flags
+        self.flags = united(self.flags, other.flags)
 
     def final_verdicts(self) -> dict[Verdict, int]:
         """The verdicts, mismatches that share one ratio told apart from the others."""
@@ -180,11 +195,11 @@ class SessionTally(Judged):
         downgrades: calls answered by a cheaper model than the one asked for.
         turns: things the user asked for; 0 where unknown.
         succeeded: whether it reached its goal; None where unknown.
-        stated: what statements say, by place.
+        stated: what statements say, by place; None if there are none.
         stated_premium: the part of their cost that goes to dear models, in nano-USD.
     """
 
-    models: set[str] = set()
+    models: frozenset[str] = NO_NAMES
     tool_calls: int = 0
     loops: Loops | None = None
     unrecorded_cache: int = 0
@@ -193,7 +208,7 @@ class SessionTally(Judged):
     downgrades: int = 0
     turns: int = 0
     succeeded: bool | None = None
-    stated: dict[Place, Judged] = {}
+    stated: dict[Place, Judged] | None = None
     stated_premium: int = 0
 
     def happened(self, started: float, ended: float) -> None:
@@ -201,6 +216,16 @@ class SessionTally(Judged):
         if started > 0 and (not self.started or started < self.started):
             self.started = started
         self.ended = max(self.ended, ended)
+
+    def statements(self) -> Iterable[tuple[Place, Judged]]:
+        """What statements say, by place."""
+        return () if self.stated is None else self.stated.items()
+
+    def stated_at(self, place: Place) -> Judged:
+        """What statements say of a place, to add to."""
+        if self.stated is None:
+            self.stated = {}
+        return self.stated.setdefault(place, Judged())
 
     def repeated(self) -> Loops:
         """Its loops, to add to."""
@@ -211,7 +236,7 @@ class SessionTally(Judged):
     def merge_session(self, other: SessionTally) -> None:
         """Add another part of the same session."""
         self.merge_judged(other)
-        self.models |= other.models
+        self.models = united(self.models, other.models)
         self.tool_calls += other.tool_calls
         if other.loops is not None:
             self.repeated().merge(other.loops)
@@ -219,8 +244,8 @@ class SessionTally(Judged):
         self.happened(other.started, other.ended)
         self.downgrades += other.downgrades
         self.concluded(other.turns, other.succeeded)
-        for place, stated in other.stated.items():
-            self.stated.setdefault(place, Judged()).merge_judged(stated)
+        for place, stated in other.statements():
+            self.stated_at(place).merge_judged(stated)
         self.stated_premium += other.stated_premium
 
     def concluded(self, turns: int, succeeded: bool | None) -> None:

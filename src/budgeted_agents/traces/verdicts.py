@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from decimal import Decimal
-from fractions import Fraction
 from typing import Literal
 
 import msgspec
@@ -185,8 +184,10 @@ def _explained(cost: int, said: int, right: int, usage: Usage, rates: Rates) -> 
 def _ratio(said: int, right: int, short_lived: int) -> float:
     """Recorded to right cost; or to the cost if no cache write were for an hour, where only that is a simple ratio."""
     ratio = said / right if right else 0.0
-    other = said / short_lived if short_lived else 0.0
-    return other if _is_simple(other) and not _is_simple(ratio) else ratio
+    if short_lived in (right, 0) or _is_simple(ratio):
+        return ratio
+    other = said / short_lived
+    return other if _is_simple(other) else ratio
 
 
 def _cached_tokens(gap: int, usage: Usage, rates: Rates) -> int:
@@ -239,8 +240,10 @@ def is_constant(ratios: Spread, per_token: Spread) -> bool:
 
 def _is_simple(ratio: float) -> bool:
     """Whether a ratio is a fraction of small numbers, such as 5/3: one price of a list to another."""
-    nearest = float(Fraction(ratio).limit_denominator(_SMALL))
-    return 0 < nearest < _SMALL and abs(nearest - ratio) <= _SIMPLE_RATIO * nearest
+    if not 0 < ratio < _SMALL:
+        return False
+    fractions = (round(ratio * whole) / whole for whole in range(1, _SMALL + 1))
+    return any(abs(fraction - ratio) <= _SIMPLE_RATIO * fraction for fraction in fractions)
 
 
 def worst(verdicts: Collection[Verdict] | Mapping[Verdict, int]) -> Verdict:

@@ -35,7 +35,7 @@ def audit_report(audit: Audit, files: Sequence[FileAudit] = (), warnings: Iterab
         verdicts.update(found.verdicts)
         if found.figures is not session:
             premium += session.stated_premium
-            for place, stated in session.stated.items():
+            for place, stated in session.statements():
                 audit.add_to_groups(place, stated)
     recorded = [found.recorded for _, _, found in concluded if found.recorded is not None]
     sessions = sorted((_session(*parts) for parts in concluded), key=_dearest_first)
@@ -55,7 +55,7 @@ def audit_report(audit: Audit, files: Sequence[FileAudit] = (), warnings: Iterab
 def _session(name: str, session: SessionTally, found: Conclusion) -> SessionAudit:
     loops = session.loops or Loops()
     mean = session.cost // session.calls if session.calls else 0
-    models = session.models or {place.model for place in session.stated}
+    models = session.models or {place.model for place, _ in session.statements()}
     return SessionAudit(
         session_id=name,
         figures=_figures(found.figures, found.recorded),
