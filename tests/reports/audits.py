@@ -10,6 +10,7 @@ from budgeted_agents.prices import DatedPrices, PriceBook
 from budgeted_agents.reports.audit import AuditReport, FileAudit, audit_report
 from budgeted_agents.traces.audit import Audit
 from budgeted_agents.traces.call import TracedCall
+from budgeted_agents.traces.problems import Problem
 from budgeted_agents.usage import Usage
 
 HOSTILE = "<script>alert(1)</script>\"'&\x1b[31m\u202e[bold]=1"
@@ -51,4 +52,7 @@ def mixed_report() -> AuditReport:
         TracedCall(id="7", session="right", kind="statement", turns=2, succeeded=True),
         TracedCall(id="8", session="stated", kind="statement", model="small", usage=Usage(input=9000), calls=9),
     ]
-    return report_of(calls, [FileAudit("a.jsonl", "otlp", 8, 2), FileAudit("b.bin", "", 0, 0)])
+    return report_of(
+        calls,
+        [FileAudit("a.jsonl", "otlp", 8, 2, (Problem("a.jsonl", "is cut off", 7),)), FileAudit("b.bin", "", 0, 0)],
+    )

@@ -90,10 +90,13 @@ def test_every_call_has_a_verdict(body: Any) -> None:
 
 def test_files_and_warnings(body: Any) -> None:
     assert body["files"] == [
-        {"path": "a.jsonl", "format": "otlp", "calls": 8, "skipped": 2},
-        {"path": "b.bin", "format": None, "calls": 0, "skipped": 0},
+        {"path": "a.jsonl", "format": "otlp", "calls": 8, "skipped": 2, "problems": ["a.jsonl:7: is cut off"]},
+        {"path": "b.bin", "format": None, "calls": 0, "skipped": 0, "problems": []},
     ]
-    assert len(body["warnings"]) == 3
+    assert body["warnings"][1:] == [
+        "1 file could not be read: b.bin.",
+        "2 records in 1 file could not be read: a.jsonl:7: is cut off.",
+    ]
 
 
 def test_signals(body: Any) -> None:

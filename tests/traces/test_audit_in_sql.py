@@ -20,22 +20,14 @@ from budgeted_agents.traces.export import audit_sql, write_parquet
 from budgeted_agents.traces.sessions import conclude
 from budgeted_agents.traces.verdicts import VERDICTS
 from budgeted_agents.usage import Usage
+from tests.traces.rows import CLAUDE
 
-ROW = {
-    "input_cost_per_token": "0.000003",
-    "output_cost_per_token": "0.000015",
-    "cache_read_input_token_cost": "0.0000003",
-    "cache_creation_input_token_cost": "0.00000375",
-    "cache_creation_input_token_cost_above_1hr": "0.000006",
-    "input_cost_per_token_above_200k_tokens": "0.000006",
-    "search_context_cost_per_query": {"search_context_size_medium": "0.01"},
-}
 HALF = {
     "input_cost_per_token": "0.0000025",
     "output_cost_per_token": "0.00001",
     "cache_read_input_token_cost": "0.00000125",
 }
-PRICES = DatedPrices(PriceBook({"large": ROW, "half": HALF, "small": {"input_cost_per_token": "1e-7"}}))
+PRICES = DatedPrices(PriceBook({"large": CLAUDE, "half": HALF, "small": {"input_cost_per_token": "1e-7"}}))
 
 
 def recorded(draw: random.Random, way: str, usage: Usage, model: str) -> Decimal | None:

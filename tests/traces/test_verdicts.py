@@ -13,16 +13,9 @@ from budgeted_agents.prices import Price, PriceBook
 from budgeted_agents.traces.call import CLIENT_CACHE_HIT, ESTIMATED, LOCAL_MODEL, NO_USAGE_RECORDED, TracedCall
 from budgeted_agents.traces.verdicts import VERDICTS, Spread, Verdict, assess, is_constant, to_atto, worst
 from budgeted_agents.usage import Usage
+from tests.traces.rows import CLAUDE
 
-ROW = {
-    "input_cost_per_token": "0.000003",
-    "output_cost_per_token": "0.000015",
-    "cache_read_input_token_cost": "0.0000003",
-    "cache_creation_input_token_cost": "0.00000375",
-    "cache_creation_input_token_cost_above_1hr": "0.000006",
-    "input_cost_per_token_above_200k_tokens": "0.000006",
-}
-PRICE = PriceBook({"m": ROW}).price("m")
+PRICE = PriceBook({"m": CLAUDE}).price("m")
 USAGE = Usage(input=1000, cache_read=2000, cache_write_5m=40, cache_write_1h=70, output=100)
 
 counts = st.integers(0, 50_000)

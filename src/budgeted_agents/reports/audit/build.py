@@ -149,9 +149,15 @@ def _warnings(
         names = some([session.session_id for session in missing])
         count = many(len(missing), "session")
         yield f"By their own account, {count} cost {usd(gap)} more than the calls that are known of them: {names}."
-    skipped = sum(file.skipped for file in files)
-    if skipped:
-        yield f"{many(skipped, 'record')} could not be read."
-    unread = [file.path for file in files if not file.format]
+    unread = [file for file in files if not file.format]
     if unread:
-        yield f"{many(len(unread), 'file')} could not be read, or are of no known format: {some(unread)}."
+        yield f"{many(len(unread), 'file')} could not be read: {_places(unread)}."
+    partly = [file for file in files if file.format and file.skipped]
+    if partly:
+        skipped = sum(file.skipped for file in partly)
+        yield f"{many(skipped, 'record')} in {many(len(partly), 'file')} could not be read: {_places(partly)}."
+
+
+def _places(files: Iterable[FileAudit]) -> str:
+    """The first thing that is wrong with each of some files."""
+    return some([str(file.problems[0]) if file.problems else file.path for file in files], separator="; ")

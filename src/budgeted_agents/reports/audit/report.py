@@ -157,7 +157,7 @@ class FileAudit:
         format: what it was read as; empty if nothing could read it.
         calls: calls and statements it gave.
         skipped: records that were passed over.
-        problems: the first of them, word by word.
+        problems: the first of them, and what else was odd, with their lines.
     """
 
     path: str
@@ -167,7 +167,13 @@ class FileAudit:
     problems: tuple[Problem, ...] = ()
 
     def to_json(self) -> Json:
-        return {"path": self.path, "format": self.format or None, "calls": self.calls, "skipped": self.skipped}
+        return {
+            "path": self.path,
+            "format": self.format or None,
+            "calls": self.calls,
+            "skipped": self.skipped,
+            "problems": [str(problem) for problem in self.problems],
+        }
 
 
 @dataclass(frozen=True)

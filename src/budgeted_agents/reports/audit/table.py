@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -11,7 +12,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from budgeted_agents.reports.audit.report import AuditReport, SessionAudit
 from budgeted_agents.reports.audit.words import (
     MEANINGS,
     cost_shares,
@@ -26,6 +26,9 @@ from budgeted_agents.reports.audit.words import (
 )
 from budgeted_agents.reports.tables import plain
 from budgeted_agents.traces.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from budgeted_agents.reports.audit.report import AuditReport, SessionAudit
 
 _BAR = 48
 _SMALL_BAR = 16

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from budgeted_agents.money import NANO, format_usd
-from budgeted_agents.reports.audit.report import AuditReport, Figures
 from budgeted_agents.traces.verdicts import VERDICTS, Verdict
+
+if TYPE_CHECKING:
+    from budgeted_agents.reports.audit.report import AuditReport, Figures
 
 _MOST_NAMED = 3
 
@@ -100,10 +103,10 @@ def signal_lines(report: AuditReport) -> list[tuple[str, str]]:
     return [(name, value) for name, value in lines if value != UNKNOWN]
 
 
-def some(names: Sequence[str]) -> str:
+def some(names: Sequence[str], separator: str = ", ") -> str:
     """The first of many names, and how many more there are."""
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    return ", ".join(names[:_MOST_NAMED]) + more
+    return separator.join(names[:_MOST_NAMED]) + more
 
 
 def many(number: int, noun: str) -> str:
