@@ -176,3 +176,16 @@ def test_calls_and_statements(calls: list[TracedCall], verdict: str, gap: int | 
 def test_outcomes() -> None:
     audit = audited([statement(None, turns=2, succeeded=True), statement(None, turns=1, succeeded=False)])
     assert (audit.sessions["s"].turns, audit.sessions["s"].succeeded) == (3, False)
+
+
+def test_its_size_does_not_grow_with_calls() -> None:
+    """Not even where every call asks for a tool with arguments of its own."""
+
+    def size(calls: int) -> int:
+        made = (
+            model_call(session=f"s{number % 5}", node=f"n{number % 3}", tools=(("search", str(number)),))
+            for number in range(calls)
+        )
+        return len(pickle.dumps(audited(made)))
+
+    assert size(20_000) < 1.2 * size(4_000)

@@ -215,7 +215,8 @@ class SessionTally(Judged):
         """Something in it happened at these times."""
         if started > 0 and (not self.started or started < self.started):
             self.started = started
-        self.ended = max(self.ended, ended)
+        if ended > self.ended:
+            self.ended = ended
 
     def statements(self) -> Iterable[tuple[Place, Judged]]:
         """What statements say, by place."""

@@ -120,10 +120,11 @@ def assess(call: TracedCall, price: Price | None) -> Assessment:
     if price is None or (call.flags and not is_priceable(call)):
         return Assessment(None, None if recorded is None else to_atto(recorded), UNPRICED)
     usage, tier, size = call.usage, call.service_tier or None, rate_size(call)
-    if recorded is None:
-        return Assessment(price.cost(usage, tier, size), None, RECORDED_MISSING)
-    right, said = price.exact_cost(usage, tier, size), to_atto(recorded)
+    right = price.exact_cost(usage, tier, size)
     cost = -(-right // NANO)
+    if recorded is None:
+        return Assessment(cost, None, RECORDED_MISSING)
+    said = to_atto(recorded)
     if said is None:
         return Assessment(cost, None, MISMATCH)
     gap = right - said
