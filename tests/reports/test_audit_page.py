@@ -77,7 +77,7 @@ def test_nothing_is_loaded_and_the_style_is_known_by_its_digest(html: str) -> No
 
 def test_figures_are_on_it(html: str) -> None:
     texts = Page(html).texts
-    for text in ("$0.004500", "By model", "By tenant", "Cost by day", "acme", "mismatch", "session only"):
+    for text in ("$0.004500", "By model", "By tenant", "Cost over time", "acme", "mismatch", "session only"):
         assert text in texts
 
 

@@ -65,7 +65,7 @@ def _main(report: AuditReport, top: int) -> Html:
         _warnings(report.warnings),
         element("div", _verdicts(report.verdicts), _signals(report), class_="pair"),
         _days(report.groups.get("day", {})),
-        element("div", *cards, class_="pair"),
+        element("div", *cards, class_="groups"),
         _sessions(report, top),
         element("footer", text(f"Prices: {some(report.price_sources) or 'none used'}")),
     )
@@ -108,7 +108,7 @@ def _signals(report: AuditReport) -> Html:
 
 def _days(days: Mapping[str, Figures]) -> Html:
     costs = {day: found.cost_usd or Decimal(0) for day, found in days.items() if day}
-    return _card(_title("Cost by day"), day_chart(costs)) if len(costs) > 1 else join()
+    return _card(_title("Cost over time"), day_chart(costs)) if len(costs) > 1 else join()
 
 
 def _group(by: str, group: Mapping[str, Figures], most: int) -> Html:

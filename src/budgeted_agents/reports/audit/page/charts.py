@@ -69,7 +69,7 @@ def day_chart(costs: Mapping[str, Decimal]) -> Html:
         viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
         preserveAspectRatio="none",
         role="img",
-        aria_label="Cost by day",
+        aria_label="Cost over time",
     )
     ends = [text(name) for name, _ in (columns[0], columns[-1])] if columns else []
     axis = element("div", *(element("span", end) for end in ends), class_="axis")
@@ -77,13 +77,12 @@ def day_chart(costs: Mapping[str, Decimal]) -> Html:
 
 
 def _columns(costs: Mapping[str, Decimal]) -> Sequence[tuple[str, Decimal]]:
-    """Every day or month from the first to the last."""
-    first, last = (date.fromisoformat(pick(costs)) for pick in (min, max))
-    days = (last - first).days + 1
-    if days <= _MOST_COLUMNS:
-        names = ((first + timedelta(days=offset)).isoformat() for offset in range(days))
-        return [(name, costs.get(name, Decimal(0))) for name in names]
-    months: dict[str, Decimal] = {}
-    for day, cost in sorted(costs.items()):
-        months[day[:7]] = months.get(day[:7], Decimal(0)) + cost
+    """Every day from the first to the last; every month where those are too many."""
+    first, last = date.fromisoformat(min(costs)), date.fromisoformat(max(costs))
+    days = [(first + timedelta(days=offset)).isoformat() for offset in range((last - first).days + 1)]
+    if len(days) <= _MOST_COLUMNS:
+        return [(day, costs.get(day, Decimal(0))) for day in days]
+    months = dict.fromkeys((day[:7] for day in days), Decimal(0))
+    for day, cost in costs.items():
+        months[day[:7]] += cost
     return list(months.items())[-_MOST_COLUMNS:]
