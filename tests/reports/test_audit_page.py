@@ -87,6 +87,10 @@ def test_long_lists_are_cut_and_say_so() -> None:
     assert html.count("<tr>") < 40
 
 
+def test_a_name_of_any_length_is_cut() -> None:
+    assert len(audit_page(report_of([model_call(1, "s" * 10**6, model="m" * 10**6, node="n" * 10**6)]))) < 20_000
+
+
 def test_many_days_become_months() -> None:
     html = audit_page(report_of(model_call(20_000 + 10 * i, "s") for i in range(60)))
     assert "2026-01: $0.004500" in Page(html).texts

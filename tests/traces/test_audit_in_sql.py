@@ -161,3 +161,15 @@ def test_no_calls_at_all(tmp_path: Path) -> None:
     assert write_parquet([], PRICES, path) == 0
     with duckdb.connect() as connection:
         assert connection.execute(f"FROM '{path}'").fetchall() == []
+
+
+def test_odd_names_and_times(tmp_path: Path) -> None:
+    path = tmp_path / "odd.parquet"
+    odd = [
+        TracedCall(id="1", session="half \ud800", model="\udfff", flags=("\ud800",)),
+        TracedCall(id="2", session="nul \0 'quote\" \n line", started_at=float("nan"), ended_at=float("inf")),
+    ]
+    assert write_parquet(odd, PRICES, path) == 2
+    with duckdb.connect() as connection:
+        names = connection.execute(f"SELECT session, day FROM '{path}'").fetchall()
+    assert names == [("half ?", ""), ("nul \0 'quote\" \n line", "")]

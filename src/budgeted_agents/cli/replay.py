@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING
 
 import click
@@ -26,7 +26,8 @@ _VERDICTS = (
     "explained_by_cache_ttl",
     "rounding",
 )
-_LONG = 1.0  # seconds after which work is long enough to say how far it is
+_LONG = 1.0
+"""Seconds after which work is long enough to say how far it is."""
 
 
 @click.command("replay")
@@ -125,17 +126,15 @@ def _progress() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
-    bar = Progress(
-        "Reading", BarColumn(), DownloadColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True
-    )
-    task, begun = bar.add_task("", total=None), time.monotonic()
-
-    def tell(done: int, total: int) -> None:
-        bar.update(task, completed=done, total=total)
-        if sys.stderr.isatty() and time.monotonic() - begun > _LONG:
-            bar.start()
-
+    columns = (BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    bar = Progress("Reading", *columns, console=Console(stderr=True), transient=True)
+    task, begin = bar.add_task("", total=None), Timer(_LONG, bar.start)
+    if sys.stderr.isatty():
+        begin.start()
     try:
-        yield tell
+        yield lambda done, total: bar.update(task, completed=done, total=total)
     finally:
+        begin.cancel()
+        if begin.ident is not None:
+            begin.join()
         bar.stop()

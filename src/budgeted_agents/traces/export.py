@@ -36,6 +36,7 @@ _COLUMNS = {
 }
 """The file's columns. Amounts of money are in atto-USD (10^-18), rates for one token."""
 
+_ENCODER = msgspec.json.Encoder(decimal_format="string")
 _NO_RATES = Rates(*(0 for _ in _CLASSES))
 
 
@@ -74,16 +75,28 @@ def write_parquet(calls: Iterable[TracedCall], prices: DatedPrices, path: Path) 
 
 
 def _write_lines(calls: Iterable[TracedCall], prices: DatedPrices, path: Path) -> int:
-    encode, written = msgspec.json.Encoder(decimal_format="string").encode, 0
+    written = 0
     known: dict[tuple[int, str, str], Price | None] = {}
     with path.open("wb") as file:
         for call in calls:
             key = (day_of(call.started_at), call.model, call.provider)
             if key not in known:
                 known[key] = prices.on(*key) if call.model else None
-            file.write(encode(_row(call, known[key])) + b"\n")
+            file.write(_encoded(_row(call, known[key])) + b"\n")
             written += 1
     return written
+
+
+def _encoded(row: dict[str, Any]) -> bytes:
+    """A row as JSON; what is half a character in it becomes a question mark."""
+    try:
+        return _ENCODER.encode(row)
+    except UnicodeEncodeError:
+        return _ENCODER.encode({name: _whole(value) for name, value in row.items()})
+
+
+def _whole(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _row(call: TracedCall, price: Price | None) -> dict[str, Any]:
@@ -101,7 +114,7 @@ def _row(call: TracedCall, price: Price | None) -> dict[str, Any]:
         "day": day_name(day_of(call.started_at)),
         "started_at": call.started_at,
         "ended_at": call.ended_at,
-        "flags": call.flags,
+        "flags": [_whole(flag) for flag in call.flags],
         "calls_stated": call.calls,
         "is_recorded": call.recorded_cost is not None,
         "is_free": is_free(call),

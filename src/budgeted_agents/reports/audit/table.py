@@ -15,6 +15,7 @@ from rich.text import Text
 from budgeted_agents.reports.audit.words import (
     MEANINGS,
     cost_shares,
+    cut,
     flag_name,
     signal_lines,
     some,
@@ -118,14 +119,14 @@ def _session_cells(session: SessionAudit, is_wide: bool) -> list[RenderableType]
     figures = session.figures
     tokens = [f"{figures.input_tokens:,}", f"{figures.output_tokens:,}"] if is_wide else []
     return [
-        plain(session.session_id),
-        plain(", ".join(session.models)),
+        plain(cut(session.session_id)),
+        plain(cut(", ".join(session.models))),
         f"{figures.calls:,}",
         *tokens,
         usd(figures.cost_usd),
         usd(figures.recorded_cost_usd),
         Text(verdict_name(session.verdict), _COLORS[session.verdict]),
-        *([plain(", ".join(map(flag_name, session.flags)), "dim")] if is_wide else []),
+        *([plain(cut(", ".join(map(flag_name, session.flags))), "dim")] if is_wide else []),
     ]
 
 
@@ -137,7 +138,9 @@ def _groups(report: AuditReport, by: str, top: int) -> Table:
     table.add_column("")
     for name, figures, share in cost_shares(report.groups[by], top):
         bar = Text("█" * round(share * _SMALL_BAR), "cyan")
-        table.add_row(plain(name or "(not said)"), f"{figures.calls:,}", tokens(figures), usd(figures.cost_usd), bar)
+        table.add_row(
+            plain(cut(name) or "(not said)"), f"{figures.calls:,}", tokens(figures), usd(figures.cost_usd), bar
+        )
     return table
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from budgeted_agents.reports.audit.report import AuditReport, Figures
 
 _MOST_NAMED = 3
+_LONGEST_NAME = 200
 
 UNKNOWN = "-"
 """What stands for an amount that nobody knows."""
@@ -103,10 +104,15 @@ def signal_lines(report: AuditReport) -> list[tuple[str, str]]:
     return [(name, value) for name, value in lines if value != UNKNOWN]
 
 
+def cut(name: str) -> str:
+    """A name from a trace, which may be of any length, short enough to be shown."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
+
+
 def some(names: Sequence[str], separator: str = ", ") -> str:
     """The first of many names, and how many more there are."""
     more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    return separator.join(names[:_MOST_NAMED]) + more
+    return separator.join(map(cut, names[:_MOST_NAMED])) + more
 
 
 def many(number: int, noun: str) -> str:

@@ -14,6 +14,7 @@ from budgeted_agents.reports.audit.report import AuditReport, Figures, SessionAu
 from budgeted_agents.reports.audit.words import (
     MEANINGS,
     cost_shares,
+    cut,
     flag_name,
     percent,
     signal_lines,
@@ -114,7 +115,7 @@ def _days(days: Mapping[str, Figures]) -> Html:
 def _group(by: str, group: Mapping[str, Figures], most: int) -> Html:
     rows = [_head(by, "calls", "tokens", "cost", "", numbers=(1, 2, 3))]
     for name, figures, share in cost_shares(group, most):
-        cells = [name or "(not said)", f"{figures.calls:,}", tokens(figures), usd(figures.cost_usd)]
+        cells = [cut(name) or "(not said)", f"{figures.calls:,}", tokens(figures), usd(figures.cost_usd)]
         rows.append(_row(*map(text, cells), share_bar(share), numbers=(1, 2, 3)))
     return _card(_title(f"By {by}"), element("table", *rows), _more(len(group) - most))
 
@@ -132,11 +133,11 @@ _NUMBERS = (2, 3, 4, 5, 6)
 
 def _session(session: SessionAudit) -> Html:
     figures = session.figures
-    cells = [session.session_id, ", ".join(session.models), f"{figures.calls:,}"]
+    cells = [cut(session.session_id), cut(", ".join(session.models)), f"{figures.calls:,}"]
     cells += [f"{figures.input_tokens:,}", f"{figures.output_tokens:,}"]
     cells += [usd(figures.cost_usd), usd(figures.recorded_cost_usd)]
     flags = ", ".join(map(flag_name, session.flags))
-    return _row(*map(text, cells), _verdict(session.verdict), text(flags), numbers=_NUMBERS)
+    return _row(*map(text, cells), _verdict(session.verdict), text(cut(flags)), numbers=_NUMBERS)
 
 
 def _verdict(verdict: Verdict) -> Html:
