@@ -12,10 +12,13 @@ import polars
 import pytest
 from rich.console import Console
 
-from budgeted_agents.reports.audit import AuditReport
+from budgeted_agents.reports.audit import AuditReport, audit_report
 from budgeted_agents.reports.audit.sheet import write_csv
 from budgeted_agents.reports.audit.table import AuditTable
-from tests.reports.audits import HOSTILE, mixed_report, model_call, report_of
+from budgeted_agents.traces.audit import Audit
+from budgeted_agents.traces.call import TracedCall
+from budgeted_agents.usage import Usage
+from tests.reports.audits import HOSTILE, PRICES, mixed_report, model_call, report_of
 
 GROUPINGS = ("session", "model", "node", "tool", "tenant", "feature", "day")
 
@@ -116,6 +119,12 @@ def test_signals(body: Any) -> None:
 
 def test_the_dearest_session_comes_first(report: AuditReport) -> None:
     assert [found.session_id for found in report.sessions][:3] == ["silent", "stated", "right"]
+
+
+def test_a_report_changes_nothing() -> None:
+    audit = Audit(PRICES)
+    audit.add(TracedCall(id="1", session="s", kind="statement", model="small", usage=Usage(input=10)))
+    assert audit_report(audit) == audit_report(audit)
 
 
 def test_nothing_at_all() -> None:

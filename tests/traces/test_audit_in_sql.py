@@ -100,11 +100,6 @@ def audit(calls: list[TracedCall]) -> Audit:
     audit = Audit(PRICES)
     for call in calls:
         audit.add(call)
-    audit.settle()
-    for session in audit.sessions.values():
-        if not session.calls:
-            for place, stated in session.statements():
-                audit.add_to_groups(place, stated)
     return audit
 
 
@@ -140,7 +135,7 @@ def test_every_verdict_is_among_them(audit: Audit) -> None:
 def test_groups_agree(audit: Audit, engine: duckdb.DuckDBPyConnection, dimension: str) -> None:
     ours = {
         name: (tally.calls, tally.input, tally.cached, tally.output, tally.cost if tally.is_priced else None)
-        for name, tally in audit.groups[dimension].items()
+        for name, tally in audit.final_groups()[dimension].items()
     }
     columns = "name, calls, input_tokens, cached_input_tokens, output_tokens, cost_nanos"
     rows = engine.execute(f"SELECT {columns} FROM audited_groups WHERE dimension = ?", [dimension]).fetchall()

@@ -6,6 +6,8 @@ from datetime import date, timedelta
 from typing import NamedTuple, Protocol
 from zlib import crc32
 
+from msgspec.structs import replace
+
 from budgeted_agents.prices import Price
 from budgeted_agents.traces.call import TracedCall
 from budgeted_agents.traces.tallies import Place, SessionTally, Tally, united
@@ -28,6 +30,9 @@ _END_OF_TIME = 2.5e11
 _MOST_PLACES = 20_000
 """Places that are kept apart before their sums go into the groups."""
 
+
+Groups = dict[str, dict[str, Tally]]
+"""Sums by dimension and name."""
 
 PlaceKey = tuple[str, str, int, str, str, str]
 """A ``Place`` as a plain tuple: making one for each call is several times quicker."""
@@ -65,7 +70,7 @@ class Audit:
         self._downgrades: dict[tuple[str, Place], bool] = {}
         self._cells: dict[PlaceKey, Cell] = {}
         self.sessions: dict[str, SessionTally] = {}
-        self.groups: dict[str, dict[str, Tally]] = {dimension: {} for dimension in DIMENSIONS}
+        self.groups: Groups = {dimension: {} for dimension in DIMENSIONS}
         self.price_sources: set[str] = set()
         self.premium_cost = 0
 
@@ -93,17 +98,27 @@ class Audit:
                 mine.merge_session(session)
         for dimension, group in other.groups.items():
             for name, tally in group.items():
-                self._group(dimension, name).merge(tally)
+                _tally(self.groups, dimension, name).merge(tally)
         self.price_sources |= other.price_sources
         self.premium_cost += other.premium_cost
 
     def settle(self) -> None:
         """Bring what is kept by place into the groups. Reading ``groups`` is right after this."""
         for cell in self._cells.values():
-            self.add_to_groups(cell.place, cell.tally)
+            _add_to(self.groups, cell.place, cell.tally)
             if cell.is_premium:
                 self.premium_cost += cell.tally.cost
         self._cells = {}
+
+    def final_groups(self) -> Groups:
+        """The groups, with what is stated of sessions of which no call is known."""
+        self.settle()
+        groups = {name: {key: replace(tally) for key, tally in group.items()} for name, group in self.groups.items()}
+        for session in self.sessions.values():
+            if not session.calls:
+                for place, stated in session.statements():
+                    _add_to(groups, place, stated)
+        return groups
 
     def __getstate__(self) -> dict[str, object]:
         self.settle()
@@ -131,7 +146,7 @@ class Audit:
         share = None if cost is None else cost // len(tools)
         session.tool_calls += len(tools)
         for tool, fingerprint in tools:
-            self._group("tool", tool).add(0, 0, 0, share, None, failed=False)
+            _tally(self.groups, "tool", tool).add(0, 0, 0, share, None, failed=False)
             if fingerprint:
                 session.repeated().add(_digest(tool, fingerprint), share)
 
@@ -139,7 +154,7 @@ class Audit:
         """A tool that ran. Which model call asked for it, and at what cost, its span does not say."""
         recorded = None if call.recorded_cost is None else to_atto(call.recorded_cost)
         session.tool_calls += 1
-        self._group("tool", call.tool).add(0, 0, 0, None, recorded, failed=call.error != "")
+        _tally(self.groups, "tool", call.tool).add(0, 0, 0, None, recorded, failed=call.error != "")
         if call.fingerprint:
             session.repeated().add(_digest(call.tool, call.fingerprint), None)
 
@@ -185,20 +200,22 @@ class Audit:
             self._downgrades[key] = known
         return known
 
-    def add_to_groups(self, place: Place, tally: Tally) -> None:
-        """Add calls of one place to the groups it belongs to."""
-        self._group("model", place.model).merge(tally)
-        self._group("node", place.node).merge(tally)
-        self._group("tenant", place.tenant).merge(tally)
-        self._group("feature", place.feature).merge(tally)
-        self._group("day", day_name(place.day)).merge(tally)
 
-    def _group(self, dimension: str, name: str) -> Tally:
-        group = self.groups[dimension]
-        tally = group.get(name)
-        if tally is None:
-            tally = group[name] = Tally()
-        return tally
+def _add_to(groups: Groups, place: Place, tally: Tally) -> None:
+    """Add calls of one place to the groups it belongs to."""
+    _tally(groups, "model", place.model).merge(tally)
+    _tally(groups, "node", place.node).merge(tally)
+    _tally(groups, "tenant", place.tenant).merge(tally)
+    _tally(groups, "feature", place.feature).merge(tally)
+    _tally(groups, "day", day_name(place.day)).merge(tally)
+
+
+def _tally(groups: Groups, dimension: str, name: str) -> Tally:
+    group = groups[dimension]
+    tally = group.get(name)
+    if tally is None:
+        tally = group[name] = Tally()
+    return tally
 
 
 def _is_premium(price: Price | None) -> bool:

@@ -22,12 +22,12 @@ def audit_report(audit: Audit, files: Sequence[FileAudit] = (), warnings: Iterab
     """The report of an audit.
 
     Args:
-        audit: what was added up. Nothing may be added to it after this.
+        audit: what was added up.
         files: what was read.
         warnings: what else a reader should know.
     """
     concluded = [(name, session, conclude(session)) for name, session in audit.sessions.items()]
-    audit.settle()
+    groups = {dimension: _group(tallies) for dimension, tallies in audit.final_groups().items()}
     totals, premium = Tally(), audit.premium_cost
     verdicts: Counter[Verdict] = Counter()
     for _, session, found in concluded:
@@ -35,11 +35,8 @@ def audit_report(audit: Audit, files: Sequence[FileAudit] = (), warnings: Iterab
         verdicts.update(found.verdicts)
         if found.figures is not session:
             premium += session.stated_premium
-            for place, stated in session.statements():
-                audit.add_to_groups(place, stated)
     recorded = [found.recorded for _, _, found in concluded if found.recorded is not None]
     sessions = sorted((_session(*parts) for parts in concluded), key=_dearest_first)
-    groups = {dimension: _group(tallies) for dimension, tallies in audit.groups.items()}
     return AuditReport(
         sessions=tuple(sessions),
         totals=_figures(totals, sum(recorded) if recorded else None),
