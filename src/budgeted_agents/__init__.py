@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from budgeted_agents.budget import Budget, attribute
     from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded
-    from budgeted_agents.integrations.langchain import CostCallback, budgeted_embeddings, budgeted_model, govern_app
+    from budgeted_agents.integrations.langchain.app_wide import govern_app
+    from budgeted_agents.integrations.langchain.callback import CostCallback
+    from budgeted_agents.integrations.langchain.embeddings import budgeted_embeddings
+    from budgeted_agents.integrations.langchain.governed_model import budgeted_model
     from budgeted_agents.integrations.langchain.middleware import BudgetMiddleware
-    from budgeted_agents.integrations.langgraph import BudgetedGraph, budgeted
+    from budgeted_agents.integrations.langgraph.compiled import budgeted
+    from budgeted_agents.integrations.langgraph.graph import BudgetedGraph
     from budgeted_agents.ledgers import open_ledger
     from budgeted_agents.prices import PriceBook
     from budgeted_agents.reports.replay import replay
@@ -43,14 +47,14 @@ _HOMES = {
     "BudgetExceeded": "budgeted_agents.errors",
     "BudgetMiddleware": "budgeted_agents.integrations.langchain.middleware",
     "BudgetedAgentsError": "budgeted_agents.errors",
-    "BudgetedGraph": "budgeted_agents.integrations.langgraph",
-    "CostCallback": "budgeted_agents.integrations.langchain",
+    "BudgetedGraph": "budgeted_agents.integrations.langgraph.graph",
+    "CostCallback": "budgeted_agents.integrations.langchain.callback",
     "PriceBook": "budgeted_agents.prices",
     "attribute": "budgeted_agents.budget",
-    "budgeted": "budgeted_agents.integrations.langgraph",
-    "budgeted_embeddings": "budgeted_agents.integrations.langchain",
-    "budgeted_model": "budgeted_agents.integrations.langchain",
-    "govern_app": "budgeted_agents.integrations.langchain",
+    "budgeted": "budgeted_agents.integrations.langgraph.compiled",
+    "budgeted_embeddings": "budgeted_agents.integrations.langchain.embeddings",
+    "budgeted_model": "budgeted_agents.integrations.langchain.governed_model",
+    "govern_app": "budgeted_agents.integrations.langchain.app_wide",
     "open_ledger": "budgeted_agents.ledgers",
     "replay": "budgeted_agents.reports.replay",
 }

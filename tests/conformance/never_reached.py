@@ -8,7 +8,7 @@ from langgraph.typing import ContextT, InputT, OutputT, StateT
 
 from budgeted_agents.budget import Budget
 from budgeted_agents.errors import UnknownPrice
-from budgeted_agents.integrations.langgraph import BudgetedGraph as _BudgetedGraph
+from budgeted_agents.integrations.langgraph.graph import BudgetedGraph as _BudgetedGraph
 from budgeted_agents.prices import Price, PriceBook
 
 

@@ -59,8 +59,8 @@ class Setting:
 
     def app(self, budget: Budget, ledger: Ledger | str | None = None, listeners: tuple[Listener, ...] = ()) -> Any:
         """The research agent under a budget, compiled."""
-        from budgeted_agents.integrations.langchain import budgeted_model
-        from budgeted_agents.integrations.langgraph import BudgetedGraph
+        from budgeted_agents.integrations.langchain.governed_model import budgeted_model
+        from budgeted_agents.integrations.langgraph.graph import BudgetedGraph
 
         def graph_class(state: Any) -> Any:
             return BudgetedGraph(state, budget=budget, ledger=ledger, listeners=listeners)

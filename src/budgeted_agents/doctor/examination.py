@@ -17,7 +17,7 @@ from budgeted_agents.doctor.trial import Cut, Trial, run_trial
 from budgeted_agents.errors import UnknownPrice
 from budgeted_agents.integrations.langchain.governance import governed_by
 from budgeted_agents.integrations.langchain.runs import open_run
-from budgeted_agents.integrations.langgraph import budgeted
+from budgeted_agents.integrations.langgraph.compiled import budgeted
 from budgeted_agents.ledgers import MemoryLedger
 from budgeted_agents.meter import Meter
 from budgeted_agents.money import format_usd, to_usd

@@ -6,6 +6,7 @@ The compiled class overrides only ``stream`` and ``astream``, because every othe
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
@@ -16,7 +17,6 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
 from langgraph.channels import LastValue
 from langgraph.errors import GraphInterrupt
-from langgraph.prebuilt import ToolNode
 
 from budgeted_agents.budget import BudgetLike, as_policy
 from budgeted_agents.budget.attribution import checked
@@ -37,7 +37,6 @@ from budgeted_agents.integrations.langgraph.pregel import (
     coerce_to_runnable,
 )
 from budgeted_agents.integrations.langgraph.settings import FINALIZER, Settings
-from budgeted_agents.integrations.langgraph.tools import governed_tool_node
 from budgeted_agents.ledgers import Balance, Ledger, open_ledger
 from budgeted_agents.ledgers.topping_up import amounts_of
 from budgeted_agents.meter import BillingTable, Listener, Meter, new_id
@@ -50,6 +49,8 @@ GraphT = TypeVar("GraphT", bound=Pregel[Any, Any, Any, Any])
 LedgerLike = Ledger | str | None
 """What ``ledger=`` takes: an open ledger, a URL, or None for one in memory."""
 
+
+_TOOL_NODES = "langgraph.prebuilt.tool_node"
 
 _SET_BY_COMPILE = ("_output_mapper", "_state_mapper", "_serde_allowlist")
 
@@ -167,9 +168,13 @@ def _triggers(nodes: Mapping[str, PregelNode]) -> dict[str, list[str]]:
 
 def _with_tools(node: PregelNode) -> PregelNode:
     """The node with its ``ToolNode``, if it is one, governed."""
-    if not isinstance(node.bound, ToolNode):
+    if _TOOL_NODES not in sys.modules:  # where there is one, its module is loaded; loading it takes long
         return node
-    return node.copy({"bound": governed_tool_node(node.bound)})
+    from langgraph.prebuilt import ToolNode
+
+    from budgeted_agents.integrations.langgraph.tools import governed_tool_node
+
+    return node.copy({"bound": governed_tool_node(node.bound)}) if isinstance(node.bound, ToolNode) else node
 
 
 class Governed:

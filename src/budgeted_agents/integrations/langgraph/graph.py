@@ -1,19 +1,23 @@
-"""``BudgetedGraph``: LangGraph's ``StateGraph`` with a budget. Without one it is ``StateGraph`` exactly."""
+"""``BudgetedGraph``: LangGraph's ``StateGraph`` with a budget. Without one it is ``StateGraph`` exactly, and loads
+nothing besides.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from langgraph.graph.state import CompiledStateGraph, StateGraph
 from langgraph.typing import ContextT, InputT, OutputT, StateT
 
-from budgeted_agents.budget import BudgetLike, as_policy
 from budgeted_agents.errors import InvalidGraph
-from budgeted_agents.integrations.langgraph.compiled import LedgerLike, budgeted
-from budgeted_agents.meter import BillingTable, Listener
-from budgeted_agents.prices import PriceBook
+
+if TYPE_CHECKING:
+    from budgeted_agents.budget import BudgetLike
+    from budgeted_agents.integrations.langgraph.compiled import LedgerLike
+    from budgeted_agents.meter import BillingTable, Listener
+    from budgeted_agents.prices import PriceBook
 
 
 class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
@@ -50,16 +54,10 @@ class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
         super().__init__(state_schema, context_schema, **kwargs)
         self._finalizer: Any = None
         self._govern = (
-            None
+            budget
             if budget is None
-            else partial(
-                budgeted,
-                budget=as_policy(budget),
-                ledger=ledger,
-                prices=prices,
-                attribution=attribution,
-                listeners=listeners,
-                billing=billing,
+            else _governing(
+                budget, ledger=ledger, prices=prices, attribution=attribution, listeners=listeners, billing=billing
             )
         )
 
@@ -84,6 +82,14 @@ class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
         """As ``StateGraph.compile``; with a budget, the compiled graph is governed and has ``spend(config)``."""
         compiled = super().compile(*args, **kwargs)
         return compiled if self._govern is None else self._govern(compiled, finalizer=self._finalizer)
+
+
+def _governing(budget: BudgetLike, **settings: Any) -> Callable[..., Any]:
+    """What puts a compiled graph under this budget."""
+    from budgeted_agents.budget import as_policy
+    from budgeted_agents.integrations.langgraph.compiled import budgeted
+
+    return partial(budgeted, budget=as_policy(budget), **settings)
 
 
 def _invalid(problem: str, value: object) -> InvalidGraph:
