@@ -151,14 +151,22 @@ def current() -> Governance | None:
     return None if handler is None else handler.governance  # type: ignore[attr-defined]
 
 
-@contextmanager
-def governed_by(handler: BaseCallbackHandler | None) -> Iterator[None]:
-    """Let a handler (one that has a ``governance``) see and govern every call made inside the block."""
-    token = _handler.set(handler)
-    try:
-        yield
-    finally:
-        _handler.reset(token)
+class governed_by:  # noqa: N801 -- a context manager, named as the standard library names them
+    """Let a handler (one that has a ``governance``) see and govern every call made inside the block.
+
+    It may be entered again once it was left; a run enters it for every step, so it is no generator.
+    """
+
+    __slots__ = ("_found", "_token")
+
+    def __init__(self, handler: BaseCallbackHandler | None) -> None:
+        self._found = handler
+
+    def __enter__(self) -> None:
+        self._token = _handler.set(self._found)
+
+    def __exit__(self, *error: object) -> None:
+        _handler.reset(self._token)
 
 
 @contextmanager

@@ -7,8 +7,8 @@ The compiled class overrides only ``stream`` and ``astream``, because every othe
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -246,30 +246,23 @@ def _governed_class(base: type[Any]) -> type[Any]:
         handler = _opened(self, config)
         with governed_by(handler):
             steps = base.stream(self, input, config, **kwargs)
-        try:
-            while True:
-                with governed_by(handler), _raising_if_asked(handler):
-                    try:
-                        chunk = next(steps)
-                    except StopIteration:
-                        break
-                yield chunk
-        finally:
-            with governed_by(handler):
-                steps.close()
-        _raise_if_asked(handler)
+        yield from _governed(steps, handler)
 
     async def astream(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         handler = _opened(self, config)
-        with governed_by(handler):
+        governed = governed_by(handler)
+        with governed:
             chunks = base.astream(self, input, config, **kwargs)
         async with aclosing(chunks) as steps:
             while True:
-                with governed_by(handler), _raising_if_asked(handler):
-                    try:
+                try:
+                    with governed:
                         chunk = await anext(steps)
-                    except StopAsyncIteration:
-                        break
+                except StopAsyncIteration:
+                    break
+                except GraphInterrupt:
+                    _raise_if_asked(handler)
+                    raise
                 yield chunk
         _raise_if_asked(handler)
 
@@ -300,6 +293,26 @@ def _governed_class(base: type[Any]) -> type[Any]:
     return type(base.__name__, (base,), body)
 
 
+def _governed(steps: Generator[Any, None, None], handler: BudgetHandler) -> Iterator[Any]:
+    """The steps of a run, each made with its handler in force; between them the caller's context is untouched."""
+    governed = governed_by(handler)
+    try:
+        while True:
+            try:
+                with governed:
+                    chunk = next(steps)
+            except StopIteration:
+                break
+            except GraphInterrupt:
+                _raise_if_asked(handler)
+                raise
+            yield chunk
+    finally:
+        with governed:
+            steps.close()
+    _raise_if_asked(handler)
+
+
 def _as_built(graph: Any, base: type[Any]) -> Any:
     """The graph as its author drew it, without the finalizer."""
     plain = _whole(base.copy(graph), graph)
@@ -310,23 +323,16 @@ def _as_built(graph: Any, base: type[Any]) -> Any:
 
 def _opened(graph: Any, config: RunnableConfig | None) -> BudgetHandler:
     settings: Settings = graph.settings
-    handler = settings.open_run(merge_configs(graph.config, config))
+    handler = settings.open_run(config if graph.config is None else merge_configs(graph.config, config))
     graph.__dict__["latest_session"] = handler.governance.run.session
     return handler
 
 
-@contextmanager
-def _raising_if_asked(handler: BudgetHandler) -> Iterator[None]:
-    """Inside another graph a refusal leaves this one as an interrupt, unless its budget says otherwise."""
-    try:
-        yield
-    except GraphInterrupt:
-        _raise_if_asked(handler)
-        raise
-
-
 def _raise_if_asked(handler: BudgetHandler) -> None:
-    """Raise at the very end, when every sibling has kept its results, if the budget that refused says so."""
+    """Raise the refusal if the budget that refused says so: at the very end, when every sibling has kept its results.
+
+    Inside another graph a refusal leaves this one as an interrupt, unless its budget says otherwise.
+    """
     governance = handler.governance
     refusal = governance.run.exhausted
     if refusal is not None and on_exhausted(governance, refusal) == "raise":

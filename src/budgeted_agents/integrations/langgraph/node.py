@@ -46,8 +46,9 @@ class GovernedSeq(RunnableSeq):
         if governance is None:
             return await super().ainvoke(input, config, **kwargs)
         try:
-            entering = self.settings.enter_node(governance, pregel.task_metadata(config))
-            await adrive(entering, blocking=governance.meter.ledger.blocking)
+            if self.settings.counts_visits(governance):
+                entering = self.settings.enter_node(governance, pregel.task_metadata(config))
+                await adrive(entering, blocking=governance.meter.ledger.blocking)
             return await super().ainvoke(input, config, **kwargs)
         except (GraphInterrupt, BudgetExceeded) as error:
             return self._stopped(governance, config, error)
@@ -60,8 +61,9 @@ class GovernedSeq(RunnableSeq):
                 yield nothing
             return
         try:
-            entering = self.settings.enter_node(governance, pregel.task_metadata(config))
-            await adrive(entering, blocking=governance.meter.ledger.blocking)
+            if self.settings.counts_visits(governance):
+                entering = self.settings.enter_node(governance, pregel.task_metadata(config))
+                await adrive(entering, blocking=governance.meter.ledger.blocking)
             async for nothing in super().astream(input, config, **kwargs):
                 yield nothing
         except (GraphInterrupt, BudgetExceeded) as error:

@@ -43,7 +43,8 @@ def _governed_class(base: type[ToolNode]) -> type[ToolNode]:
                 answer = base._execute_tool_sync(self, request, *args)
         except BudgetExceeded as refusal:
             return _answer(request, refusal)
-        drive(give_back(governance, unused))
+        if unused:
+            drive(give_back(governance, unused))
         return answer
 
     async def aexecute(self: Any, request: ToolCallRequest, *args: Any) -> Any:
@@ -57,7 +58,8 @@ def _governed_class(base: type[ToolNode]) -> type[ToolNode]:
                 answer = await base._execute_tool_async(self, request, *args)
         except BudgetExceeded as refusal:
             return _answer(request, refusal)
-        await adrive(give_back(governance, unused), blocking=blocking)
+        if unused:
+            await adrive(give_back(governance, unused), blocking=blocking)
         return answer
 
     body = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
