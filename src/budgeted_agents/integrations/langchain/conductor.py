@@ -7,7 +7,7 @@ langchain-core's paths do not tell a model that id, so it is kept in a context v
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from contextvars import ContextVar
 from typing import Any
 from uuid import UUID
@@ -26,56 +26,62 @@ def conductor(run_manager: Any) -> Governance | None:
     """What governs the call a model makes now: all that does, as one; None if nothing does."""
     run_id = run_manager.run_id if run_manager is not None else _run_id.get()
     handed_over = [] if run_id is None else open_calls.handed_over.take_all(run_id)
-    around = current()
-    lead = around or next(iter(handed_over), None)
+    lead = current() or next(iter(handed_over), None)
     return None if lead is None else joined(lead, handed_over)
 
 
-@contextmanager
-def _running(run_id: UUID | None) -> Iterator[None]:
-    token = _run_id.set(run_id)
-    try:
-        yield
-    finally:
-        _run_id.reset(token)
+class _Running:
+    """While a model is called: the call's id. It may be entered again once it was left."""
+
+    __slots__ = ("_run_id", "_token")
+
+    def __init__(self, run_id: UUID | None) -> None:
+        self._run_id = run_id
+
+    def __enter__(self) -> None:
+        self._token = _run_id.set(self._run_id)
+
+    def __exit__(self, *error: object) -> None:
+        _run_id.reset(self._token)
 
 
 def told_its_run_id(base: type[BaseChatModel]) -> dict[str, Callable[..., Any]]:
     """Methods of a chat-model class through which every call goes, so that the call's id is known below them."""
 
     def _generate_with_cache(self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
-        with _running(run_manager.run_id if run_manager else None):
+        with _Running(run_manager.run_id if run_manager else None):
             return base._generate_with_cache(self, messages, stop=stop, run_manager=run_manager, **kwargs)
 
     async def _agenerate_with_cache(
         self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> Any:
-        with _running(run_manager.run_id if run_manager else None):
+        with _Running(run_manager.run_id if run_manager else None):
             return await base._agenerate_with_cache(self, messages, stop=stop, run_manager=run_manager, **kwargs)
 
     def stream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> Iterator[Any]:
         config = _with_run_id(config)
-        chunks = base.stream(self, input, config, **kwargs)
+        chunks, running = base.stream(self, input, config, **kwargs), _Running(config["run_id"])
         try:
             while True:
-                with _running(config["run_id"]):
-                    try:
+                try:
+                    with running:
                         chunk = next(chunks)
-                    except StopIteration:
-                        return
+                except StopIteration:
+                    return
                 yield chunk
         finally:
             chunks.close()  # type: ignore[attr-defined]
 
     async def astream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> AsyncIterator[Any]:
         config = _with_run_id(config)
+        running = _Running(config["run_id"])
         async with aclosing(base.astream(self, input, config, **kwargs)) as chunks:  # type: ignore[type-var]
             while True:
-                with _running(config["run_id"]):
-                    try:
+                try:
+                    with running:
                         chunk = await anext(chunks)
-                    except StopAsyncIteration:
-                        return
+                except StopAsyncIteration:
+                    return
                 yield chunk
 
     stream.__doc__, astream.__doc__ = base.stream.__doc__, base.astream.__doc__

@@ -100,11 +100,12 @@ class _Conducted:
     """The methods a governed class overrides; each only calls, the order of steps is ``Attempt``'s."""
 
     _tiers: tuple[Tier, ...]
-    _retries: int
+    __pydantic_private__: Mapping[str, Any]
 
     def _attempt(self, governance: Governance, messages: list[BaseMessage], kwargs: Any, manager: Any) -> Attempt:
         metadata = getattr(manager, "metadata", None) or ambient_metadata()
-        return Attempt(governance, self._tiers, messages, kwargs, metadata, self._retries)
+        own = self.__pydantic_private__  # pydantic takes long to find a private attribute by its name
+        return Attempt(governance, own["_tiers"], messages, kwargs, metadata, own["_retries"])
 
     def _generate(
         self,

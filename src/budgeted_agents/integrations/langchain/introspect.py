@@ -59,10 +59,16 @@ def _limit_field(cls: type[BaseChatModel]) -> str | None:
 
 def asked_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
     """The output limit the caller asked for, in tokens: by the call's arguments, else by the model's own setting."""
+    for name in LIMIT_FIELDS:
+        if _is_limit(limit := kwargs.get(name)):
+            return limit
     field = limit_field(model)
-    values = [kwargs.get(name) for name in LIMIT_FIELDS]
-    values += [getattr(model, field, None) if field else None]
-    return next((value for value in values if isinstance(value, int) and value > 0), None)
+    limit = getattr(model, field, None) if field else None
+    return limit if _is_limit(limit) else None
+
+
+def _is_limit(value: Any) -> bool:
+    return isinstance(value, int) and value > 0
 
 
 def limit_differs(called: BaseChatModel, asked: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
