@@ -9,7 +9,7 @@ shows in no state, no stream and no checkpoint.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -27,6 +27,8 @@ CHANNEL = "budgeted_agents_run"
 _READ = "__pregel_read"
 """LangGraph's key for the function by which a task reads the state; its second argument is the graph's channels."""
 
+_NOTHING: Mapping[str, Any] = {}
+
 Opener = Callable[[RunnableConfig, BaseCallbackHandler | None], BudgetHandler]
 """Opens a run, given the config of a task of it and the handler in force around it."""
 
@@ -42,6 +44,11 @@ class RunChannel(BaseChannel[Any, Any, Any]):
         self._handler: BudgetHandler | None = None
         self._outer: BaseCallbackHandler | None = None
         self._lock = threading.Lock()
+
+    @property
+    def opened(self) -> BudgetHandler | None:
+        """The run's handler; None before its first call."""
+        return self._handler
 
     def handler(self, config: RunnableConfig, outer: BaseCallbackHandler | None) -> BudgetHandler:
         """The run's handler; a run that has none yet is opened inside ``outer``."""
@@ -90,7 +97,7 @@ class RunChannel(BaseChannel[Any, Any, Any]):
 
 def channel_of(config: RunnableConfig | None) -> RunChannel | None:
     """The channel of the agent whose task a config belongs to; None outside agents that have the middleware."""
-    read = ((config or {}).get("configurable") or {}).get(_READ)
+    read = (config.get("configurable") or _NOTHING).get(_READ) if config else None
     arguments: tuple[Any, ...] = getattr(read, "args", ())
     channel = arguments[1].get(CHANNEL) if len(arguments) > 1 else None
     return channel if isinstance(channel, RunChannel) else None
@@ -99,7 +106,9 @@ def channel_of(config: RunnableConfig | None) -> RunChannel | None:
 def _run_around(outer: BaseCallbackHandler | None) -> BaseCallbackHandler | None:
     config = var_child_runnable_config.get()
     channel = channel_of(config)
-    return None if channel is None or config is None else channel.inside(config, outer)
+    if channel is None or config is None or (outer is not None and channel.opened is outer):
+        return None
+    return channel.inside(config, outer)
 
 
 # Other middleware calls models in nodes of its own, where this library sets no context variable.

@@ -9,8 +9,9 @@ budget.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Annotated, Any, NotRequired, TypedDict, get_type_hints
+from typing import Annotated, Any, NotRequired, TypedDict, TypeVar, get_type_hints
 
 try:
     from langchain.agents.middleware import (
@@ -69,6 +70,13 @@ from budgeted_agents.reports import SpendReport, spend_report
 ModelAnswer = ModelResponse[Any] | ExtendedModelResponse[Any]
 ToolAnswer = ToolMessage | Command[Any]
 _Refused = (GraphInterrupt, BudgetExceeded)
+HookT = TypeVar("HookT", bound=Callable[..., Any])
+
+
+def _signed(hook: HookT) -> HookT:
+    """A hook that carries its signature: it is asked for at every call, and found out anew where it is not at hand."""
+    hook.__signature__ = inspect.signature(hook)  # type: ignore[attr-defined]
+    return hook
 
 
 class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
@@ -151,6 +159,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
 
     # -- model calls -------------------------------------------------------------------------------------------------
 
+    @_signed
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelAnswer:
@@ -164,6 +173,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
                 refusal = refusal_to_land(budget.governance, metadata, error)
             return self._land(Landing(budget.governance, request, refusal), handler)
 
+    @_signed
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelAnswer:
@@ -209,6 +219,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
 
     # The run's handler counts the call when the tool starts, as it does everywhere else.
 
+    @_signed
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolAnswer]) -> ToolAnswer:
         """Answer a tool call by a message if it, or a model called inside it, is refused."""
         budget, metadata = self._run()
@@ -218,6 +229,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
             except _Refused as error:
                 return refused_call(request, refusal_to_answer(budget.governance, metadata, error))
 
+    @_signed
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolAnswer]]
     ) -> ToolAnswer:
@@ -234,8 +246,11 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
     def _run(self) -> tuple[BudgetHandler, Mapping[str, Any]]:
         """The handler of the run this is called in, and the metadata of the task."""
         config: RunnableConfig = var_child_runnable_config.get() or {}
-        channel, outer = channel_of(config), in_force()
-        handler = self._open_run(config, outer) if channel is None else channel.handler(config, outer)
+        channel = channel_of(config)
+        if channel is None:
+            handler = self._open_run(config, in_force())
+        else:
+            handler = channel.opened or channel.handler(config, in_force())
         return handler, config.get("metadata") or {}
 
     def _open_run(self, config: RunnableConfig, outer: BaseCallbackHandler | None) -> BudgetHandler:
