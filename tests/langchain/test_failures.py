@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
 
-from budgeted_agents import Budget, budgeted_model
+from budgeted_agents import Budget, BudgetExceeded, budgeted_model
 from budgeted_agents.reports import SpendReport
 from budgeted_agents.testing import LocalProvider, Reply, Request, fixed
 from tests.langchain.support import Governed, anthropic_model, litellm_model
@@ -192,6 +193,24 @@ def test_a_cancelled_call_of_a_plain_model_stays_held_until_it_is_presumed(held:
 
     report = Governed().arun(work)
     assert all(balance.spent + balance.held >= held.bill_nanos > 0 for balance in report.balances)
+
+
+def test_a_synchronous_call_does_not_keep_the_event_loop_waiting(held: LocalProvider) -> None:
+    """The calls whose money it would wait for could not end."""
+    patient = Budget(usd="0.03", landing_reserve=0, max_wait=20)
+    model = budgeted_model(openai_model(held))
+
+    async def work() -> None:
+        task = asyncio.create_task(model.ainvoke("Who?"))
+        await asyncio.to_thread(held.gate.wait_for, 1)
+        begun = time.monotonic()
+        with pytest.raises(BudgetExceeded):
+            model.invoke("Who?")
+        assert time.monotonic() - begun < patient.max_wait
+        held.gate.open()
+        await task
+
+    assert outcomes(Governed(patient).arun(work)) == ["settled"]
 
 
 LONG = fixed("word " * 100, output_tokens=100)

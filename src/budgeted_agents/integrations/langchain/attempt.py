@@ -58,8 +58,11 @@ class Attempt:
     _quoted: Quoted | None = field(default=None, init=False)
     _failures: int = field(default=0, init=False)
 
-    def open(self) -> Steps[Target]:
+    def open(self, *, patient: bool = True) -> Steps[Target]:
         """Hold money for the next attempt.
+
+        Args:
+            patient: whether it may wait for money that calls in flight hold and may give back.
 
         Raises:
             BudgetExceeded: (or what the framework makes of it) no tier fits.
@@ -72,8 +75,9 @@ class Attempt:
             yield from governance.check_depth(self.metadata, attribution)
             messages = yield from prune(governance, self.tiers[0].name, self.messages, self.kwargs, attribution)
             self._quoted = quote(governance, self.tiers, messages, self.kwargs, attribution, clampable=True)
+            step = self.metadata.get("langgraph_step")
             self._admission = yield from admit(
-                governance.meter, governance.run, self._quoted.call, step=self.metadata.get("langgraph_step")
+                governance.meter, governance.run, self._quoted.call, step=step, patient=patient
             )
         except BudgetExceeded as refusal:
             raise governance.refuse(refusal, self.metadata) from None

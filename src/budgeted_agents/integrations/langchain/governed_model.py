@@ -7,6 +7,7 @@ attempt is reserved, clamped, stepped down, settled. Outside a budget the first 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -119,7 +120,7 @@ class _Conducted:
             return self._tiers[0].given._generate(messages, stop=stop, run_manager=run_manager, **kwargs)
         attempt = self._attempt(governance, messages, kwargs, run_manager)
         while True:
-            target = drive(attempt.open())
+            target = drive(attempt.open(patient=not _on_event_loop()))
             try:
                 result = target.model._generate(target.messages, stop=stop, run_manager=run_manager, **target.kwargs)
             except BaseException as error:
@@ -172,7 +173,7 @@ class _ConductedStream(_Conducted):
         attempt = self._attempt(governance, messages, kwargs, run_manager)
         received: list[BaseMessage] = []
         while True:
-            target = drive(attempt.open())
+            target = drive(attempt.open(patient=not _on_event_loop()))
             try:
                 for chunk in target.model._stream(target.messages, stop=stop, run_manager=run_manager, **target.kwargs):
                     received.append(chunk.message)
@@ -215,6 +216,11 @@ class _ConductedStream(_Conducted):
                 raise
             await adrive(attempt.close(received), blocking=blocking)
             return
+
+
+def _on_event_loop() -> bool:
+    """Whether this thread is an event loop's: to wait in it would keep the calls waited for from ending."""
+    return asyncio._get_running_loop() is not None
 
 
 def _ended(attempt: Attempt, error: BaseException, received: list[BaseMessage]) -> Any:

@@ -8,7 +8,6 @@ budget.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired, TypedDict, TypeVar, get_type_hints
@@ -255,9 +254,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def _open_run(self, config: RunnableConfig, outer: BaseCallbackHandler | None) -> BudgetHandler:
         governance: Governance | None = getattr(outer, "governance", None)
-        handler = runs.open_run(
-            self.meter, _named_by_agent(config, self.name), governance, self._attribution, may_wait=not _on_event_loop()
-        )
+        handler = runs.open_run(self.meter, _named_by_agent(config, self.name), governance, self._attribution)
         self._latest_session = handler.governance.run.session
         return handler
 
@@ -301,14 +298,6 @@ def _named_by_agent(config: RunnableConfig, name: str) -> RunnableConfig:
     around = namespace(metadata).split("|")[-2:-1]
     node = around[0].partition(":")[0] if around else name
     return {**config, "metadata": {**metadata, "langgraph_node": node}}
-
-
-def _on_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _checked_finalizer(finalizer: Any) -> Any:
