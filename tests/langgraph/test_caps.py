@@ -82,6 +82,55 @@ def test_each_run_counts_its_own_loops(provider: LocalProvider) -> None:
         assert len(provider.requests) == 3 * run
 
 
+def looping(ask: Any, times: int) -> Any:
+    """A plain graph that goes round so often, or for ever."""
+    rounds = iter(range(1, 1_000_000))
+    graph: Any = StateGraph(State)
+    graph.add_node("work", ask)
+    graph.add_edge(START, "work")
+    graph.add_conditional_edges("work", lambda state: END if next(rounds) % times == 0 else "work", ["work", END])
+    return graph.compile()
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "events"])
+@pytest.mark.parametrize("closure", [False, True], ids=["a node", "in a node"])
+def test_loops_of_a_plain_graph_inside_are_counted(way: str, closure: bool, provider: LocalProvider) -> None:
+    model = openai_model(provider, max_tokens=10)
+    inner = looping(lambda state: {"messages": [slim(model.invoke("Go on."))]}, 1_000_000)
+    graph: Any = BudgetedGraph(State, budget=Budget(loops=3))
+    graph.add_node("inner", (lambda state: inner.invoke(state)) if closure else inner)
+    graph.add_edge(START, "inner")
+    app = graph.compile()
+    if way == "events":
+        asyncio.run(_all(app.astream_events(BEGIN, thread(), version="v2")))
+    else:
+        asyncio.run(app.ainvoke(BEGIN, thread())) if way == "ainvoke" else app.invoke(BEGIN, thread())
+    report = app.spend(thread())
+    assert len([call for call in report.model_calls if call.node == "work"]) == 3
+    assert len(report.refusals) == 1
+    assert "another visit of node 'work'" in report.refusals[0]
+    assert report.landing == "Landed with the partial state"
+
+
+def test_a_graph_inside_counts_anew_each_time_it_is_entered(provider: LocalProvider) -> None:
+    model = openai_model(provider, max_tokens=10)
+    inner = looping(lambda state: {"messages": [slim(model.invoke("Go on."))]}, 2)
+    graph: Any = BudgetedGraph(State, budget=Budget(loops=2))
+    for name in ("first", "second", "third"):
+        graph.add_node(name, inner)
+    graph.add_edge(START, "first")
+    graph.add_edge("first", "second")
+    graph.add_edge("second", "third")
+    app = graph.compile()
+    app.invoke(BEGIN, thread())
+    assert len(provider.requests) == 3 * 2
+    assert not app.spend(thread()).refusals
+
+
+async def _all(events: Any) -> list[Any]:
+    return [event async for event in events]
+
+
 # -- depth --------------------------------------------------------------------------------------------------------
 
 

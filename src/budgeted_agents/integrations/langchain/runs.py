@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 from budgeted_agents.budget import Budget, Policy
 from budgeted_agents.errors import InvalidGraph
 from budgeted_agents.governor import matching
-from budgeted_agents.integrations.langchain.governance import Governance
+from budgeted_agents.integrations.langchain.governance import Governance, namespace
 from budgeted_agents.integrations.langchain.handler import BudgetHandler
 from budgeted_agents.integrations.langchain.interrupts import BudgetInterrupt
 from budgeted_agents.meter import Meter, Run, Steps, new_id
@@ -61,7 +61,7 @@ def open_run(
 
 
 def enter(governance: Governance, metadata: Mapping[str, Any]) -> Steps[None]:
-    """Count a visit of a node.
+    """Count a visit of a node; each time its graph is entered, counting begins anew.
 
     Raises:
         BudgetExceeded: the node has been visited as often as ``loops`` allows.
@@ -79,7 +79,8 @@ def enter(governance: Governance, metadata: Mapping[str, Any]) -> Steps[None]:
     ]
     if not budgets:
         return
-    visits = governance.run.visit(node, metadata.get("langgraph_step"))
+    graph = namespace(metadata).rpartition("|")[0]
+    visits = governance.run.visit(f"{graph}|{node}", metadata.get("langgraph_step"))
     for budget in budgets:
         if visits > (budget.loops or 0):
             error = over_cap(

@@ -13,6 +13,7 @@ from budgeted_agents.budget import Policy
 from budgeted_agents.integrations.langchain import runs
 from budgeted_agents.integrations.langchain.governance import Governance, current
 from budgeted_agents.integrations.langchain.handler import BudgetHandler
+from budgeted_agents.integrations.langgraph.loops import LoopHandler
 from budgeted_agents.meter import Meter, Steps
 
 FINALIZER = "finalizer"
@@ -59,4 +60,6 @@ class Settings:
 
     def open_run(self, config: RunnableConfig | None) -> BudgetHandler:
         """The handler that governs one invocation of the graph."""
-        return runs.open_run(self.meter, ensure_config(config), current(), self.attribution)
+        handler = runs.open_run(self.meter, ensure_config(config), current(), self.attribution)
+        governance = handler.governance
+        return LoopHandler(governance, self.finalizer_name) if self.counts_visits(governance) else handler
