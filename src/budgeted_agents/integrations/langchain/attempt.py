@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,11 +58,11 @@ class Attempt:
     _quoted: Quoted | None = field(default=None, init=False)
     _failures: int = field(default=0, init=False)
 
-    def open(self, *, patient: bool = True) -> Steps[Target]:
+    def open(self, *, may_wait: Callable[[], bool] = lambda: True) -> Steps[Target]:
         """Hold money for the next attempt.
 
         Args:
-            patient: whether it may wait for money that calls in flight hold and may give back.
+            may_wait: whether it may wait here for money that calls in flight hold and may give back.
 
         Raises:
             BudgetExceeded: (or what the framework makes of it) no tier fits.
@@ -77,7 +77,7 @@ class Attempt:
             self._quoted = quote(governance, self.tiers, messages, self.kwargs, attribution, clampable=True)
             step = self.metadata.get("langgraph_step")
             self._admission = yield from admit(
-                governance.meter, governance.run, self._quoted.call, step=step, patient=patient
+                governance.meter, governance.run, self._quoted.call, step=step, patient=may_wait()
             )
         except BudgetExceeded as refusal:
             raise governance.refuse(refusal, self.metadata) from None

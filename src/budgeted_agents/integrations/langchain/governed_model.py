@@ -120,7 +120,7 @@ class _Conducted:
             return self._tiers[0].given._generate(messages, stop=stop, run_manager=run_manager, **kwargs)
         attempt = self._attempt(governance, messages, kwargs, run_manager)
         while True:
-            target = drive(attempt.open(patient=not _on_event_loop()))
+            target = drive(attempt.open(may_wait=_off_event_loop))
             try:
                 result = target.model._generate(target.messages, stop=stop, run_manager=run_manager, **target.kwargs)
             except BaseException as error:
@@ -173,7 +173,7 @@ class _ConductedStream(_Conducted):
         attempt = self._attempt(governance, messages, kwargs, run_manager)
         received: list[BaseMessage] = []
         while True:
-            target = drive(attempt.open(patient=not _on_event_loop()))
+            target = drive(attempt.open(may_wait=_off_event_loop))
             try:
                 for chunk in target.model._stream(target.messages, stop=stop, run_manager=run_manager, **target.kwargs):
                     received.append(chunk.message)
@@ -218,9 +218,9 @@ class _ConductedStream(_Conducted):
             return
 
 
-def _on_event_loop() -> bool:
-    """Whether this thread is an event loop's: to wait in it would keep the calls waited for from ending."""
-    return asyncio._get_running_loop() is not None
+def _off_event_loop() -> bool:
+    """Whether this thread is no event loop's: to wait in one would keep the calls waited for from ending."""
+    return asyncio._get_running_loop() is None
 
 
 def _ended(attempt: Attempt, error: BaseException, received: list[BaseMessage]) -> Any:
