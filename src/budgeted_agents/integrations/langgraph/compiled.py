@@ -244,12 +244,14 @@ def _governed_class(base: type[Any]) -> type[Any]:
 
     def stream(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Any]:
         handler = _opened(self, config)
+        config = self.settings.counting(handler.governance, config)
         with governed_by(handler):
             steps = base.stream(self, input, config, **kwargs)
         yield from _governed(steps, handler)
 
     async def astream(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         handler = _opened(self, config)
+        config = self.settings.counting(handler.governance, config)
         governed = governed_by(handler)
         with governed:
             chunks = base.astream(self, input, config, **kwargs)

@@ -4,28 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
+from langchain_core.callbacks import BaseCallbackHandler
+
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain import runs
 from budgeted_agents.integrations.langchain.governance import Governance, current
-from budgeted_agents.integrations.langchain.handler import BudgetHandler
 from budgeted_agents.meter import drive
 
 _NODE = "graph:step:"
 """How LangGraph's tag of a node's own chain begins."""
 
 
-class LoopHandler(BudgetHandler):
-    """Governs the calls of a run, and stops a node that is visited more often than ``loops`` allows.
+class LoopCounter(BaseCallbackHandler):
+    """Stops a node inside a run that is visited more often than ``loops`` allows.
+
+    It is apart from the handler that governs models and tools, because counting waits for nothing: it runs on the event
+    loop, where the other one may need a thread for each event.
 
     Args:
         governance: what governs the run.
         finalizer_name: the node the run lands on, which is not counted.
     """
 
-    ignore_chain = False
+    raise_error = True
+    run_inline = True
+    ignore_llm = True
+    ignore_chat_model = True
+    ignore_agent = True
+    ignore_retriever = True
+    ignore_retry = True
+    ignore_custom_event = True
 
     def __init__(self, governance: Governance, finalizer_name: str) -> None:
-        super().__init__(governance)
+        self._governance = governance
         self._finalizer_name = finalizer_name
 
     def on_chain_start(
@@ -37,15 +48,15 @@ class LoopHandler(BudgetHandler):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        metadata = metadata or {}
+        governance, metadata = self._governance, metadata or {}
         if (
             not any(tag.startswith(_NODE) for tag in tags or ())
             or metadata.get("langgraph_node") == self._finalizer_name
         ):
             return
-        if current() is not self.governance:
+        if current() is not governance:
             return  # a governed graph inside counts its own
         try:
-            drive(runs.enter(self.governance, metadata))
+            drive(runs.enter(governance, metadata))
         except BudgetExceeded as refusal:
-            raise self.governance.refuse(refusal, metadata) from None
+            raise governance.refuse(refusal, metadata) from None

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config
+from langchain_core.runnables.config import ensure_config, merge_configs
 
 from budgeted_agents.budget import Policy
 from budgeted_agents.integrations.langchain import runs
 from budgeted_agents.integrations.langchain.governance import Governance, current
 from budgeted_agents.integrations.langchain.handler import BudgetHandler
-from budgeted_agents.integrations.langgraph.loops import LoopHandler
+from budgeted_agents.integrations.langgraph.loops import LoopCounter
 from budgeted_agents.meter import Meter, Steps
 
 FINALIZER = "finalizer"
@@ -60,6 +60,10 @@ class Settings:
 
     def open_run(self, config: RunnableConfig | None) -> BudgetHandler:
         """The handler that governs one invocation of the graph."""
-        handler = runs.open_run(self.meter, ensure_config(config), current(), self.attribution)
-        governance = handler.governance
-        return LoopHandler(governance, self.finalizer_name) if self.counts_visits(governance) else handler
+        return runs.open_run(self.meter, ensure_config(config), current(), self.attribution)
+
+    def counting(self, governance: Governance, config: RunnableConfig | None) -> RunnableConfig | None:
+        """The config of a run, in which visits of nodes are counted if some budget caps loops."""
+        if not self.counts_visits(governance):
+            return config
+        return merge_configs(config, {"callbacks": [LoopCounter(governance, self.finalizer_name)]})
