@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Send
@@ -125,6 +126,22 @@ def test_a_graph_inside_counts_anew_each_time_it_is_entered(provider: LocalProvi
     app.invoke(BEGIN, thread())
     assert len(provider.requests) == 3 * 2
     assert not app.spend(thread()).refusals
+
+
+def test_counting_leaves_a_graph_inside_its_own_thread() -> None:
+    """LangGraph goes by what a config says itself: a child with a thread of its own keeps its own checkpoints."""
+    budget, saver = Budget(loops=2), InMemorySaver()
+    child: Any = BudgetedGraph(State, budget=budget)
+    child.add_node("work", lambda state: {"visits": state["visits"] + 1})
+    child.add_edge(START, "work")
+    inner = child.compile(checkpointer=saver)
+    parent: Any = BudgetedGraph(State, budget=budget)
+    parent.add_node("ask", lambda state: {"visits": inner.invoke(BEGIN, thread("own"))["visits"]})
+    parent.add_edge(START, "ask")
+    parent.compile(checkpointer=saver).invoke(BEGIN, thread())
+    state = inner.get_state(thread("own"))
+    assert state.values["visits"] == 1
+    assert state.config["configurable"]["checkpoint_ns"] == ""
 
 
 async def _all(events: Any) -> list[Any]:

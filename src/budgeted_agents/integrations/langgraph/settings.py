@@ -66,4 +66,6 @@ class Settings:
         """The config of a run, in which visits of nodes are counted if some budget caps loops."""
         if not self.counts_visits(governance):
             return config
-        return merge_configs(config, {"callbacks": [LoopCounter(governance, self.finalizer_name)]})
+        counter = LoopCounter(governance, self.finalizer_name)
+        # The rest stays as given: LangGraph goes by what a config says itself, apart from what encloses it.
+        return {**(config or {}), "callbacks": merge_configs(config, {"callbacks": [counter]}).get("callbacks")}
