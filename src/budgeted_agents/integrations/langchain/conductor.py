@@ -16,6 +16,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.utils.uuid import uuid7
 
 from budgeted_agents.integrations.langchain import open_calls
+from budgeted_agents.integrations.langchain.context import Assigned
 from budgeted_agents.integrations.langchain.governance import Governance, current
 from budgeted_agents.integrations.langchain.joint import joined
 
@@ -30,37 +31,22 @@ def conductor(run_manager: Any) -> Governance | None:
     return None if lead is None else joined(lead, handed_over)
 
 
-class _Running:
-    """While a model is called: the call's id. It may be entered again once it was left."""
-
-    __slots__ = ("_run_id", "_token")
-
-    def __init__(self, run_id: UUID | None) -> None:
-        self._run_id = run_id
-
-    def __enter__(self) -> None:
-        self._token = _run_id.set(self._run_id)
-
-    def __exit__(self, *error: object) -> None:
-        _run_id.reset(self._token)
-
-
 def told_its_run_id(base: type[BaseChatModel]) -> dict[str, Callable[..., Any]]:
     """Methods of a chat-model class through which every call goes, so that the call's id is known below them."""
 
     def _generate_with_cache(self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
-        with _Running(run_manager.run_id if run_manager else None):
+        with Assigned(_run_id, run_manager.run_id if run_manager else None):
             return base._generate_with_cache(self, messages, stop=stop, run_manager=run_manager, **kwargs)
 
     async def _agenerate_with_cache(
         self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> Any:
-        with _Running(run_manager.run_id if run_manager else None):
+        with Assigned(_run_id, run_manager.run_id if run_manager else None):
             return await base._agenerate_with_cache(self, messages, stop=stop, run_manager=run_manager, **kwargs)
 
     def stream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> Iterator[Any]:
         config = _with_run_id(config)
-        chunks, running = base.stream(self, input, config, **kwargs), _Running(config["run_id"])
+        chunks, running = base.stream(self, input, config, **kwargs), Assigned(_run_id, config["run_id"])
         try:
             while True:
                 try:
@@ -74,7 +60,7 @@ def told_its_run_id(base: type[BaseChatModel]) -> dict[str, Callable[..., Any]]:
 
     async def astream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> AsyncIterator[Any]:
         config = _with_run_id(config)
-        running = _Running(config["run_id"])
+        running = Assigned(_run_id, config["run_id"])
         async with aclosing(base.astream(self, input, config, **kwargs)) as chunks:  # type: ignore[type-var]
             while True:
                 try:

@@ -21,6 +21,7 @@ from langchain_core.tracers.context import register_configure_hook
 from budgeted_agents.budget.attribution import Attribution, ambient, from_metadata
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.governor import matching
+from budgeted_agents.integrations.langchain.context import Assigned
 from budgeted_agents.meter import Meter, Run, Steps
 from budgeted_agents.meter.refusals import over_cap
 
@@ -151,22 +152,9 @@ def current() -> Governance | None:
     return None if handler is None else handler.governance  # type: ignore[attr-defined]
 
 
-class governed_by:  # noqa: N801 -- a context manager, named as the standard library names them
-    """Let a handler (one that has a ``governance``) see and govern every call made inside the block.
-
-    It may be entered again once it was left; a run enters it for every step, so it is no generator.
-    """
-
-    __slots__ = ("_found", "_token")
-
-    def __init__(self, handler: BaseCallbackHandler | None) -> None:
-        self._found = handler
-
-    def __enter__(self) -> None:
-        self._token = _handler.set(self._found)
-
-    def __exit__(self, *error: object) -> None:
-        _handler.reset(self._token)
+def governed_by(handler: BaseCallbackHandler | None) -> Assigned[BaseCallbackHandler | None]:
+    """Let a handler (one that has a ``governance``) see and govern every call made inside the block."""
+    return Assigned(_handler, handler)
 
 
 @contextmanager
