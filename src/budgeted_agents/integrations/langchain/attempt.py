@@ -77,7 +77,7 @@ class Attempt:
             self._quoted = quote(governance, self.tiers, messages, self.kwargs, attribution, clampable=True)
             step = self.metadata.get("langgraph_step")
             self._admission = yield from admit(
-                governance.meter, governance.run, self._quoted.call, step=step, patient=may_wait()
+                governance.meter, governance.run, self._quoted.call, step=step, may_wait=may_wait
             )
         except BudgetExceeded as refusal:
             raise governance.refuse(refusal, self.metadata) from None
