@@ -4,10 +4,12 @@ from budgeted_agents.governor.call import Candidate, ModelCall, Quote
 from budgeted_agents.governor.holds import matching
 from budgeted_agents.governor.ladder import CALM, Pressure, candidates, context_limit, least_output, pressure
 from budgeted_agents.governor.plan import Plan, Plans, model_plan, tool_plan
+from budgeted_agents.governor.quoting import USUAL_LIMIT, output_limit, quoted, usual_answer
 from budgeted_agents.governor.topping_up import budget_to_top_up, top_up_lines
 
 __all__ = [
     "CALM",
+    "USUAL_LIMIT",
     "Candidate",
     "ModelCall",
     "Plan",
@@ -20,7 +22,10 @@ __all__ = [
     "least_output",
     "matching",
     "model_plan",
+    "output_limit",
     "pressure",
+    "quoted",
     "tool_plan",
     "top_up_lines",
+    "usual_answer",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from threading import Lock
 
 from budgeted_agents.errors import LedgerUnavailable
@@ -38,6 +39,7 @@ class MemoryLedger:
         self._open = True
         self._balances: dict[str, Balance] = {}
         self._attempts: dict[str, Attempt] = {}
+        self._places = count()
         self._by_session: dict[str, list[Attempt]] = {}
         # By deadline. A reservation that ends early or is extended leaves its old deadline behind, to be skipped then.
         self._deadlines: list[tuple[float, int, Attempt]] = []
@@ -69,7 +71,7 @@ class MemoryLedger:
                 return rules.reservation(known, self._current(known), replayed=True)
             if self._deadlines and self._deadlines[0][0] <= now:
                 self._presume_overdue(now, rules.REAPED_PER_RESERVE)
-            attempt = Attempt(id, session, body, now, now + ttl, kept, seq=len(self._attempts))
+            attempt = Attempt(id, session, body, now, now + ttl, kept, seq=next(self._places))
             after = rules.decide(attempt, holds, self._balances, floor, ask)
             if isinstance(after, Refusal):
                 return after
@@ -204,6 +206,18 @@ class MemoryLedger:
                 raise self._closed()
             kept = list(self._notes)
         return (rules.note(*parts) for parts in kept if session is None or parts[0] == session)
+
+    def forget(self) -> None:
+        """Let go of settled and released reservations, and of notes; balances stay.
+
+        For a replay of millions of calls, which asks for balances only. An id that is forgotten counts as new.
+        """
+        closed = (rules.SETTLED, rules.RELEASED)
+        with self._lock:
+            self._attempts = {id: known for id, known in self._attempts.items() if known.state not in closed}
+            self._by_session, self._deadlines, self._notes = {}, [], []
+            for attempt in self._attempts.values():
+                self._remember(attempt)
 
     def close(self) -> None:
         self._open = False

@@ -6,7 +6,7 @@ from budgeted_agents.meter.meter import Meter, new_id
 from budgeted_agents.meter.outcomes import BillingTable
 from budgeted_agents.meter.run import Run
 from budgeted_agents.meter.settlement import cancel, fail, keep_alive, settle
-from budgeted_agents.meter.steps import Pause, Steps, adrive, drive
+from budgeted_agents.meter.steps import Pause, Steps, adrive, drive, until_pause
 from budgeted_agents.meter.tools import ToolAdmission, admit_tool, cancel_tool, settle_tool
 
 __all__ = [
@@ -30,4 +30,5 @@ __all__ = [
     "new_id",
     "settle",
     "settle_tool",
+    "until_pause",
 ]

@@ -44,9 +44,10 @@ Listener = Callable[[BudgetEvent], None]
 _QUIET: frozenset[EventKind] = frozenset({"downgrade", "shadow"})
 
 
-def publish(event: BudgetEvent, listeners: Sequence[Listener]) -> None:
-    """Tell the log and every listener. A listener that fails is logged and harms no call."""
-    logger.log(logging.INFO if event.kind in _QUIET else logging.WARNING, "%s", event.message)
+def publish(event: BudgetEvent, listeners: Sequence[Listener], logs: bool = True) -> None:
+    """Tell the log (if ``logs``) and every listener. A listener that fails is logged and harms no call."""
+    if logs:
+        logger.log(logging.INFO if event.kind in _QUIET else logging.WARNING, "%s", event.message)
     for listener in listeners:
         try:
             listener(event)

@@ -62,6 +62,7 @@ class Meter:
         margins: what is learnt of each model's token counts.
         billing: which failures are certainly unbilled.
         listeners: told of every event.
+        logs: whether the log is told too; calls that are only simulated are no news.
         clock: seconds since the epoch.
         hold_ttl: seconds a silent reservation lasts.
         unsettled: bookings the ledger could not take yet; they go first once it can.
@@ -77,6 +78,7 @@ class Meter:
     clock: Callable[[], float] = time.time
     hold_ttl: float = HOLD_TTL
     unsettled: deque[Booking] = field(default_factory=deque)
+    logs: bool = True
     plans: Plans = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -89,14 +91,14 @@ class Meter:
         event = BudgetEvent(
             kind, message, session, account.budget, account.key if balance else "", account.unit, spent, limit
         )
-        publish(event, self.listeners)
+        publish(event, self.listeners, self.logs)
 
     def refused(self, run: Run, error: BudgetExceeded, node: str = "") -> Steps[None]:
         """Tell of a refusal, and note it in the session; a ledger that cannot take the note does not change it."""
         event = BudgetEvent(
             "refusal", str(error), run.session, error.budget, error.account, error.unit, limit=error.limit
         )
-        publish(event, self.listeners)
+        publish(event, self.listeners, self.logs)
         body = {"kind": "refusal", "message": str(error), "budget": error.budget, "unit": error.unit}
         body |= {"node": node, "run": run.id}
         try:

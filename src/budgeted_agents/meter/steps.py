@@ -52,6 +52,23 @@ def _conduct(steps: Steps[Any], effect: Effect) -> NoReturn:
             effect = steps.send(result)
 
 
+def until_pause(steps: Steps[Any]) -> Pause:
+    """Conduct the steps up to their next pause, for whoever keeps the time himself; called again to go on.
+
+    Raises:
+        StopIteration: they have ended; its value is their result.
+    """
+    effect = next(steps)
+    while not isinstance(effect, Pause):
+        try:
+            result = effect()
+        except BaseException as error:  # noqa: BLE001 -- as in _conduct
+            effect = steps.throw(error)
+        else:
+            effect = steps.send(result)
+    return effect
+
+
 async def adrive(steps: Steps[T], *, blocking: bool) -> T:
     """Conduct the steps on the running event loop; what may block runs in a thread of our own."""
     try:

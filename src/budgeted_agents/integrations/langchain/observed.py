@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from langchain_core.messages import BaseMessage
 
 from budgeted_agents.estimate import HistoryCounter
-from budgeted_agents.governor import ModelCall, Quote
+from budgeted_agents.governor import USUAL_LIMIT, ModelCall, Quote
 from budgeted_agents.integrations.langchain.governance import Governance, landing_budgets
 from budgeted_agents.integrations.langchain.introspect import LIMIT_FIELDS
 from budgeted_agents.integrations.langchain.messages import blocks_of, cache_write, counter, modalities, schema_texts
-from budgeted_agents.integrations.langchain.quoting import UNPRICED, USUAL_LIMIT, price_of, usual_answer
+from budgeted_agents.integrations.langchain.quoting import UNPRICED, price_of, usual_answer
 from budgeted_agents.prices import Price
 
 _METADATA = ("ls_model_name", "ls_provider", "ls_max_tokens")

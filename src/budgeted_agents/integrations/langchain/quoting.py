@@ -10,19 +10,13 @@ from typing import Any, NamedTuple
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 
+from budgeted_agents import governor
 from budgeted_agents.errors import UnknownPrice
-from budgeted_agents.governor import ModelCall, Quote
+from budgeted_agents.governor import ModelCall, Quote, output_limit, quoted
 from budgeted_agents.integrations.langchain import introspect
 from budgeted_agents.integrations.langchain.governance import Governance, landing_budgets
 from budgeted_agents.integrations.langchain.messages import blocks_of, cache_write, counter, modalities, schema_texts
 from budgeted_agents.prices import Price, PriceBook
-from budgeted_agents.usage import Usage
-
-USUAL_ANSWER, SHORT_ANSWER = 1024, 256
-"""Output tokens of a usual answer where none is asked for: to begin with, and at least, once answers are known."""
-
-USUAL_LIMIT = 16_384
-"""Output limit taken for a model whose price row names none, in tokens."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,7 @@ def quote(
     """
     prices = tuple(price_of(governance, tier.name, tier.provider) for tier in tiers)
     asked = introspect.asked_limit(tiers[0].model, kwargs)
-    asks = [_output_limit(asked, price) for price in prices]
+    asks = [output_limit(asked, price) for price in prices]
     useful = asked or min(usual_answer(governance, attribution), asks[0])
     schemas = schema_texts(kwargs)
     tallies = [counter(tier.name).count(messages, schemas) for tier in tiers]
@@ -108,34 +102,27 @@ def _quote(
 ) -> Quote:
     governance = shape.governance
     bound = governance.meter.margins.bound(tier.name, estimate)
-    base, rate = price.worst_case(bound, shape.cache_write, service_tier, shape.modalities)
-    likely = Usage()  # only compared between tiers
-    if shape.steps_down:
-        cached = min(governance.run.cached_prefix(tier.name), estimate)
-        likely = Usage(input=estimate - cached, cache_read=cached, output=min(shape.useful, ask))
-    return Quote(
+    return quoted(
+        price,
         tier=index,
         model=tier.name,
         model_class=governance.meter.policy.model_class(tier.name),
-        input_tokens=bound,
         estimate=estimate,
-        base=base,
-        rate=rate * shape.answers,
-        output_limit=ask,
-        expected=price.cost(likely, service_tier) if shape.steps_down else 0,
+        bound=bound,
+        limit=ask,
+        compared=shape.steps_down,
+        cached=governance.run.cached_prefix(tier.name),
+        useful=shape.useful,
+        answers=shape.answers,
+        cache_write=shape.cache_write,
+        service_tier=service_tier,
+        modalities=shape.modalities,
     )
 
 
 def usual_answer(governance: Governance, attribution: Mapping[str, str]) -> int:
-    """How long an answer this node is likely to need: twice its longest so far, so that a node of short answers is
-    not stepped down to a cheaper model for the sake of a long one it never gives."""
-    longest = governance.run.longest_answer(attribution.get("node", ""))
-    return USUAL_ANSWER if longest is None else min(max(2 * longest, SHORT_ANSWER), USUAL_ANSWER)
-
-
-def _output_limit(asked: int | None, price: Price) -> int:
-    most = price.max_output_tokens or USUAL_LIMIT
-    return min(asked, most) if asked else most
+    """How long an answer this node is likely to need, in tokens."""
+    return governor.usual_answer(governance.run.longest_answer(attribution.get("node", "")))
 
 
 def price_of(governance: Governance, name: str, provider: str | None) -> Price:
