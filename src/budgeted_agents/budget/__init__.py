@@ -3,6 +3,7 @@
 from budgeted_agents.budget.attribution import Attribution, ambient, attribute
 from budgeted_agents.budget.budget import Budget
 from budgeted_agents.budget.policy import BudgetLike, Policy, as_policy, load_policy
+from budgeted_agents.budget.text import parse_budget
 from budgeted_agents.budget.window import Window, WindowKind, window_at
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "as_policy",
     "attribute",
     "load_policy",
+    "parse_budget",
     "window_at",
 ]

@@ -1,0 +1,109 @@
+"""``what_if``: recorded calls under other policies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from itertools import chain
+from pathlib import Path
+
+from budgeted_agents.budget import BudgetLike, Policy, as_policy
+from budgeted_agents.errors import InvalidPolicy
+from budgeted_agents.simulation.order import in_time_order
+from budgeted_agents.simulation.report import PolicyWhatIf, WhatIfReport
+from budgeted_agents.simulation.simulation import Simulation
+from budgeted_agents.simulation.tiers import PricesLike, Tariff
+from budgeted_agents.traces.call import TracedCall
+from budgeted_agents.traces.scan import trace_calls
+
+Calls = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | TracedCall]
+"""Paths of traces, or calls themselves."""
+
+Policies = Mapping[str, BudgetLike] | list[BudgetLike] | tuple[BudgetLike, ...] | BudgetLike
+"""Policies by name, or several, or one. Of several without names each budget is a policy of its own."""
+
+
+def what_if(
+    calls: Calls,
+    policies: Policies,
+    *,
+    models: Sequence[str] = (),
+    prices: PricesLike = None,
+    as_of: date | None = None,
+    output_limit: int | None = None,
+    format: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> WhatIfReport:
+    r"""Run other policies over recorded calls, with the very rules of a live run.
+
+    Memory grows with the number of sessions and accounts, not with the number of calls.
+
+    Args:
+        calls: files, folders and patterns of traces; or ``TracedCall``\\ s.
+        policies: budgets or policy files, by name; without names, they are named after their file or budgets.
+        models: models that calls may step down to, best first.
+        prices: what models cost: a ``PriceBook``, or a JSON file in the shape of LiteLLM's list, or of several by date.
+        as_of: price every call as on this day, not on its own.
+        output_limit: the output limit that each call asks for, in tokens; by default its model's longest answer.
+        format: the name of the format all files are in; detected if not given.
+        progress: is told now and then how many calls are done.
+
+    Raises:
+        InvalidPolicy, InvalidBudget: a policy is wrong, there is none, or two share a name.
+        UnknownPrice: one of ``models`` has no price.
+        InvalidTrace: a path or the format does not exist.
+    """
+    tariff = Tariff(prices, models, as_of)
+    named = _named(policies)
+    simulations = {name: Simulation(policy, tariff, output_limit) for name, policy in named.items()}
+    for index, timed in enumerate(in_time_order(_calls_of(calls, format))):
+        for simulation in simulations.values():
+            simulation.take(timed)
+        if progress is not None and index % 1_000 == 0:
+            progress(index)
+    for simulation in simulations.values():
+        simulation.finish()
+    return WhatIfReport(
+        tuple(
+            PolicyWhatIf(name, named[name], [session.outcome for session in simulation.sessions.values()])
+            for name, simulation in simulations.items()
+        )
+    )
+
+
+def _calls_of(calls: Calls, format: str | None) -> Iterable[TracedCall]:
+    if isinstance(calls, str | os.PathLike):
+        return trace_calls([Path(calls)], format=format)
+    items = iter(calls)
+    first = next(items, None)
+    if isinstance(first, TracedCall):
+        return (item for item in chain([first], items) if isinstance(item, TracedCall))
+    paths = () if first is None else chain([first], items)
+    return trace_calls([Path(path) for path in paths if not isinstance(path, TracedCall)], format=format)
+
+
+def _named(policies: Policies) -> dict[str, Policy]:
+    if isinstance(policies, Mapping):
+        pairs = [(name, as_policy(policy)) for name, policy in policies.items()]
+    else:
+        several = policies if isinstance(policies, list | tuple) else [policies]
+        pairs = [(_name(policy), as_policy(policy)) for policy in several]
+    names = [name for name, _ in pairs]
+    problem = "is empty" if not pairs or not all(policy.budgets for _, policy in pairs) else ""
+    if problem or len(set(names)) < len(names):
+        raise InvalidPolicy(
+            problem or "names two policies alike",
+            field="policies",
+            value=names,
+            place="what_if",
+            remedy='Give at least one, each with a name of its own: {"tight": Budget(usd="0.50"), ...}',
+        )
+    return dict(pairs)
+
+
+def _name(policy: BudgetLike) -> str:
+    """A file's name without its ending, or the names of the budgets."""
+    if isinstance(policy, str | os.PathLike):
+        return Path(policy).stem
+    return " + ".join(budget.name for budget in as_policy(policy).budgets)
