@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from budgeted_agents.ledgers import open_ledger
     from budgeted_agents.prices import PriceBook
     from budgeted_agents.reports.replay import replay
+    from budgeted_agents.simulation import what_if
 
     __version__: str
 
@@ -40,6 +41,7 @@ __all__ = [
     "govern_app",
     "open_ledger",
     "replay",
+    "what_if",
 ]
 
 _HOMES = {
@@ -57,6 +59,7 @@ _HOMES = {
     "govern_app": "budgeted_agents.integrations.langchain.app_wide",
     "open_ledger": "budgeted_agents.ledgers",
     "replay": "budgeted_agents.reports.replay",
+    "what_if": "budgeted_agents.simulation",
 }
 """Where each public name lives."""
 

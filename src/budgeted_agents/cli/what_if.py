@@ -15,49 +15,48 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from budgeted_agents.budget import Policy
+    from budgeted_agents.simulation import WhatIfReport
 
 
 @click.command("what-if")
-@click.argument("paths", nargs=-1, required=True)
+@click.argument("paths", nargs=-1, required=True, metavar="PATHS...")
 @click.option(
-    "--budget", "budgets", multiple=True, help="A policy in one line, e.g. name=tight,usd=0.50,tool_calls=20."
+    "--budget", "budgets", multiple=True, help="A policy in one line: usd=0.50 or name=tight,usd=1,tool_calls=9"
 )
 @click.option("--policy", "files", multiple=True, type=click.Path(path_type=Path), help="A policy file.")
 @click.option("--models", default="", help="Models to step down to, best first, e.g. gpt-4o,gpt-4o-mini.")
-@click.option("--prices", type=click.Path(path_type=Path), help="Your own price list; its prices win.")
-@click.option("--as-of", help="Price every call as on this day (YYYY-MM-DD, or today), not on its own.")
-@click.option("--output-limit", type=click.IntRange(min=1), help="Output limit of each call.  [default: the model's]")
-@click.option("--format", "format", help="The format the files are in.  [default: detected]")
-@click.option("--fail-over", type=click.IntRange(min=0), help="Exit 1 if more sessions than this would be refused.")
-@click.option("--max-cost", help="Exit 1 if a policy would have cost more USD than this.")
+@click.option("--format", "format", help="What the files are.  [default: detected, file by file]")
+@click.option("--prices", type=click.Path(path_type=Path), help="JSON price list that wins; may hold lists by date.")
+@click.option("--as-of", help="Price every call as on this day, or 'today'.  [default: each as on its own day]")
 @click.option(
-    "--csv", "csv_file", type=click.Path(path_type=Path), help="Also write a row for each policy and session."
+    "--output-limit", type=click.IntRange(1), help="Output tokens a call asks for.  [default: its model's most]"
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; money as decimal strings of USD.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a row for each policy and session.")
+@click.option("--fail-over", type=click.IntRange(0), help="Exit 1 if a policy ends more sessions than this.")
+@click.option("--max-cost", help="Exit 1 if under a policy all sessions cost more USD than this.")
 def command(
     paths: tuple[str, ...],
     budgets: tuple[str, ...],
     files: tuple[Path, ...],
     models: str,
+    format: str | None,
     prices: Path | None,
     as_of: str | None,
     output_limit: int | None,
-    format: str | None,
+    as_json: bool,
+    as_csv: bool,
     fail_over: int | None,
     max_cost: str | None,
-    csv_file: Path | None,
-    as_json: bool,
 ) -> None:
-    """Run other policies over the calls recorded in PATHS.
+    """Run other policies over the calls recorded in PATHS (files, folders, patterns).
 
-    Each --budget and each --policy is a policy of its own; they are shown side by side.
+    Each --budget and each --policy is a policy of its own, and they are shown side by side: which sessions would have
+    been alerted, stepped down or ended, at which call, what that would have saved and what work it would have cut.
+    Exit code 0: done; 1: --fail-over or --max-cost says no; 2: a path, a price, a model or a policy is wrong.
     """
-    from rich.console import Console
-
     from budgeted_agents.money import parse_usd
-    from budgeted_agents.prices.dated import parse_day
     from budgeted_agents.simulation import what_if
-    from budgeted_agents.simulation.sheet import write_csv
 
     if max_cost is not None:
         parse_usd(max_cost, field="max_cost", place="--max-cost")  # before the work, not after it
@@ -67,23 +66,29 @@ def command(
             _policies(budgets, files),
             models=[model.strip() for model in models.split(",") if model.strip()],
             prices=prices,
-            as_of=parse_day(as_of) if as_of else None,
+            as_of=as_of,
             output_limit=output_limit,
             format=format,
             progress=progress,
         )
-    if csv_file is not None:
-        with csv_file.open("w", newline="", encoding="utf-8") as file:
-            write_csv(report, file)
-    if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2))
-    else:
-        Console().print(report)
+    _print(report, as_json, as_csv)
     breaches = report.breaches(fail_over=fail_over, max_cost=max_cost)
     for breach in breaches:
         click.echo(breach, err=True)
-    if breaches:
-        sys.exit(1)
+    sys.exit(1 if breaches else 0)
+
+
+def _print(report: WhatIfReport, as_json: bool, as_csv: bool) -> None:
+    from rich.console import Console
+
+    from budgeted_agents.reports.sheet import write_rows
+
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+    elif as_csv:
+        write_rows(report.rows(), sys.stdout)
+    else:
+        Console().print(report)
 
 
 def _policies(budgets: tuple[str, ...], files: tuple[Path, ...]) -> dict[str, Policy]:

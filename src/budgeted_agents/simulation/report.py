@@ -94,6 +94,11 @@ class PolicyWhatIf:
         totals: all sessions added up.
     """
 
+    name: str
+    policy: Policy
+    sessions: tuple[SessionWhatIf, ...]
+    totals: SessionOutcome
+
     def __init__(self, name: str, policy: Policy, outcomes: Iterable[SessionOutcome]) -> None:
         self.name = name
         self.policy = policy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -12,8 +13,10 @@ from rich.text import Text
 
 from budgeted_agents.money import format_usd
 from budgeted_agents.reports.tables import plain
-from budgeted_agents.simulation.report import PolicyWhatIf, SessionWhatIf, WhatIfReport
 from budgeted_agents.simulation.session import Moment
+
+if TYPE_CHECKING:
+    from budgeted_agents.simulation.report import PolicyWhatIf, SessionWhatIf, WhatIfReport
 
 _BAR = 20
 _SESSIONS = 8

@@ -1,4 +1,4 @@
-"""From a recorded call to the call that is simulated: its tiers, what each would cost, and which tokens it would use."""
+"""From a recorded call to the call that is simulated: its tiers, what each would cost, and its tokens there."""
 
 from __future__ import annotations
 

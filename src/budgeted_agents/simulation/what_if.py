@@ -9,7 +9,8 @@ from itertools import chain
 from pathlib import Path
 
 from budgeted_agents.budget import BudgetLike, Policy, as_policy
-from budgeted_agents.errors import InvalidPolicy
+from budgeted_agents.errors import InvalidPolicy, InvalidTrace
+from budgeted_agents.prices.dated import parse_day
 from budgeted_agents.simulation.order import in_time_order
 from budgeted_agents.simulation.report import PolicyWhatIf, WhatIfReport
 from budgeted_agents.simulation.simulation import Simulation
@@ -30,7 +31,7 @@ def what_if(
     *,
     models: Sequence[str] = (),
     prices: PricesLike = None,
-    as_of: date | None = None,
+    as_of: date | str | None = None,
     output_limit: int | None = None,
     format: str | None = None,
     progress: Callable[[int], None] | None = None,
@@ -44,7 +45,7 @@ def what_if(
         policies: budgets or policy files, by name; without names, they are named after their file or budgets.
         models: models that calls may step down to, best first.
         prices: what models cost: a ``PriceBook``, or a JSON file in the shape of LiteLLM's list, or of several by date.
-        as_of: price every call as on this day, not on its own.
+        as_of: price every call as on this day (``"2025-06-11"``, ``"today"``); by default each as on its own.
         output_limit: the output limit that each call asks for, in tokens; by default its model's longest answer.
         format: the name of the format all files are in; detected if not given.
         progress: is told now and then how many calls are done.
@@ -52,16 +53,19 @@ def what_if(
     Raises:
         InvalidPolicy, InvalidBudget: a policy is wrong, there is none, or two share a name.
         UnknownPrice: one of ``models`` has no price.
-        InvalidTrace: a path or the format does not exist.
+        InvalidTrace: a path or the format does not exist, or there is no call.
     """
-    tariff = Tariff(prices, models, as_of)
+    tariff = Tariff(prices, models, parse_day(as_of) if isinstance(as_of, str) else as_of)
     named = _named(policies)
     simulations = {name: Simulation(policy, tariff, output_limit) for name, policy in named.items()}
-    for index, timed in enumerate(in_time_order(_calls_of(calls, format))):
+    taken = 0
+    for taken, timed in enumerate(in_time_order(_calls_of(calls, format)), start=1):
         for simulation in simulations.values():
             simulation.take(timed)
-        if progress is not None and index % 1_000 == 0:
-            progress(index)
+        if progress is not None and taken % 1_000 == 0:
+            progress(taken)
+    if not taken:
+        raise _no_calls(calls)
     for simulation in simulations.values():
         simulation.finish()
     return WhatIfReport(
@@ -81,6 +85,16 @@ def _calls_of(calls: Calls, format: str | None) -> Iterable[TracedCall]:
         return (item for item in chain([first], items) if isinstance(item, TracedCall))
     paths = () if first is None else chain([first], items)
     return trace_calls([Path(path) for path in paths if not isinstance(path, TracedCall)], format=format)
+
+
+def _no_calls(calls: Calls) -> InvalidTrace:
+    return InvalidTrace(
+        "holds no call that can be read",
+        field="calls",
+        value=calls,
+        place="what_if",
+        remedy="Give trace files, or folders of them; --format names the format where it is not recognized",
+    )
 
 
 def _named(policies: Policies) -> dict[str, Policy]:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-from decimal import Decimal
-from typing import Any, TextIO
+from typing import TextIO
 
 from budgeted_agents.reports.audit.report import AuditReport
-from budgeted_agents.reports.tables import printable
-
-_FORMULA = ("=", "+", "-", "@")
-"""What makes a spreadsheet compute a cell instead of showing it."""
+from budgeted_agents.reports.sheet import write_rows
 
 
 def write_csv(report: AuditReport, by: str, file: TextIO) -> None:
@@ -21,19 +16,4 @@ def write_csv(report: AuditReport, by: str, file: TextIO) -> None:
         by: ``session``, ``model``, ``node``, ``tool``, ``tenant``, ``feature`` or ``day``.
         file: open for text.
     """
-    rows = report.rows(by)
-    if not rows:
-        return
-    writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-
-
-def _cell(value: Any) -> Any:
-    """Names come from outside: none of them may be taken for a formula."""
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, str):
-        shown = printable(value)
-        return f"'{shown}" if shown.startswith(_FORMULA) else shown
-    return value
+    write_rows(report.rows(by), file)

@@ -1,29 +1,28 @@
-"""What-if as CSV."""
+"""Rows as CSV."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TextIO
 
 from budgeted_agents.reports.tables import printable
-from budgeted_agents.simulation.report import WhatIfReport
 
 _FORMULA = ("=", "+", "-", "@")
 """What makes a spreadsheet compute a cell instead of showing it."""
 
 
-def write_csv(report: WhatIfReport, file: TextIO) -> None:
-    """Write a row for each policy and session, with a header.
+def write_rows(rows: Sequence[Mapping[str, Any]], file: TextIO) -> None:
+    """Write rows of the same fields, with a header; nothing if there are none.
 
     Args:
-        report: what to write.
+        rows: what to write.
         file: open for text.
     """
-    rows = report.rows()
     if not rows:
         return
-    writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
 
