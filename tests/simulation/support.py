@@ -38,8 +38,8 @@ tokens."""
 
 
 def call(number: int, session: str = "s1", *, tokens: int = 400, output: int = 100, **more: Any) -> TracedCall:
-    """A call that begins ``number`` times ten seconds after the start and takes one second. By default 400 tokens in and
-    100 out: $0.009 by the large model."""
+    """A call that begins ten seconds after the one before and takes one second. By default it has 400 tokens in and 100
+    out: $0.009 by the large model."""
     known: dict[str, Any] = {
         "id": f"{session}/{number}",
         "session": session,

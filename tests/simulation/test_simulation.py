@@ -107,7 +107,7 @@ def test_a_recording_that_was_stepped_down_is_asked_of_the_better_model() -> Non
 
 
 def test_a_switch_forfeits_the_prompt_cache() -> None:
-    """Both calls read 300 tokens from the cache. The cheaper model has none of them at first, and then what it wrote."""
+    """Both calls read 300 tokens from the cache. The cheaper model has none of them at first, then those it wrote."""
     recorded = calls(2, usage=Usage(input=100, cache_read=300, output=100))
     as_recorded, missed, hit = 6_300_000, CHEAP, CHEAP - 300 * 900
     assert outcome_of(recorded, Budget(usd=1)).cost_after == 2 * as_recorded
