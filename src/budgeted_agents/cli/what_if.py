@@ -49,11 +49,12 @@ def command(
     fail_over: int | None,
     max_cost: str | None,
 ) -> None:
-    """Run other policies over the calls recorded in PATHS (files, folders, patterns).
+    """Run other policies over the calls recorded in PATHS.
 
-    Each --budget and each --policy is a policy of its own, and they are shown side by side: which sessions would have
-    been alerted, stepped down or ended, at which call, what that would have saved and what work it would have cut.
-    Exit code 0: done; 1: --fail-over or --max-cost says no; 2: a path, a price, a model or a policy is wrong.
+    PATHS are files, folders and patterns, whoever wrote them. Each --budget and each --policy is a policy of its own,
+    and they are shown side by side: which sessions would have been alerted, stepped down or ended, at which call, what
+    that would have saved and what work it would have cut. Exit code 0: done; 1: --fail-over or --max-cost says no; 2: a
+    path, a price, a model or a policy is wrong.
     """
     from budgeted_agents.money import parse_usd
     from budgeted_agents.simulation import what_if

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from budgeted_agents.budget import Policy, WindowKind, window_at
@@ -13,7 +14,7 @@ from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.meter import Run
 from budgeted_agents.simulation.order import Timed
 from budgeted_agents.traces.call import TracedCall
-from budgeted_agents.traces.values import fingerprint
+from budgeted_agents.traces.values import digest
 
 MOST_RUNS = 16
 """Invocations of one session that are remembered at a time."""
@@ -117,6 +118,7 @@ class Session:
     has_diverged: bool = False
     _runs: dict[str, Run] = field(default_factory=dict)
     _cut_until: dict[str, float] = field(default_factory=dict)
+    _latest: tuple[tuple[object, ...], Mapping[str, str]] | None = None
 
     @classmethod
     def of(cls, call: TracedCall) -> Session:
@@ -124,19 +126,21 @@ class Session:
 
     def run(self, call: TracedCall) -> Run:
         """The invocation a call belongs to: what its trace says, else its trace, else the whole session."""
-        name = from_metadata({"run": call.attribution.get("run") or call.trace}).get("run", self.name)
-        run = self._runs.get(name)
+        told = call.attribution.get("run") or call.trace
+        run = self._runs.get(told)
         if run is None:
             if len(self._runs) >= MOST_RUNS:
                 del self._runs[next(iter(self._runs))]
-            run = self._runs[name] = Run(name, self.name)
+            run = self._runs[told] = Run(name_of(told) if told else self.name, self.name)
         return run
 
     def attribution(self, call: TracedCall, run: Run, policy: Policy) -> Mapping[str, str]:
         """Who a call is for, by every dimension that is known of it."""
-        told = from_metadata(call.attribution, policy.dimensions)
-        node = from_metadata({"node": call.node})
-        return {**told, **node, "session": self.name, "run": run.id}
+        key = (call.attribution, call.node, run.id)
+        if self._latest is None or self._latest[0] != key:
+            told = from_metadata({**call.attribution, "node": call.node}, policy.dimensions)
+            self._latest = (key, {**told, "session": self.name, "run": run.id})
+        return self._latest[1]
 
     def is_cut(self, run: Run, now: float) -> bool:
         """Whether the work had ended before, and the budget that ended it has not started afresh since."""
@@ -155,6 +159,7 @@ class Session:
             self.outcome.landing_reserve += round((budget.landing_reserve or 0.0) * budget.usd_nanos)
 
 
-def name_of(session: str) -> str:
-    """A session's id as a ledger can keep it: itself, or a digest where it is no short name."""
-    return from_metadata({"session": session}).get("session") or fingerprint(session)
+@lru_cache(maxsize=4096)
+def name_of(id: str) -> str:
+    """A session's or a run's id as a ledger can keep it: itself, or a digest where it is no short name."""
+    return from_metadata({"session": id}).get("session") or digest(id.encode("utf-8", "surrogatepass"))
