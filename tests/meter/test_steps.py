@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from budgeted_agents.meter import Pause, Steps, adrive, drive
+from budgeted_agents.meter import Pause, Steps, adrive, drive, until_pause
 
 place: ContextVar[str] = ContextVar("place", default="nowhere")
 
@@ -132,3 +132,24 @@ def test_a_forked_process_has_ledger_threads_of_its_own() -> None:
     if child == 0:  # only the exit code tells of the child
         os._exit(0 if on_loop_with_threads(steps()) == os.getpid() else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_whoever_keeps_the_time_conducts_from_pause_to_pause() -> None:
+    done: list[str] = []
+
+    def steps() -> Steps[str]:
+        yield lambda: done.append("first")
+        answer = yield Pause(5)
+        assert answer is None
+        try:
+            yield lambda: 1 / 0
+        except ZeroDivisionError:
+            yield Pause(7)
+        return "end"
+
+    running = steps()
+    assert (until_pause(running), done) == (Pause(5), ["first"])
+    assert until_pause(running) == Pause(7)
+    with pytest.raises(StopIteration) as ended:
+        until_pause(running)
+    assert ended.value.value == "end"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from budgeted_agents.budget import Budget
@@ -114,6 +116,12 @@ def test_a_switch_forfeits_the_prompt_cache() -> None:
     at_once = Budget(usd=1, downgrade_at=0.0, alert_at=0.0)
     found = outcome_of(recorded, at_once, models=[LARGE, SMALL])
     assert (found.downgraded, found.cost, found.cost_after) == (2, 2 * as_recorded, missed + hit)
+
+
+def test_cached_tokens_that_only_the_recorded_cost_shows_are_cached() -> None:
+    """$0.0063 is what 400 tokens cost of which 300 were read from the cache."""
+    found = outcome_of([call(0, recorded_cost=Decimal("0.0063"))], Budget(usd=1))
+    assert (found.cost, found.cost_after) == (6_300_000, 6_300_000)
 
 
 def test_calls_at_the_same_time_hold_at_the_same_time() -> None:

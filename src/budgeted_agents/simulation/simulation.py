@@ -44,6 +44,7 @@ from budgeted_agents.simulation.tiers import (
     is_without_usage,
     model_call,
     moved,
+    restored,
     shortened,
     was_free,
 )
@@ -144,6 +145,8 @@ class Simulation:
             outcome.calls += 1
             outcome.unpriced += 1
             return
+        call = restored(call, tiers.price)
+        timed = timed._replace(call=call)
         cost = 0 if was_free(call) else tiers.price.cost(call.usage, call.service_tier or None)
         outcome.calls += 1
         outcome.tokens += call.usage.total_tokens

@@ -15,17 +15,17 @@ from budgeted_agents.traces.verdicts import NANO, assess, to_atto
 def book_stated(meter: Meter, tariff: Tariff, session: Session, timed: Timed) -> None:
     """Book what a trace says of a session in sum, and note the first limit that it goes beyond.
 
-    Work would have ended before that, so the cost afterwards is an upper bound.
+    Work would have ended before that, so the cost afterwards is an upper bound, and what is cut a lower one.
     """
     call, outcome, run = timed.call, session.outcome, session.run(timed.call)
     cost = _cost(tariff, timed)
-    outcome.is_stated = True
-    outcome.calls += call.calls
+    outcome.is_stated, count = True, max(call.calls, 1)
+    outcome.calls += count
     outcome.tokens += call.usage.total_tokens
     if cost is None:
-        outcome.unpriced += call.calls
+        outcome.unpriced += count
         return
-    amounts = {"usd": cost, "tokens": call.usage.total_tokens, "model_calls": call.calls}
+    amounts = {"usd": cost, "tokens": call.usage.total_tokens, "model_calls": count}
     model = Quote(0, call.model, meter.policy.model_class(call.model), 0, 0, 0, 0, 0)
     terms = meter.plans.of_model(session.attribution(call, run, meter.policy), model, frozenset(), timed.start).terms
     counted = [hold for hold in terms if hold.account.unit in amounts]
@@ -34,6 +34,7 @@ def book_stated(meter: Meter, tariff: Tariff, session: Session, timed: Timed) ->
         excess = max(excess, _beyond(meter, session, call, hold, balance, timed.start))
     outcome.cost += cost
     outcome.cost_after += cost - min(excess, cost)
+    outcome.cost_cut += min(excess, cost)
 
 
 def _cost(tariff: Tariff, timed: Timed) -> int | None:

@@ -18,7 +18,7 @@ from budgeted_agents.simulation.session import Moment
 if TYPE_CHECKING:
     from budgeted_agents.simulation.report import PolicyWhatIf, SessionWhatIf, WhatIfReport
 
-_BAR = 20
+_BAR = 10
 _SESSIONS = 8
 """Sessions shown of each policy; ``--json`` and ``--csv`` have them all."""
 

@@ -17,6 +17,7 @@ from budgeted_agents.meter import Meter, Run
 from budgeted_agents.prices import DatedPrices, Price, PriceBook
 from budgeted_agents.prices.price import CacheWrite
 from budgeted_agents.traces.call import CLIENT_CACHE_HIT, LOCAL_MODEL, NO_USAGE_RECORDED, TracedCall
+from budgeted_agents.traces.verdicts import assess
 from budgeted_agents.usage import Usage
 
 PricesLike = PriceBook | DatedPrices | str | Path | None
@@ -62,7 +63,7 @@ class Tariff:
             self._prices = DatedPrices(prices, as_of=as_of)
         else:
             self._prices = prices if isinstance(prices, DatedPrices) else DatedPrices.load(prices, as_of)
-        self._models = tuple(dict.fromkeys(models))
+        self._models = (models,) if isinstance(models, str) else tuple(dict.fromkeys(models))
         self._known: dict[tuple[object, ...], Tiers | None] = {}
         for model in self._models:
             if self._prices.on(0, model) is None:
@@ -194,6 +195,16 @@ def shortened(usage: Usage, limit: int) -> Usage:
         taken = min(tokens, excess)
         left[name], excess = tokens - taken, excess - taken
     return replace(usage, **left)
+
+
+def restored(call: TracedCall, price: Price) -> TracedCall:
+    """The call with those tokens as cached that must have come from a cache, although the trace does not say so."""
+    cached = assess(call, price).unrecorded_cache if call.recorded_cost is not None else 0
+    if not cached:
+        return call
+    usage = call.usage
+    usage = replace(usage, input=usage.input - cached, cache_read=usage.cache_read + cached)
+    return replace(call, usage=usage)
 
 
 def is_without_usage(call: TracedCall) -> bool:

@@ -8,7 +8,7 @@ from datetime import date
 from itertools import chain
 from pathlib import Path
 
-from budgeted_agents.budget import BudgetLike, Policy, as_policy
+from budgeted_agents.budget import Budget, BudgetLike, Policy, as_policy
 from budgeted_agents.errors import InvalidPolicy, InvalidTrace
 from budgeted_agents.prices.dated import parse_day
 from budgeted_agents.simulation.order import in_time_order
@@ -21,7 +21,7 @@ from budgeted_agents.traces.scan import trace_calls
 Calls = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | TracedCall]
 """Paths of traces, or calls themselves."""
 
-Policies = Mapping[str, BudgetLike] | list[BudgetLike] | tuple[BudgetLike, ...] | BudgetLike
+Policies = Mapping[str, BudgetLike] | Sequence[BudgetLike] | BudgetLike
 """Policies by name, or several, or one. Of several without names each budget is a policy of its own."""
 
 
@@ -55,6 +55,8 @@ def what_if(
         UnknownPrice: one of ``models`` has no price.
         InvalidTrace: a path or the format does not exist, or there is no call.
     """
+    if output_limit is not None and output_limit < 1:
+        raise _invalid("is no number of tokens", "output_limit", output_limit, "Give a number above zero, or None")
     tariff = Tariff(prices, models, parse_day(as_of) if isinstance(as_of, str) else as_of)
     named = _named(policies)
     simulations = {name: Simulation(policy, tariff, output_limit) for name, policy in named.items()}
@@ -81,10 +83,17 @@ def _calls_of(calls: Calls, format: str | None) -> Iterable[TracedCall]:
         return trace_calls([Path(calls)], format=format)
     items = iter(calls)
     first = next(items, None)
-    if isinstance(first, TracedCall):
-        return (item for item in chain([first], items) if isinstance(item, TracedCall))
-    paths = () if first is None else chain([first], items)
-    return trace_calls([Path(path) for path in paths if not isinstance(path, TracedCall)], format=format)
+    if isinstance(first, str | os.PathLike):
+        paths = [Path(first), *(Path(path) for path in items if isinstance(path, str | os.PathLike))]
+        return trace_calls(paths, format=format)
+    return () if first is None else map(_checked, chain([first], items))
+
+
+def _checked(item: object) -> TracedCall:
+    if isinstance(item, TracedCall):
+        return item
+    remedy = "Give paths, or TracedCalls: not both in one list"
+    raise InvalidTrace("is neither", field="calls", value=item, place="what_if", remedy=remedy)
 
 
 def _no_calls(calls: Calls) -> InvalidTrace:
@@ -101,19 +110,19 @@ def _named(policies: Policies) -> dict[str, Policy]:
     if isinstance(policies, Mapping):
         pairs = [(name, as_policy(policy)) for name, policy in policies.items()]
     else:
-        several = policies if isinstance(policies, list | tuple) else [policies]
+        one = (Policy, Budget, str, os.PathLike, type(None))
+        several = [policies] if isinstance(policies, one) else policies
         pairs = [(_name(policy), as_policy(policy)) for policy in several]
     names = [name for name, _ in pairs]
     problem = "is empty" if not pairs or not all(policy.budgets for _, policy in pairs) else ""
     if problem or len(set(names)) < len(names):
-        raise InvalidPolicy(
-            problem or "names two policies alike",
-            field="policies",
-            value=names,
-            place="what_if",
-            remedy='Give at least one, each with a name of its own: {"tight": Budget(usd="0.50"), ...}',
-        )
+        remedy = 'Give at least one, each with a name of its own: {"tight": Budget(usd="0.50"), ...}'
+        raise _invalid(problem or "names two policies alike", "policies", names, remedy)
     return dict(pairs)
+
+
+def _invalid(problem: str, field: str, value: object, remedy: str) -> InvalidPolicy:
+    return InvalidPolicy(problem, field=field, value=value, place="what_if", remedy=remedy)
 
 
 def _name(policy: BudgetLike) -> str:
