@@ -133,6 +133,13 @@ def test_calls_at_the_same_time_hold_at_the_same_time() -> None:
     assert outcome_of(together, budget.model_copy(update={"max_wait": 0.0})).calls_cut == 1
 
 
+def test_what_a_call_gives_back_at_a_moment_is_there_at_that_moment() -> None:
+    """The second call may wait just as long as the first one takes (a share of a second that a float holds exactly)."""
+    budget = Budget(usd="0.06", on_exhausted="raise", min_output_tokens=900, max_wait=1 / 512)
+    assert outcome_of([call(0, ended_at=START + 1 / 512), call(0, id="s1/0b")], budget).calls_cut == 0
+    assert outcome_of([call(0, ended_at=START + 2 / 512), call(0, id="s1/0b")], budget).calls_cut == 1
+
+
 def test_what_was_begun_before_the_refusal_goes_on() -> None:
     slow = [call(0, ended_at=START + 100), call(1), call(2), call(3)]
     found = outcome_of(slow, Budget(model_calls=2, on_exhausted="suspend"))

@@ -66,4 +66,4 @@ def test_sessions_share_a_budget_of_many() -> None:
 
 def test_the_report_says_so() -> None:
     (warning,) = what_if([stated()], Budget(usd=1), prices=PRICES).warnings
-    assert warning.startswith("Of 1 sessions the traces give sums only")
+    assert warning.startswith("Of 1 session the traces give sums only")

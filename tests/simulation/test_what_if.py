@@ -75,6 +75,12 @@ def test_a_session_that_several_policies_change_is_in_all_rows() -> None:
     ]
 
 
+def test_a_gate_counts_what_a_budget_in_shadow_mode_would_refuse() -> None:
+    report = what_if(calls(6), {"trial": Budget(model_calls=3, mode="shadow")}, prices=PRICES)
+    assert report.breaches(fail_over=1) == []
+    assert report.breaches(fail_over=0) == ["trial: 1 session would have been refused, more than 0"]
+
+
 def test_names_from_outside_are_text() -> None:
     policy = {HOSTILE: Budget(model_calls=2)}
     page = StringIO()
@@ -100,3 +106,14 @@ def test_totals_are_the_sums_of_sessions() -> None:
     ):
         assert getattr(policy.totals, name) == sum(getattr(s.outcome, name) for s in policy.sessions), name
     assert policy.totals.cost == (10 * 10 + 5) * 900_000
+
+
+def test_what_cannot_be_replayed_is_told() -> None:
+    recorded = [*calls(2, tokens=5_000), call(3, model="no-such-model")]
+    report = what_if(recorded, Budget(usd=1, loops=3, depth=2, context_tokens=4_000), prices=PRICES)
+    unpriced, loops, depth, context = report.warnings
+    assert unpriced.startswith("1 call left out")
+    assert (loops, depth) == tuple(
+        f"{name}: not replayed, because traces do not tell them" for name in ("loops", "depth")
+    )
+    assert context.startswith("2 calls above context_tokens")

@@ -9,6 +9,7 @@ from typing import Any
 
 from budgeted_agents.budget import Policy
 from budgeted_agents.money import format_usd, parse_usd, to_usd
+from budgeted_agents.reports.audit.words import many
 from budgeted_agents.simulation.session import Moment, SessionOutcome
 
 Json = dict[str, Any]
@@ -204,7 +205,9 @@ class WhatIfReport:
         for policy in self.policies:
             stopped = policy.count(lambda outcome: outcome.ended or outcome.watched)
             if fail_over is not None and stopped > fail_over:
-                found.append(f"{policy.name}: {stopped:,} sessions would have been refused, more than {fail_over:,}")
+                found.append(
+                    f"{policy.name}: {many(stopped, 'session')} would have been refused, more than {fail_over:,}"
+                )
             cost = policy.totals.cost_after
             if most is not None and cost > most:
                 found.append(f"{policy.name}: {format_usd(cost)} would have been spent, more than {format_usd(most)}")
@@ -270,22 +273,23 @@ def _first(found: tuple[str, Moment] | None) -> Json | None:
 
 
 def _warnings(policy: PolicyWhatIf) -> Iterable[str]:
+    totals = policy.totals
     stated = policy.count(lambda found: found.is_stated)
     if stated:
         yield (
-            f"Of {stated:,} sessions the traces give sums only: whether they would have been stopped can be told, "
-            "not at which call; what they cost afterwards is an upper bound"
+            f"Of {many(stated, 'session')} the traces give sums only: it can be told whether they would have been "
+            "stopped, not at which call; what they cost afterwards is an upper bound"
         )
-    if policy.totals.unpriced:
+    if totals.unpriced:
         yield (
-            f"{policy.totals.unpriced:,} calls are left out, because no price or no count of tokens is known of them; "
+            f"{many(totals.unpriced, 'call')} left out, because no price or no count of tokens is known of them; "
             "--prices takes a list of your own"
         )
     for limit in ("loops", "depth"):
         if any(getattr(budget, limit) is not None for budget in policy.policy.budgets):
-            yield f"{limit} are not replayed: traces do not tell them"
-    if policy.totals.over_context:
+            yield f"{limit}: not replayed, because traces do not tell them"
+    if totals.over_context:
         yield (
-            f"{policy.totals.over_context:,} calls are above context_tokens; they are charged as they were made, "
-            "though their context would have been pruned"
+            f"{many(totals.over_context, 'call')} above context_tokens, charged as made, though live the context would "
+            "have been pruned"
         )
