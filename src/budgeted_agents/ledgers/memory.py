@@ -77,9 +77,7 @@ class MemoryLedger:
                 return after
             for balance in after:
                 self._balances[balance.account.key] = balance
-            self._attempts[id] = attempt
-            self._by_session.setdefault(session, []).append(attempt)
-            heapq.heappush(self._deadlines, (attempt.deadline, attempt.seq, attempt))
+            self._remember(attempt)
             return rules.reservation(attempt, after)
 
     def settle(
@@ -214,9 +212,9 @@ class MemoryLedger:
         """
         closed = (rules.SETTLED, rules.RELEASED)
         with self._lock:
-            self._attempts = {id: known for id, known in self._attempts.items() if known.state not in closed}
-            self._by_session, self._deadlines, self._notes = {}, [], []
-            for attempt in self._attempts.values():
+            kept = [attempt for attempt in self._attempts.values() if attempt.state not in closed]
+            self._attempts, self._by_session, self._deadlines, self._notes = {}, {}, [], []
+            for attempt in kept:
                 self._remember(attempt)
 
     def close(self) -> None:
@@ -234,6 +232,11 @@ class MemoryLedger:
 
     def _current(self, attempt: Attempt) -> tuple[Balance, ...]:
         return tuple([self._balances[account.key] for account, _ in attempt.held])
+
+    def _remember(self, attempt: Attempt) -> None:
+        self._attempts[attempt.id] = attempt
+        self._by_session.setdefault(attempt.session, []).append(attempt)
+        heapq.heappush(self._deadlines, (attempt.deadline, attempt.seq, attempt))
 
     def _store(self, balances: Sequence[Balance]) -> None:
         for balance in balances:
