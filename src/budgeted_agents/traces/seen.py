@@ -15,7 +15,7 @@ from budgeted_agents.traces.call import TracedCall
 _ABOVE = 0x2545F4914F6CDD1D
 """Tells the key of a span that has a call below it from the key of a call."""
 
-_MOST_IN_MEMORY = 1_000_000
+_MOST_IN_MEMORY = 400_000
 """Keys above which they go into a temporary file. A key in memory takes about 70 bytes."""
 
 _BATCH = 500
@@ -74,7 +74,7 @@ class Once:
 
 
 class Seen:
-    """Keys of everything seen: in memory up to a million, in a temporary file beyond. A context manager."""
+    """Keys of everything seen: the newest in memory, the others in a temporary file. A context manager."""
 
     def __init__(self, most_in_memory: int = _MOST_IN_MEMORY) -> None:
         self._most = most_in_memory
@@ -109,7 +109,7 @@ class Seen:
         if self._file is None:
             self._file = sqlite3.connect("", isolation_level=None)
             self._file.execute("PRAGMA journal_mode = OFF")
-            self._file.execute("PRAGMA cache_size = -32000")
+            self._file.execute("PRAGMA cache_size = -16000")
             self._file.execute("CREATE TABLE seen (key INTEGER PRIMARY KEY)")
         self._file.execute("BEGIN")
         self._file.executemany("INSERT OR IGNORE INTO seen VALUES (?)", ((key,) for key in sorted(self._recent)))
