@@ -102,7 +102,7 @@ class Session:
             "parentUuid": self._parent,
             "isSidechain": False,
             "userType": "external",
-            "cwd": "/home/someone/project",
+            "cwd": "~/someone/project",
             "sessionId": self.id,
             "version": "2.1.37",
             "gitBranch": "main",
