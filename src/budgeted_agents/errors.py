@@ -72,6 +72,10 @@ class InvalidTrace(InvalidInput):
     """A trace file that cannot be read."""
 
 
+class InvalidJournal(InvalidInput):
+    """A journal setting that cannot work, or a journal that is not there."""
+
+
 class UnknownPrice(BudgetedAgentsError, LookupError):
     """No price is known for a model, so no call to it can be admitted (an unknown price is not $0).
 
@@ -133,6 +137,10 @@ class LedgerError(BudgetedAgentsError):
 
 class LedgerUnavailable(LedgerError):
     """The ledger's storage cannot be reached or written just now; no call is admitted without it."""
+
+
+class JournalUnavailable(BudgetedAgentsError):
+    """The journal cannot be written just now. No call waits for it: the ledger books what the journal misses."""
 
 
 class IdempotencyConflict(LedgerError):

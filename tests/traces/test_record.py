@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgeted_agents.traces import CallRecord
+from tests.traces.strategies import record_of
 
 names = st.text(max_size=8)
 counts = st.integers(0, 2**63 - 1)
 records = st.builds(
-    CallRecord,
+    record_of,
     id=names,
     kind=st.sampled_from(("model", "tool")),
     session=names,

@@ -1,0 +1,220 @@
+"""The journal: an append-only folder of OTLP JSON lines, written before a ledger books, from which it can be rebuilt.
+
+Any number of processes and threads append to one file: a line is one ``write`` to a file opened with ``O_APPEND``,
+which POSIX puts at the end as a whole, however long it is. Files are numbered, and a writer that finds its file full
+goes on with the next number, so that rotation needs no agreement and renames nothing. A file is opened for each line:
+that costs three microseconds, and neither a fork nor a removed folder needs care.
+
+A line survives the death of the process once ``write`` returns. It is not synced one by one: after a power cut the
+last seconds may be missing, as they may be of the ledger's own settlements, and then the holds, which are synced, are
+presumed. A file is synced when it is full.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from budgeted_agents.errors import InvalidJournal, JournalUnavailable
+from budgeted_agents.traces import spans
+from budgeted_agents.traces.event import BudgetEvent
+from budgeted_agents.traces.problems import Problems
+from budgeted_agents.traces.record import CallRecord
+from budgeted_agents.traces.recorder import Recorded, ToppedUp
+
+SUFFIX = ".journal"
+"""A ledger's journal stands beside it: ``spend.db.journal/``. (``spend.db-journal`` is what SQLite calls its own.)"""
+
+VARIABLE = "BUDGETED_AGENTS_JOURNAL"
+"""The environment variable that names a folder for journals nobody named, or says ``off``."""
+
+ROTATE_AT = 64 * 1024 * 1024
+"""Bytes after which a file is full."""
+
+LONGEST_LINE = 1024 * 1024
+"""Bytes of the longest line that is read; a span of ours has some 3,000."""
+
+JournalLike: TypeAlias = "Journal | str | os.PathLike[str] | bool | None"
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+@dataclass(unsafe_hash=True)
+class Journal:
+    """Writes calls, events and top-ups down. A recorder; two of one folder are equal.
+
+    Args:
+        path: the folder; it is made with the first line.
+        rotate_at: bytes after which a file is full.
+    """
+
+    path: Path
+    rotate_at: int = ROTATE_AT
+    _number: int = field(default=0, init=False, repr=False, compare=False)
+
+    def parent(self) -> str:
+        return ""
+
+    def call(self, record: CallRecord) -> None:
+        self._write(record)
+
+    def event(self, event: BudgetEvent) -> None:
+        self._write(event)
+
+    def top_up(self, topped_up: ToppedUp) -> None:
+        self._write(topped_up)
+
+    def files(self) -> list[Path]:
+        """Its files, the oldest first."""
+        return sorted(self.path.glob("journal-*.jsonl"))
+
+    def _write(self, recorded: Recorded) -> None:
+        """Raises:
+        JournalUnavailable: the disk is full, the folder may not be written, or the text cannot be.
+        """
+        try:
+            line = spans.to_line(recorded)
+            number = self._number or max(map(number_of, self.files()), default=1)
+            while not self._appended(line, number):
+                number += 1
+            self._number = number
+        except (OSError, TypeError, ValueError) as error:
+            raise JournalUnavailable(
+                f"The journal {self.path} cannot be written ({error}). The ledger books the call all the same; free "
+                "space or give access, or turn the journal off with journal=False."
+            ) from error
+
+    def _appended(self, line: bytes, number: int) -> bool:
+        """Append a line to the file of this number; False if that file is full."""
+        descriptor = self._open(number)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size >= self.rotate_at:
+                os.fsync(descriptor)
+                return False
+            _append(descriptor, line, size)
+            return True
+        finally:
+            os.close(descriptor)
+
+    def _open(self, number: int) -> int:
+        path = self.path / f"journal-{number:06}.jsonl"
+        try:
+            return os.open(path, _FLAGS, 0o666)
+        except FileNotFoundError:
+            self.path.mkdir(exist_ok=True)
+            return os.open(path, _FLAGS, 0o666)
+
+
+class Line(NamedTuple):
+    """What stands in one place of a journal."""
+
+    recorded: Recorded
+    place: str
+
+
+def number_of(file: Path) -> int:
+    """The number in a journal file's name; 1 if it has none."""
+    digits = file.stem.rpartition("-")[2]
+    return int(digits) if digits.isascii() and digits.isdigit() else 1
+
+
+def read_journal(path: str | os.PathLike[str], problems: list[Problems]) -> Iterator[Line]:
+    """Everything in a journal (a folder, or one file of OTLP JSON lines), in the order of its lines.
+
+    Args:
+        path: the folder or the file.
+        problems: gets one entry for each file that has lines which cannot be read; a cut-off last line is one.
+
+    Raises:
+        InvalidJournal: there is no journal.
+    """
+    folder = Path(path)
+    files = [folder] if folder.is_file() else Journal(folder).files()
+    if not files:
+        remedy = "Name a journal's folder, e.g. spend.db.journal, or one of its files"
+        raise InvalidJournal("is no journal", field="journal", value=str(path), place="read_journal", remedy=remedy)
+    return _read_all(files, problems)
+
+
+def _read_all(files: Sequence[Path], problems: list[Problems]) -> Iterator[Line]:
+    for file in files:
+        found = Problems(str(file))
+        yield from _read(file, found)
+        if found.skipped:
+            problems.append(found)
+
+
+def _read(file: Path, problems: Problems) -> Iterator[Line]:
+    try:
+        with file.open("rb") as stream:
+            for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE), b""), 1):
+                if not line.strip():
+                    continue
+                try:
+                    found = list(spans.from_line(line))
+                except ValueError as error:
+                    problems.skip(f"{error}; it was passed over" if line.endswith(b"\n") else "is cut off", number)
+                else:
+                    yield from (Line(recorded, f"{file}:{number}") for recorded in found)
+    except OSError as error:
+        problems.skip(f"cannot be read ({error})")
+
+
+def open_journal(journal: JournalLike, ledger_url: str) -> Journal | None:
+    """The journal that goes with a ledger, or None.
+
+    Args:
+        journal: a journal or its folder; False for none; None or True for the folder that ``BUDGETED_AGENTS_JOURNAL``
+            names, else for the one beside a ledger in a file. A ledger in memory has none of its own.
+        ledger_url: the ledger's URL.
+
+    Raises:
+        InvalidJournal: the setting is of the wrong type, or names no folder.
+    """
+    if journal is False:
+        return None
+    if isinstance(journal, Journal):
+        return journal
+    if journal is None or journal is True:
+        named = os.environ.get(VARIABLE, "")
+        folder = beside(ledger_url) if not named else None if named.lower() == "off" else Path(named)
+        return None if folder is None else Journal(folder.absolute())
+    path = _folder(journal)
+    if path.exists() and not path.is_dir():
+        raise _refused("is a file", journal)
+    if not path.parent.is_dir():
+        raise _refused(f"is in a folder that does not exist, {path.parent}", journal)
+    return Journal(path)
+
+
+def beside(ledger_url: str) -> Path | None:
+    """The folder beside a ledger's file; None if the ledger has no file."""
+    scheme, _, path = ledger_url.partition(":///")
+    return Path(f"{path}{SUFFIX}") if scheme == "sqlite" and path else None
+
+
+def _folder(given: object) -> Path:
+    if not isinstance(given, str | os.PathLike) or not str(given) or "\0" in str(given):
+        raise _refused("names no folder", given)
+    return Path(given).absolute()
+
+
+def _append(descriptor: int, line: bytes, size: int) -> None:
+    """Write a line as one; where an earlier one was cut off (a kill, a full disk), begin a new line first."""
+    for _ in range(2):
+        if size and os.lseek(descriptor, size - 1, os.SEEK_SET) and os.read(descriptor, 1) != b"\n":
+            line = b"\n" + line.lstrip(b"\n")
+        written = os.write(descriptor, line)
+        if written == len(line):
+            return
+        size = os.fstat(descriptor).st_size
+    raise OSError("the line could not be written as a whole")
+
+
+def _refused(problem: str, journal: object) -> InvalidJournal:
+    remedy = 'Give a folder, e.g. journal="spend.db.journal", or journal=False for none'
+    return InvalidJournal(problem, field="journal", value=journal, place="open_journal", remedy=remedy)

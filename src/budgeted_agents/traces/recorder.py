@@ -1,0 +1,50 @@
+"""Recorders: who is told of every call, event and top-up, besides the ledger."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, Self
+
+from budgeted_agents.ledgers import Balance, TopUp
+from budgeted_agents.traces.event import BudgetEvent
+from budgeted_agents.traces.record import CallRecord
+
+
+class ToppedUp(NamedTuple):
+    """One account's top-up.
+
+    Attributes:
+        limit: the account's own limit, without top-ups, in its unit.
+        session: whose report shows it; empty for none.
+    """
+
+    top_up: TopUp
+    limit: int
+    session: str = ""
+
+    @classmethod
+    def after(cls, top_up: TopUp, balance: Balance, session: str) -> Self:
+        """From the account's balance afterwards."""
+        return cls(top_up, balance.limit - balance.credit, session)
+
+
+Recorded = CallRecord | BudgetEvent | ToppedUp
+"""What a recorder writes down."""
+
+
+class Recorder(Protocol):
+    """Writes down what happens. It must not wait for a network, and may be called from any thread.
+
+    What it raises is told as an event, and harms no call.
+    """
+
+    def parent(self) -> str:
+        """The W3C ``traceparent`` of the span that is current here; empty if there is none."""
+
+    def call(self, record: CallRecord) -> None:
+        """A call has ended and is about to be booked."""
+
+    def event(self, event: BudgetEvent) -> None:
+        """A budget had something to say."""
+
+    def top_up(self, topped_up: ToppedUp) -> None:
+        """An account's limit was raised."""
