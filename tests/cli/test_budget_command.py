@@ -9,26 +9,12 @@ from typing import Any
 
 import pytest
 
-from budgeted_agents.cli import main
 from budgeted_agents.ledgers import Account, Hold, Reservation, open_ledger
 
 Command = Callable[..., tuple[int, str, str]]
 
 SESSION = Account("session", (("session", "t1"),), "", "usd")
 TENANTS = [Account("tenant", (("tenant", "acme"),), window, "usd") for window in ("m:2026-10", "m:2026-11")]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run the command line here: exit code, standard output, standard error."""
-
-    def command(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return command
 
 
 @pytest.fixture

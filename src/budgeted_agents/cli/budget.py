@@ -6,10 +6,16 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from budgeted_agents.errors import JournalUnavailable
+
+if TYPE_CHECKING:
+    from budgeted_agents.ledgers import Balance, TopUp
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON; amounts as integers, USD in nano-USD.")
 
@@ -74,11 +80,27 @@ def top_up(
     from budgeted_agents.ledgers.topping_up import amounts_of, known_lines, top_up
     from budgeted_agents.reports import account_report
 
-    scope, now = _scope(scopes), time.time()
+    scope, now, id = _scope(scopes), time.time(), id or os.urandom(16).hex()
+    session = scope.get("session", "")
     book = open_existing(ledger)
     lines = known_lines(book, budget, scope, amounts_of(**given), window=window)
-    top_up(book, lines, id=id or os.urandom(16).hex(), by=by, reason=reason, session=scope.get("session", ""), now=now)
+    told = partial(_write_down, book.url, session)
+    top_up(book, lines, id=id, by=by, reason=reason, session=session, now=now, told=told)
     _print(account_report(book, now=now, budget=budget, scope=scope), as_json)
+
+
+def _write_down(ledger_url: str, session: str, top_up: TopUp, balance: Balance) -> None:
+    """In the ledger's journal, if it keeps one; the ledger has the top-up already."""
+    from budgeted_agents.traces import ToppedUp
+    from budgeted_agents.traces.journal import open_journal
+
+    journal = open_journal(None, ledger_url)
+    if journal is None or not journal.path.exists():
+        return
+    try:
+        journal.top_up(ToppedUp.after(top_up, balance, session))
+    except JournalUnavailable as error:
+        click.echo(f"Warning: the top-up counts, but {error}", err=True)
 
 
 def _scope(scopes: Sequence[str]) -> dict[str, str]:

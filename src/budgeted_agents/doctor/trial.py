@@ -244,8 +244,8 @@ def _on_empty_storage(app: Runnable[Any, Any]) -> Runnable[Any, Any]:
 
 @contextmanager
 def trial_meters(cut: Cut) -> Iterator[list[Used]]:
-    """Every meter that is alive works on an empty ledger in memory, with cut budgets and no listeners, inside the
-    block. Meters that share a ledger share one here as well."""
+    """Every meter that is alive works on an empty ledger in memory, with cut budgets and without listeners and
+    recorders, inside the block. Meters that share a ledger share one here as well."""
     found = [each for each in gc.get_objects() if type(each) is Meter]
     before = [dict(vars(meter)) for meter in found]
     ledgers: dict[object, MemoryLedger] = {}
@@ -254,7 +254,7 @@ def trial_meters(cut: Cut) -> Iterator[list[Used]]:
         for meter, own in zip(found, used, strict=True):
             meter.policy = Policy(tuple(map(cut, meter.policy.budgets)), meter.policy.model_classes)
             meter.plans = Plans(meter.policy)
-            meter.ledger, meter.listeners = cast("Ledger", own.view), ()
+            meter.ledger, meter.listeners, meter.recorders = cast("Ledger", own.view), (), ()
             meter.unsettled, meter.margins = deque(), Margins()
         yield used
     finally:

@@ -43,6 +43,7 @@ class ModelCall(NamedTuple):
             asked for, or a usual answer's length if none was.
         clampable: whether the output limit can be changed; if not, the call fits whole or not at all.
         landing: names of the budgets whose landing reserve this call may spend.
+        operation: ``embeddings``, or empty for a chat.
     """
 
     attribution: Attribution
@@ -50,6 +51,7 @@ class ModelCall(NamedTuple):
     useful_output: int
     clampable: bool = True
     landing: frozenset[str] = frozenset()
+    operation: str = ""
 
 
 class Candidate(NamedTuple):

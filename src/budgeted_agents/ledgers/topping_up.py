@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -93,7 +93,15 @@ def amounts_of(
 
 
 def top_up(
-    ledger: Ledger, lines: Sequence[Line], *, id: str, by: str, reason: str = "", session: str = "", now: float
+    ledger: Ledger,
+    lines: Sequence[Line],
+    *,
+    id: str,
+    by: str,
+    reason: str = "",
+    session: str = "",
+    now: float,
+    told: Callable[[TopUp, Balance], None] | None = None,
 ) -> tuple[Balance, ...]:
     """Raise the limits of accounts for good, and note it in a session.
 
@@ -103,6 +111,7 @@ def top_up(
         by, reason: who granted it and why, for the report.
         session: whose report shows it; empty for none.
         now: seconds since the epoch.
+        told: hears of each account's top-up, and its balance afterwards, once the ledger has it.
 
     Returns:
         The balances afterwards, in the order of the lines.
@@ -119,9 +128,12 @@ def top_up(
     checks.check_id(id, PLACE)
     for account, amount, limit in lines:
         checks.check_credit(_line_id(id, account), account, amount, limit, now)
-    return tuple(
-        [_credit(ledger, line, TopUp(id, line.account, line.amount, by, reason, now), session) for line in lines]
-    )
+    granted = [TopUp(id, line.account, line.amount, by, reason, now) for line in lines]
+    balances = [_credit(ledger, line, each, session) for line, each in zip(lines, granted, strict=True)]
+    if told is not None:
+        for each, balance in zip(granted, balances, strict=True):
+            told(each, balance)
+    return tuple(balances)
 
 
 def top_ups(notes: Iterable[Note]) -> tuple[TopUp, ...]:

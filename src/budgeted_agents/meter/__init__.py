@@ -1,13 +1,15 @@
 """Conducting one call, from admission to settlement."""
 
 from budgeted_agents.meter.admission import Admission, admit
-from budgeted_agents.meter.events import BudgetEvent, Listener
+from budgeted_agents.meter.events import Listener
 from budgeted_agents.meter.meter import Meter, new_id
 from budgeted_agents.meter.outcomes import BillingTable
+from budgeted_agents.meter.recording import recorders_of
 from budgeted_agents.meter.run import Run
 from budgeted_agents.meter.settlement import cancel, fail, keep_alive, settle
 from budgeted_agents.meter.steps import Pause, Steps, adrive, drive, until_pause
 from budgeted_agents.meter.tools import ToolAdmission, admit_tool, cancel_tool, settle_tool
+from budgeted_agents.traces import BudgetEvent
 
 __all__ = [
     "Admission",
@@ -28,6 +30,7 @@ __all__ = [
     "fail",
     "keep_alive",
     "new_id",
+    "recorders_of",
     "settle",
     "settle_tool",
     "until_pause",

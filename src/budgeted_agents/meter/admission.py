@@ -13,6 +13,7 @@ from budgeted_agents.governor import CALM, Candidate, ModelCall, Plan, Pressure,
 from budgeted_agents.ledgers.contract import Refusal, Reservation
 from budgeted_agents.meter.booking import catch_up, give_back
 from budgeted_agents.meter.meter import Meter, new_id
+from budgeted_agents.meter.recording import parent_of
 from budgeted_agents.meter.refusals import from_ledger
 from budgeted_agents.meter.run import Run
 from budgeted_agents.meter.steps import Pause, Steps
@@ -31,6 +32,7 @@ class Admission(NamedTuple):
         reserved: nano-USD held in the dearest of its accounts.
         deadline: when the hold expires.
         flags: what the record should say of it.
+        reservation: what the ledger answered; ``parent`` the span the call is made in.
     """
 
     id: str
@@ -44,6 +46,8 @@ class Admission(NamedTuple):
     deadline: float
     step: int | None = None
     flags: tuple[str, ...] = ()
+    reservation: Reservation | None = None
+    parent: str = ""
 
 
 def admit(
@@ -173,7 +177,7 @@ def _admission(meter: Meter, attempt: _Attempt, way: Candidate, plan: Plan, rese
     missed = _missed(way, plan, reservation) if plan.watches else ""
     if missed:
         message = f"Budget {missed!r} would have refused a call of {way.quote.model}"
-        meter.publish("shadow", message, attempt.run.session)
+        meter.publish("shadow", message, attempt.run.session, run=attempt.run.id)
     return Admission(
         attempt.id,
         attempt.run,
@@ -186,6 +190,8 @@ def _admission(meter: Meter, attempt: _Attempt, way: Candidate, plan: Plan, rese
         reservation.deadline,
         attempt.step,
         (f"shadow: budget {missed!r} would have refused",) if missed else (),
+        reservation,
+        parent_of(meter.recorders) if meter.recorders else "",
     )
 
 
@@ -206,6 +212,7 @@ def _refuse(meter: Meter, attempt: _Attempt, way: Candidate, refusal: Refusal) -
 
 def _remember_tier(meter: Meter, run: Run, tiers: tuple[str, ...], way: Candidate, state: Pressure) -> None:
     if way.quote.tier and not run.held_tier(tiers):
-        meter.publish("downgrade", f"{tiers[0]} steps down to {way.quote.model}: {way.reason}", run.session)
+        message = f"{tiers[0]} steps down to {way.quote.model}: {way.reason}"
+        meter.publish("downgrade", message, run.session, run=run.id)
     if way.quote.tier or state.relieved:
         run.hold_tier(tiers, way.quote.tier)

@@ -4,29 +4,71 @@ answer that was paid for must reach the user. Until then the hold stays, so the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Protocol
 
 from budgeted_agents.errors import BudgetedAgentsError, LedgerUnavailable
-from budgeted_agents.ledgers.contract import Settlement
-from budgeted_agents.meter.events import EventKind, amount_text
+from budgeted_agents.ledgers.contract import Reservation, Settlement
+from budgeted_agents.meter.events import amount_text
 from budgeted_agents.meter.meter import Booking, Meter
+from budgeted_agents.meter.recording import complete
 from budgeted_agents.meter.steps import Steps
 from budgeted_agents.traces import CallRecord
+from budgeted_agents.traces.event import EventKind
+
+_AS_HELD: Mapping[str, int] = MappingProxyType({})
 
 
-def close(meter: Meter, record: CallRecord, verb: Callable[..., Settlement | None], *args: Any) -> Steps[None]:
-    """Book a record, and before it what could not be booked earlier.
+class Admitted(Protocol):
+    """What is known of a call since it was admitted: its reservation, if it has one, and the span it is made in."""
+
+    @property
+    def reservation(self) -> Reservation | None: ...
+
+    @property
+    def parent(self) -> str: ...
+
+
+def close(
+    meter: Meter,
+    record: CallRecord,
+    verb: Callable[..., Settlement | None],
+    admission: Admitted,
+    *actual: Mapping[str, int],
+) -> Steps[None]:
+    """Write a record down, then book it, and before it what could not be booked earlier.
 
     Args:
         meter: what the call was conducted with.
         record: of the call that has ended.
-        verb: the ledger's verb that ends it; ``args`` what it takes besides the id, the time and the record.
+        verb: the ledger's verb that ends it.
+        admission: of the call.
+        actual: what it is charged, by unit, if the verb takes that.
     """
     what = f"A call of tool {record.tool!r}" if record.kind == "tool" else f"A call of {record.model_used}"
-    booked = partial(verb, record.id, *args, now=record.ended_at, record=record)
-    return _booked(meter, Booking(booked, record.session, what))
+    booked = partial(verb, record.id, *actual, now=record.ended_at, record=record)
+    booking = Booking(booked, record.session, what, record.run)
+    if not meter.recorders:
+        return _booked(meter, booking)
+    return _written_down_and_booked(meter, write_down(meter, record, admission, *actual), booking)
+
+
+def write_down(
+    meter: Meter, record: CallRecord, admission: Admitted, actual: Mapping[str, int] = _AS_HELD
+) -> Steps[None]:
+    """Tell the recorders of a call that has ended; ``actual`` is what it is charged, by unit."""
+    if meter.recorders:
+        full = complete(record, admission.reservation, admission.parent, actual)
+        yield partial(meter.record, full)
+
+
+def _written_down_and_booked(meter: Meter, written_down: Steps[None], booking: Booking) -> Steps[None]:
+    try:
+        yield from written_down
+    finally:
+        yield from _booked(meter, booking)
 
 
 def give_back(meter: Meter, id: str, session: str) -> Steps[None]:
@@ -92,7 +134,7 @@ def _announce(meter: Meter, settlement: Settlement, booking: Booking) -> None:
             if _share(spent - charged, limit) < threshold <= share:
                 text = f"{amount_text(account.unit, spent)} of {amount_text(account.unit, limit)}"
                 message = f"Budget {account.budget!r} has spent {text} ({account.key})"
-                meter.publish(kind, message, booking.session, balance)
+                meter.publish(kind, message, booking.session, balance, booking.run)
     if settlement.overrun:
         _announce_overrun(meter, settlement, booking)
 
@@ -102,7 +144,7 @@ def _announce_overrun(meter: Meter, settlement: Settlement, booking: Booking) ->
     for balance in settlement.balances:
         if over := excess.get(balance.account):
             message = f"{booking.what} cost {amount_text(balance.account.unit, over)} more than reserved"
-            meter.publish("overrun", message, booking.session, balance)
+            meter.publish("overrun", message, booking.session, balance, booking.run)
 
 
 def _share(spent: int, limit: int) -> float:

@@ -4,40 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from budgeted_agents.money import format_usd
+from budgeted_agents.traces.event import BudgetEvent, EventKind
 
 logger = logging.getLogger("budgeted_agents")
-
-EventKind = Literal[
-    "alert", "exhausted", "downgrade", "refusal", "landing", "overrun", "unmetered", "unsettled", "shadow"
-]
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetEvent:
-    """Something worth telling a person or a pager.
-
-    Attributes:
-        kind: what happened. ``alert`` and ``exhausted`` come once for each account and window; ``unmetered`` is an
-            answer without usage, or a model without a price.
-        message: the same for people.
-        session: whose call brought it about.
-        budget, account, unit: the account concerned, if one is.
-        spent, limit: its state in its unit.
-    """
-
-    kind: EventKind
-    message: str
-    session: str = ""
-    budget: str = ""
-    account: str = ""
-    unit: str = ""
-    spent: int = 0
-    limit: int = 0
-
 
 Listener = Callable[[BudgetEvent], None]
 

@@ -13,19 +13,23 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from budgeted_agents.budget.policy import Policy
 from budgeted_agents.errors import BudgetExceeded, LedgerError
 from budgeted_agents.estimate import Margins
 from budgeted_agents.governor import Plans
+from budgeted_agents.ledgers import TopUp
 from budgeted_agents.ledgers.contract import Account, Balance, Ledger, Settlement
-from budgeted_agents.meter.events import BudgetEvent, EventKind, Listener, publish
+from budgeted_agents.meter.events import Listener, publish
 from budgeted_agents.meter.outcomes import BillingTable
+from budgeted_agents.meter.recording import tell
 from budgeted_agents.meter.run import Run
 from budgeted_agents.meter.steps import Steps
 from budgeted_agents.prices import PriceBook
+from budgeted_agents.traces import BudgetEvent, CallRecord, Recorder, ToppedUp
+from budgeted_agents.traces.event import EventKind
 
 HOLD_TTL = 900.0
 """Seconds until a reservation whose worker is silent is presumed spent: half again the usual 600 s request time-out."""
@@ -37,7 +41,7 @@ class Booking:
 
     Attributes:
         verb: what changes the ledger; to do it twice changes nothing.
-        session: whose it is.
+        session, run: whose it is.
         what: what has ended, for people.
         settlement: what the verb answered when it was done last.
     """
@@ -45,6 +49,7 @@ class Booking:
     verb: Callable[[], Settlement | None]
     session: str
     what: str
+    run: str = ""
     settlement: Settlement | None = None
 
     def book(self) -> None:
@@ -63,6 +68,7 @@ class Meter:
         billing: which failures are certainly unbilled.
         listeners: told of every event.
         logs: whether the log is told too; calls that are only simulated are no news.
+        recorders: told of every call before it is booked, and of every event: the journal, OpenTelemetry.
         clock: seconds since the epoch.
         hold_ttl: seconds a silent reservation lasts.
         unsettled: bookings the ledger could not take yet; they go first once it can.
@@ -75,6 +81,7 @@ class Meter:
     margins: Margins = field(default_factory=Margins)
     billing: BillingTable = field(default_factory=BillingTable)
     listeners: Sequence[Listener] = ()
+    recorders: Sequence[Recorder] = ()
     clock: Callable[[], float] = time.time
     hold_ttl: float = HOLD_TTL
     unsettled: deque[Booking] = field(default_factory=deque)
@@ -84,21 +91,36 @@ class Meter:
     def __post_init__(self) -> None:
         self.plans = Plans(self.policy)
 
-    def publish(self, kind: EventKind, message: str, session: str = "", balance: Balance | None = None) -> None:
-        """Tell the log and the listeners of something, and of the account it concerns."""
+    def publish(
+        self, kind: EventKind, message: str, session: str = "", balance: Balance | None = None, run: str = ""
+    ) -> None:
+        """Tell the log, the listeners and the recorders of something, and of the account it concerns."""
         account = balance.account if balance is not None else Account("")
+        key = account.key if balance is not None else ""
         spent, limit = (balance.spent, balance.limit) if balance is not None else (0, 0)
-        event = BudgetEvent(
-            kind, message, session, account.budget, account.key if balance else "", account.unit, spent, limit
-        )
+        self._tell(BudgetEvent(kind, message, session, account.budget, key, account.unit, spent, limit, run))
+
+    def record(self, record: CallRecord) -> None:
+        """Tell the recorders of a call that is about to be booked; one that cannot take it harms no call."""
+        for failure in tell(self.recorders, lambda recorder: recorder.call(record)):
+            self.publish("unrecorded", f"A call could not be recorded: {failure}", record.session, run=record.run)
+
+    def topped_up(self, top_up: TopUp, balance: Balance, session: str) -> None:
+        """Tell the recorders of a top-up that the ledger has."""
+        topped_up = ToppedUp.after(top_up, balance, session)
+        for failure in tell(self.recorders, lambda recorder: recorder.top_up(topped_up)):
+            self.publish("unrecorded", f"A top-up could not be recorded: {failure}", session, balance)
+
+    def _tell(self, event: BudgetEvent) -> None:
         publish(event, self.listeners, self.logs)
+        if self.recorders:
+            timed = replace(event, at=self.clock())
+            tell(self.recorders, lambda recorder: recorder.event(timed))
 
     def refused(self, run: Run, error: BudgetExceeded, node: str = "") -> Steps[None]:
         """Tell of a refusal, and note it in the session; a ledger that cannot take the note does not change it."""
-        event = BudgetEvent(
-            "refusal", str(error), run.session, error.budget, error.account, error.unit, limit=error.limit
-        )
-        publish(event, self.listeners, self.logs)
+        about = (error.budget, error.account, error.unit)
+        self._tell(BudgetEvent("refusal", str(error), run.session, *about, limit=error.limit, run=run.id))
         body = {"kind": "refusal", "message": str(error), "budget": error.budget, "unit": error.unit}
         body |= {"node": node, "run": run.id}
         try:

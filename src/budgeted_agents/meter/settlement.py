@@ -14,10 +14,21 @@ from budgeted_agents.meter.meter import Meter
 from budgeted_agents.meter.steps import Steps
 from budgeted_agents.prices import Price
 from budgeted_agents.traces import CallRecord
+from budgeted_agents.traces.providers import provider_name
 from budgeted_agents.traces.record import Outcome
 from budgeted_agents.usage import Usage
 
-_CLASSES = ("cache_read", "cache_write_5m", "cache_write_1h", "audio_input", "reasoning", "audio_output")
+_CLASSES = (
+    "cache_read",
+    "cache_write_5m",
+    "cache_write_1h",
+    "audio_input",
+    "image_input",
+    "reasoning",
+    "audio_output",
+    "image_output",
+    "web_searches",
+)
 """Token classes a record names besides all input and all output."""
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -64,9 +75,10 @@ def settle(
         usage=_counts(usage, prompt, answer),
         unit_prices=price.unit_prices(prompt, service_tier),
         billed=billed,
+        service_tier=service_tier or "",
     )
     actual = {"usd": cost, "tokens": prompt + answer, "model_calls": 1, "requests": 1}
-    yield from close(meter, record, meter.ledger.settle, actual)
+    yield from close(meter, record, meter.ledger.settle, admission, actual)
     return record
 
 
@@ -81,14 +93,14 @@ def fail(
     outcome: Outcome = "released" if unbilled else "presumed"
     cost = 0 if unbilled else admission.reserved
     record = _record(meter, admission, outcome, price, (), cost, error=type(error).__name__)
-    yield from close(meter, record, meter.ledger.release if unbilled else meter.ledger.presume)
+    yield from close(meter, record, meter.ledger.release if unbilled else meter.ledger.presume, admission)
     return record
 
 
 def cancel(meter: Meter, admission: Admission, price: Price, *, flag: str) -> Steps[CallRecord]:
     """End a call that turned out to need no provider (an answer from a cache): it costs nothing."""
     record = _record(meter, admission, "released", price, (flag,), 0)
-    yield from close(meter, record, meter.ledger.release)
+    yield from close(meter, record, meter.ledger.release, admission)
     return record
 
 
@@ -116,8 +128,9 @@ def _record(
     unit_prices: Mapping[str, str] = _NOTHING,
     billed: str = "",
     error: str = "",
+    service_tier: str = "",
 ) -> CallRecord:
-    id, run, call, way, granted, output_limit, reserved, started_at, _, step, admitted = admission
+    id, run, call, way, granted, output_limit, reserved, started_at, _, step, admitted, _, _ = admission
     return CallRecord(
         id=id,
         kind="model",
@@ -131,6 +144,9 @@ def _record(
         model_asked=call.quotes[0].model,
         model_used=way.quote.model,
         model_billed=billed,
+        provider=provider_name(price.provider),
+        operation=call.operation,
+        service_tier=service_tier,
         usage=usage,
         unit_prices=unit_prices,
         price_source=price.source,
@@ -146,6 +162,7 @@ def _record(
 
 def _counts(usage: Usage, prompt: int, answer: int) -> dict[str, int]:
     counts = {"input_tokens": prompt, "output_tokens": answer}
-    if usage.input == prompt and usage.output == answer:  # nothing but plain text, which most calls have
+    is_plain = usage.input == prompt and usage.output == answer and not usage.web_searches
+    if is_plain:  # as most calls are
         return counts
     return counts | {name: tokens for name in _CLASSES if (tokens := getattr(usage, name))}

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
-from budgeted_agents.ledgers.contract import Refusal
-from budgeted_agents.meter.booking import close, give_back
+from budgeted_agents.ledgers.contract import Refusal, Reservation
+from budgeted_agents.meter.booking import close, give_back, write_down
 from budgeted_agents.meter.meter import Meter, new_id
+from budgeted_agents.meter.recording import parent_of
 from budgeted_agents.meter.refusals import from_ledger
 from budgeted_agents.meter.run import Run
 from budgeted_agents.meter.steps import Steps
@@ -25,6 +26,8 @@ class ToolAdmission(NamedTuple):
     started_at: float
     counted: bool
     step: int | None = None
+    reservation: Reservation | None = None
+    parent: str = ""
 
 
 class _Opening(NamedTuple):
@@ -48,6 +51,7 @@ def admit_tool(
         BudgetExceeded: a limit on tool calls has been reached; the refusal has been noted in the session.
     """
     id, now = new_id(), meter.clock()
+    reservation: Reservation | None = None
     holds = meter.plans.of_tool(attribution, tool, now).terms
     if holds:
         memo = _Opening(tool, run.id, step, attribution)
@@ -61,7 +65,9 @@ def admit_tool(
             error = from_ledger(answer, f"another call of tool {tool!r}")
             yield from meter.refused(run, error, attribution.get("node", ""))
             raise error
-    return ToolAdmission(id, run, tool, attribution, now, bool(holds), step)
+        reservation = answer
+    parent = parent_of(meter.recorders)
+    return ToolAdmission(id, run, tool, attribution, now, bool(holds), step, reservation, parent)
 
 
 def cancel_tool(meter: Meter, admission: ToolAdmission) -> Steps[None]:
@@ -86,5 +92,7 @@ def settle_tool(meter: Meter, admission: ToolAdmission, error: BaseException | N
         error=type(error).__name__ if error else "",
     )
     if admission.counted:
-        yield from close(meter, record, meter.ledger.settle, {})
+        yield from close(meter, record, meter.ledger.settle, admission, {})
+    else:
+        yield from write_down(meter, record, admission)
     return record

@@ -98,8 +98,8 @@ class Attempt:
         if self._admission is not None:
             self._admission = yield from keep_alive(self.governance.meter, self._admission)
 
-    def close(self, messages: Sequence[BaseMessage]) -> Steps[None]:
-        """Settle with what the answer says it used."""
+    def close(self, messages: Sequence[BaseMessage], output: Mapping[str, Any] | None = None) -> Steps[None]:
+        """Settle with what the answer says it used; ``output`` is what it says besides its messages."""
         admission, price = self._opened()
         answered = answers.of_messages(messages, admission.way.quote)
         unpriced = (UNPRICED,) if price.source == UNPRICED else ()
@@ -108,7 +108,7 @@ class Attempt:
             admission,
             answered.usage,
             price,
-            billed=answered.billed_model,
+            billed=answered.billed_model or str((output or {}).get("model_name") or ""),
             service_tier=answered.service_tier,
             flags=answered.flags + unpriced,
         )

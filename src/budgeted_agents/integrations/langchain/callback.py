@@ -21,9 +21,11 @@ from budgeted_agents.errors import BudgetExceeded, InvalidBudget
 from budgeted_agents.integrations.langchain.governance import Governance, current, namespace
 from budgeted_agents.integrations.langchain.handler import GoverningHandler
 from budgeted_agents.ledgers import Ledger, open_ledger
-from budgeted_agents.meter import BillingTable, Listener, Meter, Run, new_id
+from budgeted_agents.meter import BillingTable, Listener, Meter, Run, new_id, recorders_of
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.reports import SpendReport, spend_report
+from budgeted_agents.traces import Recorder
+from budgeted_agents.traces.journal import JournalLike
 
 Holding = Literal["worst", "expected"]
 
@@ -52,6 +54,8 @@ class CostCallback(GoverningHandler):
             answer of the length expected here (twice the longest so far, 256 to 1,024 tokens), so that more calls fit
             at a time: streams are cut where they run past that and no more can be held, other calls may overrun.
         billing: which failures are certainly unbilled.
+        journal: where calls are written down: a folder, False for nowhere, None for beside a ledger in a file.
+        recorders: what else records calls, e.g. an ``OpenTelemetryRecorder``.
 
     Raises:
         InvalidBudget, InvalidPolicy, InvalidLedger, InvalidAttribution: saying what is wrong and where.
@@ -68,6 +72,8 @@ class CostCallback(GoverningHandler):
         attribution: Mapping[str, str] | None = None,
         hold: Holding = "worst",
         billing: BillingTable | None = None,
+        journal: JournalLike = None,
+        recorders: Sequence[Recorder] = (),
     ) -> None:
         if hold not in ("worst", "expected"):
             remedy = 'Write hold="worst" or hold="expected"'
@@ -76,12 +82,14 @@ class CostCallback(GoverningHandler):
         self._attribution = checked(attribution or {}, place="CostCallback(attribution=)")
         self._session = None if session is None else checked({"session": session}, place="CostCallback")["session"]
         self.expected = hold == "expected"
+        book = open_ledger(ledger or "memory://") if ledger is None or isinstance(ledger, str) else ledger
         self.meter = Meter(
             policy=policy,
-            ledger=open_ledger(ledger or "memory://") if ledger is None or isinstance(ledger, str) else ledger,
+            ledger=book,
             prices=prices or PriceBook.default(),
             billing=billing or BillingTable(),
             listeners=tuple(listeners),
+            recorders=recorders_of(book.url, journal, recorders),
         )
         super().__init__(self.meter)
         self._own_session = new_id()

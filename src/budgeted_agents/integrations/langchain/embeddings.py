@@ -119,7 +119,8 @@ class _EmbeddingCall:
         model_class = governance.meter.policy.model_class(name)
         quote = Quote(0, name, model_class, bound, tokens, base, rate=0, output_limit=0)
         who = governance.attribution(self._metadata)
-        call = ModelCall(who, (quote,), useful_output=0, clampable=False, landing=landing_budgets())
+        landing = landing_budgets()
+        call = ModelCall(who, (quote,), 0, clampable=False, landing=landing, operation="embeddings")
         try:
             admission = yield from admit(governance.meter, governance.run, call)
         except BudgetExceeded as refusal:

@@ -127,7 +127,7 @@ class _Conducted:
                 if drive(attempt.abort(error)):
                     continue
                 raise
-            drive(attempt.close([generation.message for generation in result.generations]))
+            drive(attempt.close([generation.message for generation in result.generations], result.llm_output))
             return result
 
     async def _agenerate(
@@ -152,7 +152,8 @@ class _Conducted:
                 if await adrive(attempt.abort(error), blocking=blocking):
                     continue
                 raise
-            await adrive(attempt.close([g.message for g in result.generations]), blocking=blocking)
+            closing = attempt.close([generation.message for generation in result.generations], result.llm_output)
+            await adrive(closing, blocking=blocking)
             return result
 
 

@@ -85,8 +85,8 @@ class GoverningHandler(BaseCallbackHandler):
     def __init__(self, meter: Meter) -> None:
         # A ledger that waits for a disk must not do so on the event loop: then langchain-core uses a thread.
         self.run_inline = not meter.ledger.blocking
-        # Events of tools go by this name too. A call that no budget counts leaves no record.
-        self.ignore_agent = all(budget.tool_calls is None for budget in meter.policy.budgets)
+        # Events of tools go by this name too. A call that is neither counted nor written down leaves no record.
+        self.ignore_agent = not (_counts_tools(meter) or meter.recorders)
         self._refused: dict[object, BudgetExceeded] = {}
 
     @abstractmethod
@@ -249,6 +249,8 @@ class GoverningHandler(BaseCallbackHandler):
             return
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         governance = self._without_counted(governance, run_id)
+        if not _counts_tools(governance.meter) and _is_written_down_elsewhere(governance, run_id):
+            return
         attribution = governance.attribution(metadata)
         steps = admit_tool(governance.meter, governance.run, name, attribution, step=metadata.get("langgraph_step"))
         try:
@@ -333,6 +335,17 @@ def _advised(refusal: BudgetExceeded, observed: Observed) -> BudgetExceeded:
         available=refusal.available,
         limit=refusal.limit,
     )
+
+
+def _counts_tools(meter: Meter) -> bool:
+    return any(budget.tool_calls is not None for budget in meter.policy.budgets)
+
+
+def _is_written_down_elsewhere(governance: Governance, run_id: UUID) -> bool:
+    """Whether another handler has seen this tool call, or the one of the run around it will."""
+    around = current()
+    by_run_around = around is not None and around is not governance and bool(around.meter.recorders)
+    return by_run_around or bool(open_calls.tools.of(run_id))
 
 
 def _never_ran(error: BaseException) -> bool:

@@ -25,7 +25,7 @@ def same_ledger(one: Ledger, other: Ledger) -> bool:
 
 
 def joined(lead: Governance, others: Iterable[Governance]) -> Governance:
-    """The leading governance with the budgets, and the listeners, of the others.
+    """The leading governance with the budgets, the listeners and the recorders of the others.
 
     Raises:
         InvalidBudget: two budgets of one name are kept over different accounts.
@@ -35,7 +35,8 @@ def joined(lead: Governance, others: Iterable[Governance]) -> Governance:
             continue
         policy = joint_policy(lead.meter.policy, other.meter.policy)
         listeners = tuple(dict.fromkeys((*lead.meter.listeners, *other.meter.listeners)))
-        lead = replace(lead, meter=replace(lead.meter, policy=policy, listeners=listeners))
+        recorders = tuple(dict.fromkeys((*lead.meter.recorders, *other.meter.recorders)))
+        lead = replace(lead, meter=replace(lead.meter, policy=policy, listeners=listeners, recorders=recorders))
     return lead
 
 

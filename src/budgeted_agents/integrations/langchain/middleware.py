@@ -61,10 +61,12 @@ from budgeted_agents.integrations.langchain.tool_calls import refused_call
 from budgeted_agents.integrations.langchain.topping_up import top_up_session
 from budgeted_agents.ledgers import Balance, Ledger, open_ledger
 from budgeted_agents.ledgers.topping_up import amounts_of
-from budgeted_agents.meter import BillingTable, Listener, Meter, adrive, drive, new_id
+from budgeted_agents.meter import BillingTable, Listener, Meter, adrive, drive, new_id, recorders_of
 from budgeted_agents.money import UsdLike
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.reports import SpendReport, spend_report
+from budgeted_agents.traces import Recorder
+from budgeted_agents.traces.journal import JournalLike
 
 ModelAnswer = ModelResponse[Any] | ExtendedModelResponse[Any]
 ToolAnswer = ToolMessage | Command[Any]
@@ -92,6 +94,8 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         finalizer: what a run lands with: a function of the state that returns messages, a text, or an update of the
             state. By default, a short answer by the cheapest tier.
         billing: which failures are certainly unbilled.
+        journal: where calls are written down: a folder, False for nowhere, None for beside a ledger in a file.
+        recorders: what else records calls, e.g. an ``OpenTelemetryRecorder``.
 
     Raises:
         InvalidBudget, InvalidPolicy, InvalidLedger, InvalidAttribution, InvalidGraph: saying what is wrong and where.
@@ -108,14 +112,18 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         attribution: Mapping[str, str] | None = None,
         finalizer: Any = None,
         billing: BillingTable | None = None,
+        journal: JournalLike = None,
+        recorders: tuple[Recorder, ...] = (),
     ) -> None:
         super().__init__()
+        book = open_ledger(ledger or "memory://") if ledger is None or isinstance(ledger, str) else ledger
         self.meter = Meter(
             policy=as_policy(budget),
-            ledger=open_ledger(ledger or "memory://") if ledger is None or isinstance(ledger, str) else ledger,
+            ledger=book,
             prices=prices or PriceBook.default(),
             billing=billing or BillingTable(),
             listeners=listeners,
+            recorders=recorders_of(book.url, journal, recorders),
         )
         self.state_schema = _state_with(RunChannel(self._open_run))
         self.tools = []

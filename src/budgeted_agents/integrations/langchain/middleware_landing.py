@@ -85,7 +85,7 @@ class Landing:
             # Something sent the agent on after it had landed: it stops where it is.
             raise BudgetInterrupt(refusal)
         if governance.run.exhaust(refusal):
-            governance.meter.publish("landing", f"Landing: {refusal}", governance.run.session)
+            governance.meter.publish("landing", f"Landing: {refusal}", governance.run.session, run=governance.run.id)
 
     def requests(self) -> Iterator[ModelRequest[Any]]:
         """Calls to try in turn: of the cheapest tier that the reserve covers, over ever less of the history."""

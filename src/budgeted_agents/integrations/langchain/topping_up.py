@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
@@ -34,7 +35,8 @@ def top_up_session(
         raise InvalidAttribution("names no session", field="config", value=config, place="top_up", remedy=remedy)
     now = meter.clock()
     lines = top_up_lines(chosen, attribution, amounts, now=now)
-    return top_up(meter.ledger, lines, id=id, by=by, reason=reason, session=session, now=now)
+    told = partial(meter.topped_up, session=session)
+    return top_up(meter.ledger, lines, id=id, by=by, reason=reason, session=session, now=now, told=told)
 
 
 def _attribution(meter: Meter, who: Mapping[str, str], config: RunnableConfig | None) -> dict[str, str]:

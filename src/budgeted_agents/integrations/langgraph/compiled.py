@@ -39,10 +39,12 @@ from budgeted_agents.integrations.langgraph.pregel import (
 from budgeted_agents.integrations.langgraph.settings import FINALIZER, Settings
 from budgeted_agents.ledgers import Balance, Ledger, open_ledger
 from budgeted_agents.ledgers.topping_up import amounts_of
-from budgeted_agents.meter import BillingTable, Listener, Meter, new_id
+from budgeted_agents.meter import BillingTable, Listener, Meter, new_id, recorders_of
 from budgeted_agents.money import UsdLike
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.reports import SpendReport, spend_report
+from budgeted_agents.traces import Recorder
+from budgeted_agents.traces.journal import JournalLike
 
 GraphT = TypeVar("GraphT", bound=Pregel[Any, Any, Any, Any])
 
@@ -65,6 +67,8 @@ def budgeted(
     attribution: Mapping[str, str] | None = None,
     listeners: tuple[Listener, ...] = (),
     billing: BillingTable | None = None,
+    journal: JournalLike = None,
+    recorders: tuple[Recorder, ...] = (),
 ) -> GraphT:
     """A governed twin of a compiled graph (``create_agent``, ``create_deep_agent``, ``@entrypoint``, any other).
 
@@ -77,6 +81,8 @@ def budgeted(
         attribution: dimensions that hold for every run, e.g. ``{"workflow": "research"}``.
         listeners: called with every ``BudgetEvent``.
         billing: which failures are certainly unbilled.
+        journal: where calls are written down: a folder, False for nowhere, None for beside a ledger in a file.
+        recorders: what else records calls, e.g. an ``OpenTelemetryRecorder``.
 
     Returns:
         A compiled graph of the same kind, with ``spend(config)`` and ``top_up(config, ...)`` besides.
@@ -88,12 +94,14 @@ def budgeted(
         remedy = "Pass what compile(), create_agent(...) or @entrypoint gave you"
         raise InvalidGraph("is not a compiled graph", field="graph", value=graph, place="budgeted", remedy=remedy)
     own, who = _checked_finalizer(finalizer), checked(attribution or {}, place="attribution=")
+    book = _ledger(ledger)
     meter = Meter(
         policy=as_policy(budget),
-        ledger=_ledger(ledger),
+        ledger=book,
         prices=prices or PriceBook.default(),
         billing=billing or BillingTable(),
         listeners=listeners,
+        recorders=recorders_of(book.url, journal, recorders),
     )
     return govern(graph, Settings(meter, own, attribution=who))
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from budgeted_agents.integrations.langgraph.compiled import LedgerLike
     from budgeted_agents.meter import BillingTable, Listener
     from budgeted_agents.prices import PriceBook
+    from budgeted_agents.traces import Recorder
+    from budgeted_agents.traces.journal import JournalLike
 
 
 class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
@@ -33,6 +35,8 @@ class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
         attribution: dimensions that hold for every run, e.g. ``{"workflow": "research"}``.
         listeners: called with every ``BudgetEvent`` (alerts, downgrades, refusals, landings, ...).
         billing: which failures are certainly unbilled.
+        journal: where calls are written down: a folder, False for nowhere, None for beside a ledger in a file.
+        recorders: what else records calls, e.g. an ``OpenTelemetryRecorder``.
 
     Raises:
         InvalidBudget, InvalidPolicy: saying what is wrong and where.
@@ -49,6 +53,8 @@ class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
         attribution: Mapping[str, str] | None = None,
         listeners: tuple[Listener, ...] = (),
         billing: BillingTable | None = None,
+        journal: JournalLike = None,
+        recorders: tuple[Recorder, ...] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(state_schema, context_schema, **kwargs)
@@ -57,7 +63,14 @@ class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
             budget
             if budget is None
             else _governing(
-                budget, ledger=ledger, prices=prices, attribution=attribution, listeners=listeners, billing=billing
+                budget,
+                ledger=ledger,
+                prices=prices,
+                attribution=attribution,
+                listeners=listeners,
+                billing=billing,
+                journal=journal,
+                recorders=recorders,
             )
         )
 

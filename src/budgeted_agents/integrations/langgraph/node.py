@@ -78,7 +78,7 @@ class GovernedSeq(RunnableSeq):
         if on_exhausted(governance, refusal) != "land":
             raise error if isinstance(error, GraphInterrupt) else BudgetInterrupt(refusal)
         if first:
-            governance.meter.publish("landing", f"Landing: {refusal}", governance.run.session)
+            governance.meter.publish("landing", f"Landing: {refusal}", governance.run.session, run=governance.run.id)
         pregel.write_error(config, refusal)
         pregel.write(config, pregel.BRANCH_TO.format(self.settings.finalizer_name), None)
 
