@@ -13,7 +13,7 @@ import click
 
 from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded
 
-_COMMANDS = {name: name for name in ("budget", "demo", "doctor", "replay", "report", "version")} | {
+_COMMANDS = {name: name for name in ("budget", "demo", "doctor", "ledger", "replay", "report", "version")} | {
     "what-if": "what_if"
 }
 """Each command's name and its module, loaded when the command is asked for: ``--help`` stays quick."""

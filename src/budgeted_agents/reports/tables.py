@@ -13,15 +13,17 @@ from rich.text import Text
 
 from budgeted_agents.ledgers.contract import Balance
 from budgeted_agents.ledgers.topping_up import TopUp
-from budgeted_agents.money import format_usd
+from budgeted_agents.money import format_usd, to_usd
 from budgeted_agents.traces import CallRecord
 
 if TYPE_CHECKING:
     from budgeted_agents.reports.accounts import AccountReport
     from budgeted_agents.reports.policies import PolicyReport
     from budgeted_agents.reports.spend import SpendReport
+    from budgeted_agents.reports.verification import Verification
 
 _BAR = 20
+_MOST_DIFFERENCES = 20
 
 
 def spend_table(report: SpendReport) -> RenderableType:
@@ -49,6 +51,28 @@ def policy_table(report: PolicyReport) -> Table:
         ending = "only watches" if budget.shadow else budget.on_exhausted
         table.add_row(budget.name, ", ".join(budget.per), budget.window or "", limits, ending)
     return table
+
+
+def verification_table(report: Verification) -> RenderableType:
+    """Accounts with what ledger and journal say of each, then what differs."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("account", "spent", "by entries", "by journal", "presumed", "held", ""):
+        table.add_column(name, justify="left" if name in ("account", "") else "right", overflow="fold")
+    for account in report.accounts:
+        amounts = (account.spent, account.by_entries, account.by_journal, account.presumed, account.held)
+        shown = [amount_text(account.unit, amount) for amount in amounts]
+        table.add_row(*map(plain, (account.key, *shown, "" if account.agrees else "differs")))
+    told = [f"{each.kind}: {each}" for each in report.differences[:_MOST_DIFFERENCES]]
+    if more := len(report.differences) - len(told):
+        told.append(f"and {more:,} more; --json has them all")
+    lines = [plain(text, style="red") for text in told]
+    lines += [plain(f"passed over: {problem}", style="yellow") for problem in report.problems]
+    return Group(table, *lines, plain(str(report), style="bold"))
+
+
+def amount_text(unit: str, amount: int) -> str:
+    """An amount in its unit, exactly."""
+    return f"${to_usd(amount):f}" if unit == "usd" else f"{amount:,} {_unit_text(unit)}"
 
 
 def _top_ups(found: Iterable[TopUp]) -> list[RenderableType]:

@@ -1,0 +1,85 @@
+"""``budgeted-agents ledger``: compare a ledger with its journal, or rebuild it from there."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from budgeted_agents.ledgers import Ledger
+
+_JOURNAL = click.option(
+    "--journal",
+    type=click.Path(path_type=Path),
+    help="The journal's folder, or one of its files.  [default: the one beside the ledger]",
+)
+_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON; amounts as integers, USD in nano-USD.")
+
+
+@click.group("ledger")
+def command() -> None:
+    """Compare a ledger with its journal, or rebuild it from there."""
+
+
+@command.command("verify")
+@click.argument("ledger")
+@_JOURNAL
+@_AS_JSON
+def verify(ledger: str, journal: Path | None, as_json: bool) -> None:
+    """Compare LEDGER (e.g. sqlite:///spend.db) with its journal; nothing is changed.
+
+    Exit code 0: they say the same; 1: they differ; 2: there is no such ledger or journal.
+    """
+    from budgeted_agents.ledgers import open_existing
+
+    _compare(open_existing(ledger), _folder(ledger, journal), as_json)
+
+
+@command.command("rebuild")
+@click.argument("ledger")
+@_JOURNAL
+@_AS_JSON
+def rebuild(ledger: str, journal: Path | None, as_json: bool) -> None:
+    """Book in LEDGER what its journal says and it lacks, then compare the two.
+
+    LEDGER may be missing, or have survived in part. To do it twice changes nothing. Exit codes as for `verify`.
+    """
+    from budgeted_agents.ledgers import open_ledger
+    from budgeted_agents.traces.journal import read_journal
+
+    folder = _folder(ledger, journal)
+    read_journal(folder, [])  # must be there before a ledger is made
+    _compare(open_ledger(ledger), folder, as_json, restore=True)
+
+
+def _folder(ledger: str, journal: Path | None) -> Path:
+    from budgeted_agents.traces.journal import beside
+
+    folder = journal or beside(ledger)
+    if folder is None:
+        raise click.UsageError("a ledger in memory has no journal of its own; name one with --journal")
+    return folder
+
+
+def _compare(book: Ledger, folder: Path, as_json: bool, restore: bool = False) -> None:
+    from rich.console import Console
+
+    from budgeted_agents.reports.verification import verify
+    from budgeted_agents.traces.journal import read_journal
+    from budgeted_agents.traces.problems import Problem, Problems
+    from budgeted_agents.traces.rebuild import folded, rebuild
+
+    restored = rebuild(book, read_journal(folder, []), []) if restore else 0
+    unreadable: list[Problems] = []
+    unusable: list[Problem] = []
+    said = folded(read_journal(folder, unreadable), unusable)
+    found = verify(book, said, [each for file in unreadable for each in file.kept] + unusable, restored)
+    if as_json:
+        click.echo(json.dumps(found.to_json(), indent=2))
+    else:
+        Console().print(found)
+    sys.exit(0 if found.agrees else 1)

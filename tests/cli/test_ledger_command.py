@@ -1,0 +1,98 @@
+"""``budgeted-agents ledger verify | rebuild``, on a real ledger and its journal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from budgeted_agents.budget import Budget
+from budgeted_agents.ledgers import open_ledger
+from budgeted_agents.meter import recorders_of
+from tests.meter.support import Rig
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A ledger with three calls, and its journal."""
+    url = f"sqlite:///{tmp_path / 'spend.db'}"
+    rig = Rig(open_ledger(url), [Budget(usd="1.00", tokens=100_000)])
+    rig.meter.recorders = recorders_of(url, None, ())
+    for tokens in (1_000, 2_000, 3_000):
+        rig.spend(rig.admit(), tokens=tokens, output=100)
+    rig.ledger.close()
+    return url
+
+
+def lose(url: str) -> None:
+    for file in Path(url[10:]).parent.glob("spend.db*"):
+        if file.is_file():
+            file.unlink()
+
+
+def test_verify_says_that_they_agree(run: Command, url: str) -> None:
+    code, out, _ = run("ledger", "verify", url)
+    assert code == 0
+    assert "Ledger and journal agree: 3 agree" in out
+    assert out.count("$0.018") == 3  # spent, by entries, by journal
+
+
+def test_a_ledger_that_is_lost_is_rebuilt_and_rebuilding_again_changes_nothing(run: Command, url: str) -> None:
+    before = json.loads(run("ledger", "verify", url, "--json")[1])
+    lose(url)
+    for restored in (3, 0):
+        code, out, _ = run("ledger", "rebuild", url, "--json")
+        assert (code, json.loads(out)) == (0, {**before, "restored": restored})
+
+
+def test_a_top_up_is_written_down_and_comes_back(run: Command, url: str) -> None:
+    more = ["--budget", "session", "--scope", "session=s1", "--usd", "0.50", "--by", "ada", "--id", "up-1"]
+    for _ in range(2):
+        assert run("budget", "top-up", url, *more)[0] == 0
+    before = json.loads(run("budget", "show", url, "--json")[1])
+    assert run("ledger", "verify", url)[0] == 0
+    lose(url)
+    assert run("ledger", "rebuild", url)[0] == 0
+    assert json.loads(run("budget", "show", url, "--json")[1])["balances"] == before["balances"]
+
+
+def test_what_differs_is_named_and_leaves_with_1(run: Command, url: str, tmp_path: Path) -> None:
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    open_ledger(other).close()
+    code, out, _ = run("ledger", "verify", other, "--journal", f"{url[10:]}.journal")
+    assert code == 1
+    assert out.count("missing: ") == 3
+    told = json.loads(run("ledger", "verify", other, "--journal", f"{url[10:]}.journal", "--json")[1])
+    assert [each["kind"] for each in told["differences"]] == ["missing"] * 3
+    assert not told["agrees"]
+
+
+def test_a_damaged_line_is_told_and_the_rest_is_used(run: Command, url: str) -> None:
+    (file,) = Path(f"{url[10:]}.journal").glob("*.jsonl")
+    file.write_bytes(b"{broken\n" + file.read_bytes())
+    told = json.loads(run("ledger", "verify", url, "--json")[1])
+    assert told["matching"] == 3
+    (problem,) = told["problems"]
+    assert problem.startswith(f"{file}:1: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["verify", "sqlite:///nowhere.db"], "is not there"),
+        (["rebuild", "sqlite:///nowhere.db"], "is no journal"),
+        (["rebuild", "memory://"], "--journal"),
+    ],
+)
+def test_what_is_not_there_leaves_with_2(
+    run: Command, arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("ledger", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert not list(tmp_path.iterdir())
