@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from budgeted_agents.integrations.langchain.middleware import BudgetMiddleware
     from budgeted_agents.integrations.langgraph.compiled import budgeted
     from budgeted_agents.integrations.langgraph.graph import BudgetedGraph
+    from budgeted_agents.integrations.opentelemetry import OpenTelemetryRecorder
     from budgeted_agents.ledgers import open_ledger
     from budgeted_agents.prices import PriceBook
     from budgeted_agents.reports.replay import replay
@@ -32,6 +33,7 @@ __all__ = [
     "BudgetedAgentsError",
     "BudgetedGraph",
     "CostCallback",
+    "OpenTelemetryRecorder",
     "PriceBook",
     "__version__",
     "attribute",
@@ -51,6 +53,7 @@ _HOMES = {
     "BudgetedAgentsError": "budgeted_agents.errors",
     "BudgetedGraph": "budgeted_agents.integrations.langgraph.graph",
     "CostCallback": "budgeted_agents.integrations.langchain.callback",
+    "OpenTelemetryRecorder": "budgeted_agents.integrations.opentelemetry",
     "PriceBook": "budgeted_agents.prices",
     "attribute": "budgeted_agents.budget",
     "budgeted": "budgeted_agents.integrations.langgraph.compiled",
