@@ -16,8 +16,11 @@ from budgeted_agents.cli.main import cli, main
 from budgeted_agents.demo.reading import PAGE, thorough_replies
 from budgeted_agents.demo.setting import BUDGET, QUESTION
 from budgeted_agents.estimate import count_text
+from budgeted_agents.money import to_usd
 from budgeted_agents.testing import LocalProvider, Request
 from budgeted_agents.testing.conversation import Message, ToolCall
+from budgeted_agents.traces import CallRecord
+from budgeted_agents.traces.journal import read_journal
 
 CITATION = re.compile(r"\[[\w/-]+\.md\]")
 BEST, CHEAP = "openai/gpt-4o", "openai/gpt-4o-mini"
@@ -64,6 +67,11 @@ class TestLive:
         assert Decimal(shown["live"]["bill_usd"]) == spent
         assert Decimal("0.85") * Decimal(BUDGET) < spent <= Decimal(BUDGET)
 
+    def test_its_journal_says_the_same(self, shown: Shown) -> None:
+        found = [line.recorded for line in read_journal(shown["live"]["journal"], [])]
+        nanos = sum(call.cost for call in found if isinstance(call, CallRecord))
+        assert str(to_usd(nanos)) == shown["live"]["bill_usd"]
+
     def test_no_call_costs_more_than_was_held_for_it(self, shown: Shown) -> None:
         assert "overrun" not in shown["live"]["events"]
         for each in (shown["live"], *shown["compared"]):
@@ -89,8 +97,8 @@ class TestCompared:
         assert all(CITATION.search(each["answer"]) for each in shown["compared"])
 
 
-def test_the_show_on_a_terminal() -> None:
-    text = run()
+def test_the_show_on_a_terminal(tmp_path: Path) -> None:
+    text = run("--journal", str(tmp_path / "journal"))
     lines = text.splitlines()
     assert lines[0] == QUESTION
     order = [
@@ -99,7 +107,9 @@ def test_the_show_on_a_terminal() -> None:
     assert order == sorted(order)
     assert "(the same)." in text
     assert "The same question under three budgets" in text
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines[:-1])) <= 100
+    assert lines[-1] == f"Replay the first run: budgeted-agents replay {tmp_path / 'journal'}"
+    assert list(read_journal(tmp_path / "journal", []))
 
 
 class TestOtherSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,11 @@ from budgeted_agents.errors import BudgetedAgentsError
 )
 @click.option("--api-base", help="Where the models named by --model are served.")
 @click.option("--ledger", default="memory://", show_default=True, help="Where the money is kept.")
+@click.option(
+    "--journal",
+    type=click.Path(path_type=Path),
+    help="Folder to write the calls down in.  [default: beside the ledger, or a temporary one]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the show.")
 def command(
     question: str | None,
@@ -34,6 +40,7 @@ def command(
     models: tuple[str, ...],
     api_base: str | None,
     ledger: str,
+    journal: Path | None,
     as_json: bool,
 ) -> None:
     """Watch a research agent work inside a budget, step down to a cheaper model, and land.
@@ -46,6 +53,7 @@ def command(
     from budgeted_agents.budget import Budget
     from budgeted_agents.demo import compare, opened, three_budgets, watch
     from budgeted_agents.demo.setting import BUDGET
+    from budgeted_agents.traces.journal import beside
 
     logging.getLogger("budgeted_agents").setLevel(logging.CRITICAL)  # the show prints events itself
     console = Console(stderr=as_json, quiet=as_json)
@@ -63,9 +71,11 @@ def command(
         console.print(Text(f"{setting.docs} · budget ${budget.usd}\n", style="dim"))
         with console.status("Loading LiteLLM ..."):
             setting.load()
-        shown = watch(console, setting, budget, ledger)
+        folder = journal or beside(ledger) or Path(tempfile.mkdtemp(prefix="budgeted-agents-demo-")) / "journal"
+        shown = watch(console, setting, budget, ledger, folder)
         console.print()
         compared = compare(console, setting, three_budgets(budget))
+    console.print(Text(f"Replay the first run: budgeted-agents replay {folder}", style="dim"), soft_wrap=True)
     if as_json:
         click.echo(json.dumps({"live": shown, "compared": compared}, indent=2))
 

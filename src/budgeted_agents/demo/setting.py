@@ -17,6 +17,7 @@ from budgeted_agents.estimate import count_text
 from budgeted_agents.ledgers import Ledger
 from budgeted_agents.meter import Listener
 from budgeted_agents.testing import LocalProvider
+from budgeted_agents.traces.journal import JournalLike
 
 LOCAL_MODELS = ("openai/gpt-4o", "openai/gpt-4o-mini")
 """What the local provider plays, best first, at their list prices."""
@@ -57,13 +58,19 @@ class Setting:
 
         chat_model(self.models[0], **self.settings)
 
-    def app(self, budget: Budget, ledger: Ledger | str | None = None, listeners: tuple[Listener, ...] = ()) -> Any:
+    def app(
+        self,
+        budget: Budget,
+        ledger: Ledger | str | None = None,
+        listeners: tuple[Listener, ...] = (),
+        journal: JournalLike = False,
+    ) -> Any:
         """The research agent under a budget, compiled."""
         from budgeted_agents.integrations.langchain.governed_model import budgeted_model
         from budgeted_agents.integrations.langgraph.graph import BudgetedGraph
 
         def graph_class(state: Any) -> Any:
-            return BudgetedGraph(state, budget=budget, ledger=ledger, listeners=listeners)
+            return BudgetedGraph(state, budget=budget, ledger=ledger, listeners=listeners, journal=journal)
 
         build = _bundled("graphs.research").build_research_graph
         model = budgeted_model(*self.models, **self.settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -30,11 +31,15 @@ _EXCERPT = 300
 _LIMIT = {"recursion_limit": 100}
 
 
-def watch(console: Console, setting: Setting, budget: Budget, ledger: str) -> dict[str, Any]:
-    """Run the agent and print each step with its cost, each event as it comes, the answer, and the report."""
+def watch(console: Console, setting: Setting, budget: Budget, ledger: str, journal: Path) -> dict[str, Any]:
+    """Run the agent and print each step with its cost, each event as it comes, the answer, and the report.
+
+    What it does is written down in ``journal``.
+    """
     events: list[BudgetEvent] = []
     told: list[str] = []
-    app = setting.app(budget, open_ledger(ledger), listeners=(events.append, lambda event: told.append(event.kind)))
+    listeners = (events.append, lambda event: told.append(event.kind))
+    app = setting.app(budget, open_ledger(ledger), listeners, journal)
     session = f"demo-{new_id()[:8]}"  # a ledger may hold earlier demonstrations
     config = {"configurable": {"thread_id": session}, "metadata": {"feature": "research", "tenant": "you"}} | _LIMIT
     spent, shown, state = 0, 0, {}
@@ -54,7 +59,13 @@ def watch(console: Console, setting: Setting, budget: Budget, ledger: str) -> di
     if not ledger.startswith("memory:"):
         again = Text(f"Again: budgeted-agents report {ledger} --session {session}", style="dim")
         console.print(again, soft_wrap=True)  # to be copied whole
-    return {"answer": _answer_of(state), "events": told, "bill_usd": _billed(setting), "report": report.to_json()}
+    return {
+        "answer": _answer_of(state),
+        "events": told,
+        "bill_usd": _billed(setting),
+        "journal": str(journal),
+        "report": report.to_json(),
+    }
 
 
 def compare(console: Console, setting: Setting, budgets: Sequence[Budget]) -> list[dict[str, Any]]:
