@@ -10,6 +10,8 @@ import pytest
 from budgeted_agents.budget import Budget
 from budgeted_agents.demo import opened
 from budgeted_agents.ledgers import MemoryLedger, open_ledger
+from budgeted_agents.money import to_usd
+from budgeted_agents.reports.replay import replay
 from budgeted_agents.reports.verification import verify
 from budgeted_agents.traces import BudgetEvent, CallRecord
 from budgeted_agents.traces.journal import beside, read_journal
@@ -49,6 +51,15 @@ def test_session_by_session(recorded: tuple[str, Path, dict[str, int]]) -> None:
     assert told == bills == booked
     assert min(bills.values()) > 0
     assert {event.kind for event in found if isinstance(event, BudgetEvent)} >= {"alert", "downgrade", "landing"}
+
+
+def test_replay_finds_every_session_at_its_bill(recorded: tuple[str, Path, dict[str, int]]) -> None:
+    _, journal, bills = recorded
+    report = replay(journal)
+    expected = {session: to_usd(nanos) for session, nanos in bills.items()}
+    assert {each.session_id: each.figures.cost_usd for each in report.sessions} == expected
+    assert {each.session_id: each.figures.recorded_cost_usd for each in report.sessions} == expected
+    assert set(report.verdicts) == {"exact"}
 
 
 def test_the_ledger_can_be_had_back_from_it(recorded: tuple[str, Path, dict[str, int]]) -> None:
