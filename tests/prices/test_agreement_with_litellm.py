@@ -133,7 +133,7 @@ def _short_context(case: Case) -> Case:
 
 
 def _free_cache_reads(case: Case) -> Case:
-    return replace(case, usage=replace(case.usage, cache_read=0))
+    return replace(case, usage=structs.replace(case.usage, cache_read=0))
 
 
 def _half_price(case: Case) -> Case:
