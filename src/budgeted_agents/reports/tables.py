@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from budgeted_agents.ledgers.contract import Balance
+from budgeted_agents.ledgers.contract import Account, Balance
 from budgeted_agents.ledgers.topping_up import TopUp
 from budgeted_agents.money import format_usd, to_usd
 from budgeted_agents.traces import CallRecord
@@ -56,12 +56,16 @@ def policy_table(report: PolicyReport) -> Table:
 def verification_table(report: Verification) -> RenderableType:
     """Accounts with what ledger and journal say of each, then what differs."""
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("account", "spent", "by entries", "by journal", "presumed", "held", ""):
-        table.add_column(name, justify="left" if name in ("account", "") else "right", overflow="fold")
-    for account in report.accounts:
-        amounts = (account.spent, account.by_entries, account.by_journal, account.presumed, account.held)
-        shown = [amount_text(account.unit, amount) for amount in amounts]
-        table.add_row(*map(plain, (account.key, *shown, "" if account.agrees else "differs")))
+    for name in ("budget", "account", "unit"):
+        table.add_column(name, overflow="fold")
+    for name in ("ledger", "journal", "held"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    for found in report.accounts:
+        account = Account.from_key(found.key)
+        sums = [_amount(found.unit, amount) for amount in (found.spent, found.by_journal, found.held)]
+        names = (account.budget, _account_text(account), _unit_text(found.unit))
+        table.add_row(*map(plain, (*names, *sums, "" if found.agrees else "differs")))
     told = [f"{each.kind}: {each}" for each in report.differences[:_MOST_DIFFERENCES]]
     if more := len(report.differences) - len(told):
         told.append(f"and {more:,} more; --json has them all")
@@ -70,9 +74,9 @@ def verification_table(report: Verification) -> RenderableType:
     return Group(table, *lines, plain(str(report), style="bold"))
 
 
-def amount_text(unit: str, amount: int) -> str:
-    """An amount in its unit, exactly."""
-    return f"${to_usd(amount):f}" if unit == "usd" else f"{amount:,} {_unit_text(unit)}"
+def _amount(unit: str, amount: int) -> str:
+    """An amount of a unit that stands beside it, exactly."""
+    return f"{to_usd(amount):f}" if unit == "usd" else f"{amount:,}"
 
 
 def _top_ups(found: Iterable[TopUp]) -> list[RenderableType]:
@@ -131,10 +135,13 @@ def balances_table(balances: Iterable[Balance]) -> Table:
         table.add_column(name, justify="right" if name in ("spent", "of") else "left", overflow="fold")
     for balance in balances:
         account = balance.account
-        scope = ", ".join(f"{name}={value}" for name, value in account.scope)
-        where = " ".join(part for part in (scope, account.window) if part)
-        table.add_row(*map(plain, (account.budget, where, *_amounts(balance))), _bar(balance))
+        table.add_row(*map(plain, (account.budget, _account_text(account), *_amounts(balance))), _bar(balance))
     return table
+
+
+def _account_text(account: Account) -> str:
+    scope = ", ".join(f"{name}={value}" for name, value in account.scope)
+    return " ".join(part for part in (scope, account.window) if part)
 
 
 def _amounts(balance: Balance) -> tuple[str, str]:
