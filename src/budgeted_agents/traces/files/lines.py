@@ -98,12 +98,21 @@ def whole_lines(blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[i
 
 def as_valid(text: bytes, problems: Problems, number: int = 0) -> bytes:
     """The text as valid UTF-8."""
+    if is_utf8(text):
+        return text
+    problems.warn("is not UTF-8; it is read as Latin-1", number)
+    return text.decode("latin-1").encode()
+
+
+def is_utf8(text: bytes) -> bool:
+    """Whether the bytes are UTF-8."""
+    if text.isascii():
+        return True
     try:
         text.decode()
     except UnicodeDecodeError:
-        problems.warn("is not UTF-8; it is read as Latin-1", number)
-        return text.decode("latin-1").encode()
-    return text
+        return False
+    return True
 
 
 def _unmarked(head: bytes) -> str:

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 
 import msgspec
 
+from budgeted_agents.traces.files.lines import is_utf8, split_lines
 from budgeted_agents.traces.formats.otlp.protobuf import is_length_prefixed, messages, traces_data
 from budgeted_agents.traces.formats.otlp.salvage import salvage
 from budgeted_agents.traces.formats.otlp.shapes import Located, TracesData
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
+from budgeted_agents.traces.values import decoded_at_once
 
-_decode_line = msgspec.json.Decoder(TracesData, strict=False).decode
-_decode_document = msgspec.json.Decoder(list[TracesData] | TracesData, strict=False).decode
+_line = msgspec.json.Decoder(TracesData, strict=False)
+_document = msgspec.json.Decoder(list[TracesData] | TracesData, strict=False)
 
 _LONGEST_OPENING = 200
 """Bytes of the first line of a document that is laid out for people."""
@@ -35,24 +37,36 @@ def spans_of(source: Source) -> Iterator[Located]:
 
 
 def _of_lines(source: Source) -> Iterator[Located]:
-    for number, line in source.lines():
-        try:
-            data = _decode_line(line)
-        except (ValueError, RecursionError):
-            yield from salvage(line, source.problems, number)
+    """Many lines are decoded at once; only where that fails, or would pass over what is no UTF-8, they are taken one
+    by one."""
+    for first, last, lines in source.chunks():
+        records = decoded_at_once(_line, lines, last - first + 1) if is_utf8(lines) else None
+        if records is None:
+            yield from _one_by_one(lines, first, source.problems)
             continue
-        for of_resource in data.resource_spans:
-            resource = of_resource.resource
-            for of_scope in of_resource.scope_spans:
-                scope = of_scope.scope.name
-                for span in of_scope.spans:
-                    yield span, scope, resource, number
+        for number, data in enumerate(records, first):
+            for of_resource in data.resource_spans:
+                resource = of_resource.resource
+                for of_scope in of_resource.scope_spans:
+                    scope = of_scope.scope.name
+                    for span in of_scope.spans:
+                        yield span, scope, resource, number
+
+
+def _one_by_one(lines: bytes, first: int, problems: Problems) -> Iterator[Located]:
+    for number, line in split_lines([lines], problems, first - 1):
+        try:
+            data = _line.decode(line)
+        except (ValueError, RecursionError):
+            yield from salvage(line, problems, number)
+        else:
+            yield from _of_data(data, number)
 
 
 def _of_document(source: Source) -> Iterator[Located]:
     document = source.document()
     try:
-        data = _decode_document(document)
+        data = _document.decode(document)
     except (ValueError, RecursionError):
         yield from salvage(document, source.problems)
         return
@@ -69,7 +83,7 @@ def _of_messages(source: Source) -> Iterator[Located]:
 def _of_message(message: bytes, number: int, problems: Problems) -> Iterator[Located]:
     is_json = message.startswith(b"{")
     try:
-        data = _decode_line(message) if is_json else traces_data(message, problems.path)
+        data = _line.decode(message) if is_json else traces_data(message, problems.path)
     except (ValueError, RecursionError) as error:
         if is_json:
             yield from salvage(message, problems, number)
