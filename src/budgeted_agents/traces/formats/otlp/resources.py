@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from budgeted_agents.traces.formats.otlp.layouts import Layout
 from budgeted_agents.traces.formats.otlp.names import MEANING
 from budgeted_agents.traces.formats.otlp.shapes import Attribute, Found, Resource, Value, text_of
 
@@ -34,30 +35,28 @@ class Resources:
         self._known: dict[bytes, _Process] = {}
         self._last = _Process(b"")
 
-    def attribution(self, resource: msgspec.Raw, found: Found, attributes: list[Attribute]) -> Attribution:
+    def attribution(self, resource: msgspec.Raw, attributes: list[Attribute], at: Layout) -> Attribution:
         """The attribution of a span.
 
         Args:
             resource: the process's attributes, as they stand in the file.
-            found: the span's attributes by meaning.
-            attributes: all of them.
+            attributes: the span's.
+            at: what they mean.
         """
         process = self._last
         if (raw := bytes(resource)) != process.raw:
             process = self._last = self._process(raw)
-        if "reservation" in found:
+        if "reservation" in at.positions:
             return _named(process.found) | _of_own(attributes)
-        get = found.get
-        tenant, user, workflow = get("tenant"), get("user"), get("workflow")
-        feature, environment = get("feature"), get("environment")
         who = (
-            tenant and tenant.string_value,
-            user and user.string_value,
-            workflow and workflow.string_value,
-            feature and feature.string_value,
-            environment and environment.string_value,
+            attributes[at.tenant].value.string_value,
+            attributes[at.user].value.string_value,
+            attributes[at.workflow].value.string_value,
+            attributes[at.feature].value.string_value,
+            attributes[at.environment].value.string_value,
         )
-        return process.known.get(who) or self._remember(process, who, found)
+        known = process.known.get(who)
+        return self._remember(process, who, at.found(attributes)) if known is None else known
 
     def _remember(self, process: _Process, who: object, found: Found) -> Attribution:
         if len(process.known) >= _MOST_REMEMBERED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from budgeted_agents.traces.formats.otlp.layouts import Layout
 from budgeted_agents.traces.formats.otlp.names import (
     NO_CALL,
     OPERATIONS,
@@ -12,24 +13,28 @@ from budgeted_agents.traces.formats.otlp.names import (
     SUMMING_SCOPES,
     Role,
 )
-from budgeted_agents.traces.formats.otlp.shapes import Found, text_of
+from budgeted_agents.traces.formats.otlp.shapes import Attribute, Found, text_of
 
 
-def role_of(found: Found, scope: str, *, has_usage: bool) -> Role:
-    """What a span is, by what its attributes say of it, the most explicit first.
+def role_of(attributes: list[Attribute], at: Layout, scope: str, *, has_usage: bool) -> Role:
+    """What a span is.
 
     Args:
-        found: its attributes by meaning.
+        attributes: its attributes.
+        at: what they mean.
         scope: the instrumentation that wrote it.
         has_usage: whether it counts tokens.
     """
+    role = OPERATIONS.get(text_of(attributes[at.operation].value)) if at.is_told else None
+    return _told(at.found(attributes), scope, has_usage) if role is None else role
+
+
+def _told(found: Found, scope: str, has_usage: bool) -> Role:
+    """What a span is by what its attributes say of it, the most explicit first."""
     if (kind := found.get("span_kind")) is not None:
         return SPAN_KINDS.get(text_of(kind).upper(), NO_CALL)
     if (call := found.get("sdk_operation")) is not None:
         return SDK_CALLS.get(text_of(call).rpartition(".")[2], NO_CALL)
-    operation = found.get("operation")
-    if operation is not None and (role := OPERATIONS.get(text_of(operation))) is not None:
-        return role
     if (request := found.get("request_kind")) is not None:
         return REQUEST_KINDS.get(text_of(request), NO_CALL)
     if (entity := found.get("entity_kind")) is not None:

@@ -15,7 +15,8 @@ from budgeted_agents.traces.call import (
     NO_USAGE_RECORDED,
     TracedCall,
 )
-from budgeted_agents.traces.formats.otlp.names import COUNTS, MEANING, NO_CALL, RANK, SUM, Role
+from budgeted_agents.traces.formats.otlp.layouts import Layout, Layouts
+from budgeted_agents.traces.formats.otlp.names import NO_CALL, SUM, Role
 from budgeted_agents.traces.formats.otlp.numbers import END_OF_TIME, cost_of, count_of
 from budgeted_agents.traces.formats.otlp.resources import Resources
 from budgeted_agents.traces.formats.otlp.roles import role_of
@@ -39,6 +40,7 @@ class SpanMapper:
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
+        self._layouts = Layouts()
         self._resources = Resources()
         self._nameless = 0
 
@@ -51,42 +53,43 @@ class SpanMapper:
             resource: its resource, as it stands in the file.
             line: its line, for messages.
         """
-        found = _by_meaning(span.attributes)
+        attributes = span.attributes
+        at = self._layouts.of(attributes)
         try:
-            counted = _counted(found)
+            counted = _counted(attributes, at)
         except InvalidUsage as error:
             self._problems.skip(f"{error.field}: {error.problem}; the span is skipped", line)
             return None
-        role = role_of(found, scope, has_usage=bool(counted))
+        role = role_of(attributes, at, scope, has_usage=bool(counted))
         if not role:
             return None
-        call = self._call(span, found, counted, resource, line)
-        if role != "model" or not counted or "cache_write" in counted or "reservation" in found:
-            _tell_apart(call, span, role, found, counted)
-        self._add_rare(call, span, found)
+        call = self._call(span, at, counted, resource, line)
+        if role != "model" or not counted or at.is_odd:
+            _tell_apart(call, span, role, at.found(attributes), counted)
+        if at.has_rare or span.status.code:
+            self._add_rare(call, span, at.found(attributes))
         return call
 
-    def _call(self, span: Span, found: Found, counted: Counted, resource: msgspec.Raw, line: int) -> TracedCall:
+    def _call(self, span: Span, at: Layout, counted: Counted, resource: msgspec.Raw, line: int) -> TracedCall:
         """What every call has."""
-        get, trace = found.get, span.trace_id
+        attributes, trace = span.attributes, span.trace_id
         started, ended = self._times(span, line)
-        model, asked = get("model"), get("model_asked")
-        model_asked = "" if asked is None else text_of(asked)
+        asked = text_of(attributes[at.model_asked].value)
         name = f"{trace}/{span.span_id}" if span.span_id else self._name(line)
         return TracedCall(
             id=name,
-            session=_session(found) or trace or name,
+            session=_session(attributes, at) or trace or name,
             trace=trace,
             span=span.span_id,
             parent=span.parent_span_id,
-            model=model_asked if model is None else text_of(model),
-            model_asked=model_asked,
-            provider=_text(get("provider")),
+            model=asked if at.model == at.absent else text_of(attributes[at.model].value),
+            model_asked=asked,
+            provider=text_of(attributes[at.provider].value),
             usage=Usage.from_totals(counted) if counted else NO_USAGE,
             started_at=started,
             ended_at=ended,
-            node=_text(get("node")),
-            attribution=self._resources.attribution(resource, found, span.attributes),
+            node=text_of(attributes[at.node].value),
+            attribution=self._resources.attribution(resource, attributes, at),
             line=line,
         )
 
@@ -96,8 +99,7 @@ class SpanMapper:
             call.recorded_cost = self._cost(found["cost"], call.line)
         if "service_tier" in found:
             call.service_tier = text_of(found["service_tier"])
-        if "error" in found or span.status.code:
-            call.error = _text(found.get("error")) or ("error" if span.status.is_error else "")
+        call.error = _text(found.get("error")) or ("error" if span.status.is_error else "")
 
     def _times(self, span: Span, line: int) -> tuple[float, float]:
         """When it started and ended, in seconds since the epoch; 0 where that is unknown."""
@@ -126,42 +128,35 @@ class SpanMapper:
         return f"{self._problems.path}:{line}:{self._nameless}"
 
 
-def uses_tokens(span: Span, scope: str) -> bool:
-    """Whether a span is a call that used tokens, or the sum of some."""
-    found = _by_meaning(span.attributes)
-    try:
-        counted = _counted(found)
-    except InvalidUsage:
-        return False
-    return bool(counted) and role_of(found, scope, has_usage=True) != NO_CALL
+class TokenUsers:
+    """Tells which spans are calls that used tokens, or sums of some."""
+
+    def __init__(self) -> None:
+        self._layouts = Layouts()
+
+    def has(self, span: Span, scope: str) -> bool:
+        """Whether a span is one of them."""
+        at = self._layouts.of(span.attributes)
+        try:
+            counted = _counted(span.attributes, at)
+        except InvalidUsage:
+            return False
+        return bool(counted) and role_of(span.attributes, at, scope, has_usage=True) != NO_CALL
 
 
-def _by_meaning(attributes: list[Attribute]) -> Found:
-    """The attributes that mean something here; of several that mean the same, the one to be believed."""
-    found: Found = {}
-    for attribute in attributes:
-        meaning = MEANING.get(attribute.key)
-        if meaning is not None:
-            if meaning in found:
-                same = (each for each in attributes if MEANING.get(each.key) == meaning)
-                attribute = min(same, key=lambda each: RANK[each.key])
-            found[meaning] = attribute.value
-    return found
-
-
-def _counted(found: Found) -> Counted:
+def _counted(attributes: list[Attribute], at: Layout) -> Counted:
     """The token counts among the attributes.
 
     Raises:
         InvalidUsage: one of them is no token count.
     """
     counted: Counted = {}
-    for meaning, value in found.items():
-        if meaning in COUNTS:
-            tokens = value.int_value
-            if tokens is None or not 0 <= tokens <= MAX_TOKENS:
-                tokens = count_of(value, meaning)
-            counted[meaning] = tokens
+    for meaning, position in at.counts:
+        value = attributes[position].value
+        tokens = value.int_value
+        if tokens is None or not 0 <= tokens <= MAX_TOKENS:
+            tokens = count_of(value, meaning)
+        counted[meaning] = tokens
     return counted
 
 
@@ -190,11 +185,11 @@ def _flags(role: Role, found: Found, counted: Counted) -> list[str]:
     return [flag for flag, is_true in flags.items() if is_true]
 
 
-def _session(found: Found) -> str:
-    conversation = _text(found.get("conversation"))
+def _session(attributes: list[Attribute], at: Layout) -> str:
+    conversation = text_of(attributes[at.conversation].value)
     if conversation and not conversation.startswith(_RESPONSE_ID):
         return conversation
-    return _text(found.get("session"))
+    return text_of(attributes[at.session].value)
 
 
 def _text(value: Value | None) -> str:

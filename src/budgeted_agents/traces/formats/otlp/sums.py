@@ -8,7 +8,7 @@ import msgspec
 
 from budgeted_agents.traces.call import MAY_BE_SUM, TracedCall
 from budgeted_agents.traces.formats.otlp.shapes import Located
-from budgeted_agents.traces.formats.otlp.spans import uses_tokens
+from budgeted_agents.traces.formats.otlp.spans import TokenUsers
 from budgeted_agents.traces.problems import Problems
 
 Key = tuple[str, str]
@@ -39,12 +39,13 @@ def _links(spans: Iterable[Located], traces: set[str]) -> tuple[dict[Key, Key], 
     """The parents of the spans of some traces, and which of the spans used tokens."""
     parents: dict[Key, Key] = {}
     using: list[Key] = []
+    users = TokenUsers()
     for span, scope, _, _ in spans:
         if span.trace_id in traces:
             key = (span.trace_id, span.span_id)
             if span.parent_span_id:
                 parents[key] = (span.trace_id, span.parent_span_id)
-            if uses_tokens(span, scope):
+            if users.has(span, scope):
                 using.append(key)
     return parents, using
 
