@@ -99,19 +99,18 @@ class Price:
         if size is None:
             size = fresh + read + write_5m + write_1h + audio + image
         r = table.rates[bisect_left(table.thresholds, size)]
-        atto = (
-            fresh * r[0]
-            + read * r[1]
-            + write_5m * r[2]
-            + write_1h * r[3]
-            + audio * r[4]
-            + image * r[5]
-            + usage.output * r[6]
-            + usage.reasoning * r[7]
-            + usage.audio_output * r[8]
-            + usage.image_output * r[9]
-            + self._per_request
-        )
+        atto = fresh * r[0] + read * r[1] + usage.output * r[6] + self._per_request
+        # Few calls have anything else, and to ask takes half the time of adding up zeros.
+        if write_5m or write_1h or audio or image or usage.reasoning or usage.audio_output or usage.image_output:
+            atto += (
+                write_5m * r[2]
+                + write_1h * r[3]
+                + audio * r[4]
+                + image * r[5]
+                + usage.reasoning * r[7]
+                + usage.audio_output * r[8]
+                + usage.image_output * r[9]
+            )
         if usage.web_searches:
             atto += self._searches(usage.web_searches)
         return atto

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from zlib import crc32
-
-from msgspec.structs import replace
 
 from budgeted_agents.prices import Price
 from budgeted_agents.traces.call import TracedCall
@@ -45,7 +44,8 @@ class Prices(Protocol):
         """The price of a model on a day (days since 1970-01-01, 0 if unknown), or None."""
 
 
-class Cell(NamedTuple):
+@dataclass(slots=True)
+class Cell:
     """A place, the price that holds there, and its calls since its sums last went into the groups."""
 
     place: Place
@@ -127,13 +127,15 @@ class Audit:
     def _add_model_call(self, session: SessionTally, call: TracedCall) -> None:
         cell = self._cells.get(key := _place_of(call)) or self._new_cell(key)
         usage, found = call.usage, assess(call, cell.price)
-        prompt, output, cost, failed = usage.prompt_tokens, usage.completion_tokens, found.cost, call.error != ""
-        session.add(prompt, usage.cache_read, output, cost, found.recorded, failed)
-        cell.tally.add(prompt, usage.cache_read, output, cost, found.recorded, failed)
+        prompt, cached, output = usage.prompt_tokens, usage.cache_read, usage.completion_tokens
+        cost, recorded, failed = found.cost, found.recorded, call.error != ""
+        session.add(prompt, cached, output, cost, recorded, failed)
+        cell.tally.add(prompt, cached, output, cost, recorded, failed)
         session.judge(found)
         if call.model not in session.models:
             session.models = united(session.models, (call.model,))
-        session.unrecorded_cache += found.unrecorded_cache
+        if found.unrecorded_cache:
+            session.unrecorded_cache += found.unrecorded_cache
         if call.flags:
             session.flags = united(session.flags, call.flags)
         if call.tools:
@@ -233,10 +235,12 @@ def day_of(time: float) -> int:
 
 
 def _place_of(call: TracedCall) -> PlaceKey:
-    day, attribution = day_of(call.started_at), call.attribution
+    started, attribution = call.started_at, call.attribution
+    day = int(started // _DAY) if 0 < started < _END_OF_TIME else 0  # `day_of`, without a call
     if not attribution:
         return (call.model, call.provider, day, call.node, "", "")
-    return (call.model, call.provider, day, call.node, attribution.get("tenant", ""), attribution.get("feature", ""))
+    get = attribution.get
+    return (call.model, call.provider, day, call.node, get("tenant", ""), get("feature", ""))
 
 
 def _digest(tool: str, fingerprint: str) -> int:

@@ -119,7 +119,7 @@ def assess(call: TracedCall, price: Price | None) -> Assessment:
         return _free(recorded)
     if price is None or (call.flags and not is_priceable(call)):
         return Assessment(None, None if recorded is None else to_atto(recorded), UNPRICED)
-    usage, tier, size = call.usage, call.service_tier or None, rate_size(call)
+    usage, tier, size = call.usage, call.service_tier or None, rate_size(call) if call.calls > 1 else None
     right = price.exact_cost(usage, tier, size)
     cost = -(-right // NANO)
     if recorded is None:

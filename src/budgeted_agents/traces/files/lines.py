@@ -83,7 +83,7 @@ def whole_lines(blocks: Iterable[bytes], problems: Problems) -> Iterator[tuple[i
             continue
         end = block.rfind(b"\n") + 1
         if end:
-            lines, rest = rest + block[:end], b""
+            lines, rest = b"".join((rest, memoryview(block)[:end])), b""  # copied once
             after = number + lines.count(b"\n")
             yield number, after - 1, lines
             number = after

@@ -9,8 +9,10 @@ from budgeted_agents.traces.formats.otlp.names import COUNTS, MEANING, RANK
 from budgeted_agents.traces.formats.otlp.shapes import Attribute, Found, Value
 
 _MOST_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 256
+"""Attributes of a span above which its layout is made for it alone."""
 
-_ABSENT = Attribute("", Value())
+_ABSENT = Attribute("", Value(string_value=""))
 """Stands behind the attributes of a span, where everything is that it does not say."""
 
 _TOLD_ELSEWHERE = frozenset({"span_kind", "sdk_operation"})
@@ -99,7 +101,9 @@ class Layouts:
         return self._last
 
     def _remember(self, keys: list[str]) -> Layout:
+        layout = Layout.of(keys)
         if len(self._known) >= _MOST_REMEMBERED:
             self._known.clear()
-        layout = self._known[tuple(keys)] = Layout.of(keys)
+        if len(keys) <= _LONGEST_REMEMBERED:
+            self._known[tuple(keys)] = layout
         return layout

@@ -25,7 +25,7 @@ class _Process:
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         self.found = _of_process(raw)
-        self.known: dict[object, Attribution] = {}
+        self.known: dict[tuple[str | None, ...], Attribution] = {}
 
 
 class Resources:
@@ -56,12 +56,14 @@ class Resources:
             attributes[at.environment].value.string_value,
         )
         known = process.known.get(who)
-        return self._remember(process, who, at.found(attributes)) if known is None else known
+        return self._attribution(process, who, at.found(attributes)) if known is None else known
 
-    def _remember(self, process: _Process, who: object, found: Found) -> Attribution:
-        if len(process.known) >= _MOST_REMEMBERED:
-            process.known.clear()
-        attribution = process.known[who] = _named({**process.found, **found})
+    def _attribution(self, process: _Process, who: tuple[str | None, ...], found: Found) -> Attribution:
+        attribution = _named({**process.found, **found})
+        if None not in who:  # else one of them is no text
+            if len(process.known) >= _MOST_REMEMBERED:
+                process.known.clear()
+            process.known[who] = attribution
         return attribution
 
     def _process(self, raw: bytes) -> _Process:
