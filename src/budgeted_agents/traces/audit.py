@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import Protocol
 from zlib import crc32
 
@@ -26,6 +27,7 @@ _DAY = 86_400
 _END_OF_TIME = 2.5e11
 """Seconds since the epoch that a calendar of four-digit years can still show."""
 
+_MOST_PRICES = 10_000
 _MOST_PLACES = 20_000
 """Places that are kept apart before their sums go into the groups."""
 
@@ -42,6 +44,17 @@ class Prices(Protocol):
 
     def on(self, day: int, model: str, provider: str) -> Price | None:
         """The price of a model on a day (days since 1970-01-01, 0 if unknown), or None."""
+
+
+class Remembered:
+    """Prices that are asked for once, where to ask takes long and many audits need the same ones.
+
+    Args:
+        prices: who knows them.
+    """
+
+    def __init__(self, prices: Prices) -> None:
+        self.on = lru_cache(maxsize=_MOST_PRICES)(prices.on)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from budgeted_agents.errors import BudgetedAgentsError, InvalidTrace
-from budgeted_agents.traces.audit import Audit, Prices
+from budgeted_agents.traces.audit import Audit, Prices, Remembered
 from budgeted_agents.traces.call import MAY_BE_SUM, TracedCall
 from budgeted_agents.traces.files import FileSource
 from budgeted_agents.traces.formats import Format, PartableFormat
@@ -104,7 +104,7 @@ class Folder:
     def __init__(self, formats: Formats, forced: str | None, prices: Prices) -> None:
         self._formats = formats
         self._forced = forced
-        self._prices = prices
+        self._prices = Remembered(prices)
 
     def fold(self, job: Job) -> Folded:
         """The audit of a job's calls."""

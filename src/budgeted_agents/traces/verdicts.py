@@ -119,7 +119,7 @@ def assess(call: TracedCall, price: Price | None) -> Assessment:
         return _free(recorded)
     if price is None or (call.flags and not is_priceable(call)):
         return Assessment(None, None if recorded is None else to_atto(recorded), UNPRICED)
-    usage, tier, size = call.usage, call.service_tier or None, rate_size(call) if call.calls > 1 else None
+    usage, tier, size = call.usage, call.service_tier or None, rate_size(call)
     right = price.exact_cost(usage, tier, size)
     cost = -(-right // NANO)
     if recorded is None:
@@ -147,7 +147,7 @@ def is_priceable(call: TracedCall) -> bool:
 
 def rate_size(call: TracedCall) -> int | None:
     """The size of prompt whose rates hold for a statement about several calls, in tokens; None for its own."""
-    return call.usage.prompt_tokens // call.calls if call.kind == "statement" and call.calls > 1 else None
+    return call.usage.prompt_tokens // call.calls if call.calls > 1 and call.kind == "statement" else None
 
 
 def _free(recorded: Decimal | None) -> Assessment:

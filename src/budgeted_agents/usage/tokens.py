@@ -209,7 +209,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
                 ``cache_write_5m``, ``cache_write_1h``, ``audio_input``, ``image_input``, ``reasoning``,
                 ``audio_output``, ``image_output``; and ``web_searches``.
         """
-        if counts.keys() <= _PLAIN_TOTALS:
+        if _PLAIN_TOTALS.issuperset(counts):
             get = counts.get
             prompt, completion, cached = get("prompt", 0), get("completion", 0), get("cache_read", 0)
             is_beside = cached > prompt or (cached and get("total") == prompt + cached + completion)
