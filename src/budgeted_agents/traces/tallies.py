@@ -1,15 +1,16 @@
 """Sums over calls that can be added to one another: the state of an audit, of a size that calls do not add to.
 
 They are dataclasses and not structs because every call adds to twenty of their fields, which takes a struct twice as
-long.
+long; and they are pickled as their values alone, as structs are, because processes send each other thousands of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import NamedTuple
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from budgeted_agents.traces.verdicts import CONSTANT_RATIO, MISMATCH, Assessment, Spread, Verdict, is_constant
 
@@ -28,6 +29,12 @@ def united(names: frozenset[str], more: Iterable[str]) -> frozenset[str]:
 @lru_cache(maxsize=10_000)
 def _shared(names: frozenset[str]) -> frozenset[str]:
     return names
+
+
+@lru_cache
+def _values_of(kind: type[Tally]) -> Callable[[Tally], tuple[Any, ...]]:
+    """What gets all values out of a tally."""
+    return attrgetter(*(each.name for each in fields(kind)))
 
 
 @dataclass(slots=True)
@@ -54,6 +61,9 @@ class Tally:
     recorded_calls: int = 0
     failed: int = 0
     failed_cost: int = 0
+
+    def __reduce__(self) -> tuple[type[Tally], tuple[Any, ...]]:
+        return type(self), _values_of(type(self))(self)
 
     def add(
         self,

@@ -29,11 +29,8 @@ def spans_of(source: Source) -> Iterator[Located]:
     """
     head = source.head
     if is_length_prefixed(head):
-        yield from _of_messages(source)
-    elif has_lines(head):
-        yield from _of_lines(source)
-    else:
-        yield from _of_document(source)
+        return _of_messages(source)
+    return _of_lines(source) if has_lines(head) else _of_document(source)
 
 
 def _of_lines(source: Source) -> Iterator[Located]:

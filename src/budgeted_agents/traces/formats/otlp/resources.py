@@ -23,7 +23,7 @@ class _Process:
     """What spans of one process have in common, and the attributions made of it so far."""
 
     def __init__(self, raw: bytes) -> None:
-        self.raw = raw
+        self.raw = msgspec.Raw(raw)
         self.found = _of_process(raw)
         self.known: dict[tuple[str | None, ...], Attribution] = {}
 
@@ -44,8 +44,8 @@ class Resources:
             at: what they mean.
         """
         process = self._last
-        if (raw := bytes(resource)) != process.raw:
-            process = self._last = self._process(raw)
+        if resource != process.raw:
+            process = self._last = self._process(bytes(resource))
         if "reservation" in at.positions:
             return _named(process.found) | _of_own(attributes)
         who = (
