@@ -6,8 +6,8 @@ long; and they are pickled as their values alone, as structs are, because proces
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -29,12 +29,6 @@ def united(names: frozenset[str], more: Iterable[str]) -> frozenset[str]:
 @lru_cache(maxsize=10_000)
 def _shared(names: frozenset[str]) -> frozenset[str]:
     return names
-
-
-@lru_cache
-def _values_of(kind: type[Tally]) -> Callable[[Tally], tuple[Any, ...]]:
-    """What gets all values out of a tally."""
-    return attrgetter(*(each.name for each in fields(kind)))
 
 
 @dataclass(slots=True)
@@ -63,7 +57,7 @@ class Tally:
     failed_cost: int = 0
 
     def __reduce__(self) -> tuple[type[Tally], tuple[Any, ...]]:
-        return type(self), _values_of(type(self))(self)
+        return type(self), attrgetter(*self.__match_args__)(self)
 
     def add(
         self,
