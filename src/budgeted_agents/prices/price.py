@@ -94,12 +94,12 @@ class Price:
         table = self._tables.get(service_tier)
         if table is None:
             table = self._table(service_tier)
-        fresh, read, write_5m, write_1h = usage.input, usage.cache_read, usage.cache_write_5m, usage.cache_write_1h
+        r = table.rates[0]
+        if table.thresholds:
+            r = table.rates[bisect_left(table.thresholds, usage.prompt_tokens if size is None else size)]
+        atto = usage.input * r[0] + usage.cache_read * r[1] + usage.output * r[6] + self._per_request
+        write_5m, write_1h = usage.cache_write_5m, usage.cache_write_1h
         audio, image = usage.audio_input, usage.image_input
-        if size is None:
-            size = fresh + read + write_5m + write_1h + audio + image
-        r = table.rates[bisect_left(table.thresholds, size)]
-        atto = fresh * r[0] + read * r[1] + usage.output * r[6] + self._per_request
         # Few calls have anything else, and to ask takes half the time of adding up zeros.
         if write_5m or write_1h or audio or image or usage.reasoning or usage.audio_output or usage.image_output:
             atto += (

@@ -190,7 +190,8 @@ class Audit:
             self.settle()
         place = Place(*key)
         price = self._price_of(place.day, place.model, place.provider)
-        cell = self._cells[key] = Cell(place, Tally(), price, _is_premium(price))
+        # A tally of a session's kind: Python adds quickly only where it always finds the same kind of object.
+        cell = self._cells[key] = Cell(place, SessionTally(), price, _is_premium(price))
         return cell
 
     def _price_of(self, day: int, model: str, provider: str) -> Price | None:
