@@ -14,10 +14,10 @@ import msgspec
 
 from budgeted_agents.errors import InvalidInput
 from budgeted_agents.traces.call import OUTPUT_LOWER_BOUND, TracedCall
-from budgeted_agents.traces.formats.claude_code.entries import ABSENT, Entry, Message
+from budgeted_agents.traces.formats.claude_code.entries import ABSENT, Block, Entry, Message
+from budgeted_agents.traces.formats.claude_code.figures import ANY, figures
 from budgeted_agents.traces.sources import Source
 from budgeted_agents.traces.values import decoded, digest, recorded_usd, seconds
-from budgeted_agents.usage import Usage
 
 _MOST_OPEN = 256
 """Messages that may still get further lines. A message's lines stand close together, so the oldest can be let go."""
@@ -26,13 +26,14 @@ _NO_CALL = "<synthetic>"
 """The model of what Claude Code says by itself, as when a request failed."""
 
 _NO_USAGE = (ABSENT, msgspec.Raw(b"null"))
-_USAGE = msgspec.json.Decoder(dict[str, Any])
 
 
-class _Open(msgspec.Struct):
-    """A message, as far as its lines have been read."""
+class _Open(msgspec.Struct, gc=False):
+    """A message, as far as its lines have been read. ``message`` and ``request`` are the two parts of its id."""
 
     id: str
+    message: str | None
+    request: str | None
     session: str
     model: str
     node: str
@@ -54,27 +55,25 @@ class Messages:
         self._path = source.path
         self._problems = source.problems
         self._open: dict[str, _Open] = {}
+        self._last: _Open | None = None
         self._stem = PurePath(source.path).stem
 
     def add(self, entry: Entry, line: int) -> TracedCall | None:
         """Take a line of type ``assistant``. The call that will get no more lines comes out, if there is one."""
-        message = entry.message
-        if not isinstance(message, Message) or message.model == _NO_CALL or message.usage in _NO_USAGE:
+        message, known = entry.message, self._last
+        if type(message) is not Message or message.model == _NO_CALL or message.usage in _NO_USAGE:
             return None
-        key = f"{message.id}:{entry.request or ''}" if message.id else entry.uuid or f"{self._stem}:{line}"
-        known = self._open.get(key)
-        if known is None:
-            known = self._open[key] = self._opened(key, entry, message, line)
-        elif message.usage != known.usage and self._output(message.usage, line) >= self._output(known.usage, line):
+        if known is None or message.id is None or message.id != known.message or entry.request != known.request:
+            known = self._last = self._known(entry, message, line)
+        if message.usage != known.usage and self._output(message.usage, line) >= self._output(known.usage, line):
             known.usage = message.usage.copy()  # the line with the most output speaks of the finished message
         if message.stop_reason is not None:
             known.stop_reason = message.stop_reason
         known.last_time = entry.timestamp
-        if isinstance(message.content, list):
+        if type(message.content) is list:
             for block in message.content:
                 if block.type == "tool_use" and block.name:
-                    arguments = "" if block.input == ABSENT else digest(bytes(block.input))
-                    known.tools.setdefault(block.id or f"#{len(known.tools)}", (block.name, arguments))
+                    _add_tool(known.tools, block, block.name)
         return self._call(self._open.pop(next(iter(self._open)))) if len(self._open) > _MOST_OPEN else None
 
     def rest(self) -> Iterator[TracedCall]:
@@ -82,45 +81,52 @@ class Messages:
         calls = map(self._call, self._open.values())
         return (call for call in calls if call is not None)
 
-    def _opened(self, key: str, entry: Entry, message: Message, line: int) -> _Open:
-        return _Open(
-            id=key,
-            session=entry.session or self._stem,
-            model=message.model or "",
-            node=entry.node,
-            usage=message.usage.copy(),  # the line itself is let go
-            line=line,
-            stop_reason=None,
-            first_time=entry.timestamp,
-            last_time=None,
-            cwd=entry.cwd,
-            cost=entry.cost,
-            is_error=entry.is_api_error,
-            tools={},
-        )
+    def _known(self, entry: Entry, message: Message, line: int) -> _Open:
+        """The message that a line belongs to, opened if this is its first line."""
+        key = f"{message.id}:{entry.request or ''}" if message.id else entry.uuid or f"{self._stem}:{line}"
+        known = self._open.get(key)
+        if known is None:
+            known = self._open[key] = _Open(
+                id=key,
+                message=message.id,
+                request=entry.request,
+                session=entry.session or self._stem,
+                model=message.model or "",
+                node=entry.node,
+                usage=message.usage.copy(),  # the line itself is let go
+                line=line,
+                stop_reason=None,
+                first_time=entry.timestamp,
+                last_time=None,
+                cwd=entry.cwd,
+                cost=entry.cost,
+                is_error=entry.is_api_error,
+                tools={},
+            )
+        return known
 
     def _output(self, usage: msgspec.Raw, line: int) -> int:
-        figures = decoded(_USAGE, usage, self._problems, line) or {}
-        output = figures.get("output_tokens")
+        known = decoded(ANY, usage, self._problems, line) or {}
+        output = known.get("output_tokens")
         return output if isinstance(output, int) else -1
 
     def _call(self, message: _Open) -> TracedCall | None:
-        usage = decoded(_USAGE, message.usage, self._problems, message.line)
-        if usage is None:
-            return None
         place = f"{self._path}:{message.line}"
         try:
-            counts = Usage.from_anthropic(usage, place=place)
+            usage, tier = figures(message.usage, place)
             cost = recorded_usd(message.cost, place)
         except InvalidInput as error:
             self._problems.skip(f"{error}; the call is skipped", message.line)
+            return None
+        except (ValueError, RecursionError) as error:
+            self._problems.skip(f"its usage cannot be read ({error}); the call is skipped", message.line)
             return None
         return TracedCall(
             id=message.id,
             session=message.session,
             model=message.model,
-            usage=counts,
-            service_tier=_tier(usage),
+            usage=usage,
+            service_tier=tier,
             recorded_cost=cost,
             started_at=seconds(message.first_time),
             ended_at=seconds(message.last_time),
@@ -133,7 +139,8 @@ class Messages:
         )
 
 
-def _tier(usage: dict[str, Any]) -> str:
-    """What a price may depend on: the service tier, or fast mode, which has prices of its own."""
-    tier = "fast" if usage.get("speed") == "fast" else usage.get("service_tier")
-    return tier if isinstance(tier, str) and tier != "standard" else ""
+def _add_tool(tools: dict[str, tuple[str, str]], block: Block, name: str) -> None:
+    """Several lines may tell of the same tool call."""
+    id = block.id or f"#{len(tools)}"
+    if id not in tools:
+        tools[id] = name, "" if block.input == ABSENT else digest(bytes(block.input))
