@@ -21,7 +21,7 @@ from budgeted_agents.traces import scan as scanning
 from budgeted_agents.traces.files import FileSource, find_files
 from budgeted_agents.traces.formats.registry import Formats
 from budgeted_agents.traces.scan import Scan, scan, trace_calls
-from budgeted_agents.traces.seen import Seen
+from budgeted_agents.traces.seen import Keys, Seen
 from tests.traces.otlp_lines import chat, line, span, write
 
 
@@ -128,11 +128,12 @@ def test_the_parts_of_a_file_are_its_lines(
 
 
 def test_seen_calls_go_into_a_file_when_there_are_many() -> None:
+    nothing = array("q")
     with Seen(most_in_memory=100) as seen:
         for start in range(-1000, 1000, 50):
-            assert seen.known(array("q", range(start, start + 50))) == set()
-            seen.add(array("q", range(start, start + 50)))
-        assert seen.known(array("q", range(-2000, 2000))) == set(range(-1000, 1000))
+            keys = array("q", range(start, start + 50))
+            assert seen.take(Keys(keys, keys, are_last=False)) == set()
+        assert seen.take(Keys(nothing, array("q", range(-2000, 2000)), are_last=True)) == set(range(-1000, 1000))
 
 
 def test_what_does_not_exist_is_an_error(tmp_path: Path) -> None:

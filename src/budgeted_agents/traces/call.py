@@ -13,6 +13,9 @@ from budgeted_agents.usage import Usage
 Kind = Literal["model", "embedding", "tool", "statement"]
 """A ``statement`` is no call: it is what a trace says of a whole session, in sum."""
 
+MODEL_KINDS: frozenset[Kind] = frozenset({"model", "embedding"})
+"""The kinds of calls that a model answers."""
+
 NO_USAGE = Usage()
 
 # What an importer knows about the quality of a call's figures.

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from budgeted_agents.errors import BudgetedAgentsError, InvalidTrace
 from budgeted_agents.traces.audit import Audit, Prices, Remembered
-from budgeted_agents.traces.call import MAY_BE_SUM, TracedCall
+from budgeted_agents.traces.call import MAY_BE_SUM, MODEL_KINDS, TracedCall
 from budgeted_agents.traces.files import FileSource
 from budgeted_agents.traces.formats import Format, PartableFormat
 from budgeted_agents.traces.formats.registry import Formats
 from budgeted_agents.traces.problems import Problems
-from budgeted_agents.traces.seen import Once
+from budgeted_agents.traces.seen import Keys, Once
 from budgeted_agents.traces.sources import Source
+
+Ask = Callable[[Keys], set[int]]
+"""Tells which keys were seen before, in an earlier job or earlier in this one. Asked in the order of the input."""
+
+_MOST_CALLS = 30_000
+"""Calls that a job keeps before it adds them up: with a job's worth of lines, all of them."""
 
 UNKNOWN = "is in no known format; --format says which it is in"
 
@@ -35,12 +41,10 @@ class Job(NamedTuple):
 
     Attributes:
         parts: what to read, in order.
-        known: keys of calls among them that were seen elsewhere.
         suspects: only say which of these calls of the one file are calls.
     """
 
     parts: tuple[Part, ...]
-    known: frozenset[int] = frozenset()
     suspects: tuple[TracedCall, ...] = ()
 
 
@@ -59,7 +63,7 @@ class FileResult:
     Attributes:
         path: the file; an archive's member is ``archive!member``.
         format: the format it was read as; None if none is known.
-        calls: how many calls of it count.
+        calls: how many calls of models it has that count.
         problems: what was passed over.
     """
 
@@ -81,14 +85,11 @@ class Folded:
     Attributes:
         audit: its calls.
         files: what became of its files, in order.
-        facts, questions: of its calls, to be compared with other jobs' (see `Once`).
         suspects: calls that may be sums; the rest of their file tells.
     """
 
     audit: Audit
     files: list[FileResult] = field(default_factory=list)
-    facts: array[int] = field(default_factory=lambda: array("q"))
-    questions: array[int] = field(default_factory=lambda: array("q"))
     suspects: list[TracedCall] = field(default_factory=list)
 
 
@@ -106,35 +107,62 @@ class Folder:
         self._forced = forced
         self._prices = Remembered(prices)
 
-    def fold(self, job: Job) -> Folded:
-        """The audit of a job's calls."""
-        folded, once = Folded(Audit(self._prices)), Once(job.known)
+    def fold(self, job: Job, ask: Ask) -> Folded:
+        """The audit of a job's calls, without those that were seen before."""
+        folded = Folded(Audit(self._prices))
+        batch = _Batch(folded.audit, ask)
         for part in job.parts:
-            self._fold_file(part, job, folded, once)
-        folded.facts, folded.questions = once.facts(), once.questions()
+            self._fold_file(part, job, folded, batch)
+        batch.add_up(are_last=True)
         return folded
 
-    def _fold_file(self, part: Part, job: Job, folded: Folded, once: Once) -> None:
+    def _fold_file(self, part: Part, job: Job, folded: Folded, batch: _Batch) -> None:
         source = FileSource(part.path, part.range)
         for each, format in readable(source, self._formats, part.format or self._forced):
             result = FileResult(each.path, format.name if format else None, each.problems)
             folded.files.append(result)
             if format is not None:
-                self._fold_calls(each, format, job, result, folded, once)
+                batch.take(result, _calls(each, format, job, folded.suspects))
         if source.problems.kept and source.is_part:
             source.problems.move(source.lines_before())
 
-    def _fold_calls(
-        self, source: Source, format: Format, job: Job, result: FileResult, folded: Folded, once: Once
-    ) -> None:
-        add, admits, count = folded.audit.add, once.admits, 0
-        for call in _calls(source, format, job):
-            if call.flags and MAY_BE_SUM in call.flags:
-                folded.suspects.append(call)
-            elif admits(call):
-                add(call)
-                count += 1
-        result.calls = count
+
+class _Batch:
+    """Calls that wait until it is known which of them count.
+
+    Args:
+        audit: what they are added to.
+        ask: tells which were seen elsewhere.
+    """
+
+    def __init__(self, audit: Audit, ask: Ask) -> None:
+        self._audit = audit
+        self._ask = ask
+        self._waiting: list[tuple[FileResult, list[TracedCall]]] = []
+        self._size = 0
+
+    def take(self, result: FileResult, calls: Iterator[TracedCall]) -> None:
+        """Take the calls of a file."""
+        while more := list(islice(calls, _MOST_CALLS - self._size)):
+            self._waiting.append((result, more))
+            self._size += len(more)
+            if self._size == _MOST_CALLS:
+                self.add_up(are_last=False)
+
+    def add_up(self, are_last: bool) -> None:
+        """Add those that count, which are those that were seen neither among them nor elsewhere."""
+        once = Once()
+        counting = self._admitted(once)
+        if known := self._ask(once.keys(are_last)):
+            counting = self._admitted(Once(known))
+        for result, calls in counting:
+            for call in calls:
+                self._audit.add(call)
+            result.calls += sum(call.kind in MODEL_KINDS for call in calls)
+        self._waiting, self._size = [], 0
+
+    def _admitted(self, once: Once) -> list[tuple[FileResult, list[TracedCall]]]:
+        return [(result, list(filter(once.admits, calls))) for result, calls in self._waiting]
 
 
 def readable(source: FileSource, formats: Formats, forced: str | None = None) -> Iterator[tuple[Source, Format | None]]:
@@ -187,13 +215,22 @@ def _said(error: BudgetedAgentsError) -> str:
     return f"{error.problem}. {error.remedy}" if isinstance(error, InvalidTrace) else str(error)
 
 
-def _calls(source: Source, format: Format, job: Job) -> Iterator[TracedCall]:
+def _calls(source: Source, format: Format, job: Job, suspects: list[TracedCall]) -> Iterator[TracedCall]:
+    """What counts of a file, or of a part of one; of a part, calls that may be sums go to the suspects."""
     if isinstance(format, PartableFormat):
         if job.suspects:
             return _guarded(format.settle(source, list(job.suspects)), source.problems)
         if isinstance(source, FileSource) and source.is_part:
-            return _guarded(format.read_part(source), source.problems)
+            return _sure(_guarded(format.read_part(source), source.problems), suspects)
     return calls_of(source, format)
+
+
+def _sure(calls: Iterator[TracedCall], suspects: list[TracedCall]) -> Iterator[TracedCall]:
+    for call in calls:
+        if MAY_BE_SUM in call.flags:
+            suspects.append(call)
+        else:
+            yield call
 
 
 def _guarded(calls: Iterator[TracedCall], problems: Problems) -> Iterator[TracedCall]:

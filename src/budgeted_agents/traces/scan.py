@@ -75,8 +75,8 @@ def scan(
     if format is not None:
         formats.named(format)
     total = sum(FileSource(path).size for path in files)
-    with Seen() as seen, _crew(formats, format, prices, workers or _worth(total)) as crew:
-        merger = Merger(Audit(crew.prices), seen, crew)
+    with Seen() as seen, _crew(formats, format, prices, workers or _worth(total), seen) as crew:
+        merger = Merger(Audit(crew.prices), crew)
         done = 0
         for job, folded in crew.fold_all(_jobs(files, formats, format)):
             merger.take(job, folded)
@@ -108,8 +108,8 @@ def _worth(size: int) -> int:
     return max(1, min(cores, _MOST_WORKERS, size // _WORTH_A_WORKER))
 
 
-def _crew(formats: Formats, forced: str | None, prices: LoadPrices, workers: int) -> Crew:
-    return Alone(formats, forced, prices()) if workers == 1 else Workers(forced, prices, workers)
+def _crew(formats: Formats, forced: str | None, prices: LoadPrices, workers: int, seen: Seen) -> Crew:
+    return Alone(formats, forced, prices(), seen) if workers == 1 else Workers(forced, prices, workers, seen)
 
 
 def _jobs(files: list[Path], formats: Formats, forced: str | None) -> Iterator[Job]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from budgeted_agents.traces.call import TracedCall
 
@@ -19,6 +20,20 @@ _MOST_IN_MEMORY = 400_000
 """Keys above which they go into a temporary file. A key in memory takes about 70 bytes."""
 
 _BATCH = 500
+
+
+class Keys(NamedTuple):
+    """What has to be compared with the calls of other parts of the input.
+
+    Attributes:
+        facts: what others have to know: the calls seen, and the spans that have calls below them.
+        questions: what others may know that would have changed an answer.
+        are_last: this part has no more calls.
+    """
+
+    facts: array[int]
+    questions: array[int]
+    are_last: bool
 
 
 class Once:
@@ -64,17 +79,20 @@ class Once:
             is_counted = is_counted or (parent != span and (parent in keys or parent in known))
         return not is_counted
 
-    def facts(self) -> array[int]:
-        """What others have to know: the calls seen, and the spans that have calls below them."""
-        return array("q", (*self._keys, *(parent ^ _ABOVE for parent in self._parents)))
-
-    def questions(self) -> array[int]:
-        """What others may know that would have changed an answer."""
-        return array("q", (*self._keys, *self._parents, *(span ^ _ABOVE for span in self._models)))
+    def keys(self, are_last: bool) -> Keys:
+        """What it saw."""
+        return Keys(
+            facts=array("q", (*self._keys, *(parent ^ _ABOVE for parent in self._parents))),
+            questions=array("q", (*self._keys, *self._parents, *(span ^ _ABOVE for span in self._models))),
+            are_last=are_last,
+        )
 
 
 class Seen:
-    """Keys of everything seen: the newest in memory, the others in a temporary file. A context manager."""
+    """Keys of everything seen: the newest in memory, the others in a temporary file. A context manager.
+
+    Threads may share it if only one at a time asks it.
+    """
 
     def __init__(self, most_in_memory: int = _MOST_IN_MEMORY) -> None:
         self._most = most_in_memory
@@ -88,8 +106,13 @@ class Seen:
         if self._file is not None:
             self._file.close()
 
-    def known(self, keys: array[int]) -> set[int]:
-        """Which of the keys were seen."""
+    def take(self, keys: Keys) -> set[int]:
+        """Which of the questions were seen before; the facts are from now on."""
+        known = self._known(keys.questions)
+        self._add(keys.facts)
+        return known
+
+    def _known(self, keys: array[int]) -> set[int]:
         found = set() if self._recent.isdisjoint(keys) else self._recent.intersection(keys)
         if self._file is not None:
             for batch in _batches(sorted(keys)):
@@ -99,15 +122,14 @@ class Seen:
                 )
         return found
 
-    def add(self, keys: array[int]) -> None:
-        """Remember keys."""
+    def _add(self, keys: array[int]) -> None:
         self._recent.update(keys)
         if len(self._recent) > self._most:
             self._spill()
 
     def _spill(self) -> None:
         if self._file is None:
-            self._file = sqlite3.connect("", isolation_level=None)
+            self._file = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             self._file.execute("PRAGMA journal_mode = OFF")
             self._file.execute("PRAGMA cache_size = -16000")
             self._file.execute("CREATE TABLE seen (key INTEGER PRIMARY KEY)")

@@ -4,46 +4,55 @@ from __future__ import annotations
 
 import pickle
 import sys
-from typing import IO
+from contextlib import suppress
+from typing import IO, Any
 
 from budgeted_agents.prices import Price
-from budgeted_agents.traces.folding import Folded, Folder, Question
+from budgeted_agents.traces.folding import Ask, Folded, Folder, Job, Question
 from budgeted_agents.traces.formats.registry import Formats
+from budgeted_agents.traces.seen import Keys
 
 
-class _AskedPrices:
-    """Prices that another process knows."""
+class _Parent:
+    """The process that gives the jobs. It has the prices, and knows what other workers have seen."""
 
     def __init__(self, given: IO[bytes], output: IO[bytes]) -> None:
         self._given = given
         self._output = output
 
     def on(self, day: int, model: str, provider: str) -> Price | None:
-        _send(Question(day, model, provider), self._output)
-        price: Price | None = pickle.load(self._given)
+        price: Price | None = self.ask(Question(day, model, provider))
         return price
 
+    def known(self, keys: Keys) -> set[int]:
+        known: set[int] = self.ask(keys)
+        return known
 
-def _send(message: object, output: IO[bytes]) -> None:
-    pickle.dump(message, output, pickle.HIGHEST_PROTOCOL)
-    output.flush()
+    def ask(self, message: object) -> Any:
+        """Send something, and wait for what comes back: the answer, or the next job."""
+        pickle.dump(message, self._output, pickle.HIGHEST_PROTOCOL)
+        self._output.flush()
+        return pickle.load(self._given)
 
 
 def main(format: str | None = None) -> None:
     """Do jobs until there are no more."""
-    given, output = sys.stdin.buffer, sys.stdout.buffer
+    parent = _Parent(sys.stdin.buffer, sys.stdout.buffer)
     sys.stdout = sys.stderr  # what an importer prints must not stand among the answers
-    folder = Folder(Formats.installed(), format, _AskedPrices(given, output))
-    while True:
-        try:
-            job = pickle.load(given)
-        except EOFError:
-            return
-        try:
-            answer: Folded | Exception = folder.fold(job)
-        except Exception as error:  # noqa: BLE001 -- raised again where the job came from
-            answer = error
-        _send(answer, output)
+    folder = Folder(Formats.installed(), format, parent)
+    with suppress(EOFError, BrokenPipeError):
+        job = pickle.load(sys.stdin.buffer)
+        while True:
+            job = parent.ask(_done(folder, job, parent.known))
+
+
+def _done(folder: Folder, job: Job, ask: Ask) -> Folded | Exception:
+    try:
+        return folder.fold(job, ask)
+    except (EOFError, BrokenPipeError):
+        raise
+    except Exception as error:  # noqa: BLE001 -- raised again where the job came from
+        return error
 
 
 if __name__ == "__main__":

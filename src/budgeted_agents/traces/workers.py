@@ -11,14 +11,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
+from threading import Condition
 from typing import Protocol, Self
 
 from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.prices import Price
 from budgeted_agents.traces.audit import Prices
-from budgeted_agents.traces.folding import Folded, Folder, Job, Question
+from budgeted_agents.traces.folding import Ask, Folded, Folder, Job, Question
 from budgeted_agents.traces.formats.registry import Formats
+from budgeted_agents.traces.seen import Keys, Seen
 
 LoadPrices = Callable[[], Prices]
 """Loads prices."""
@@ -41,13 +44,6 @@ class Crew(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def fold(self, job: Job) -> Folded:
-        """Do a job.
-
-        Raises:
-            InvalidTrace: its process died.
-        """
-
     def fold_all(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Folded]]:
         """Do jobs; they come back in order.
 
@@ -63,11 +59,13 @@ class Alone:
         formats: what files may be in.
         forced: the name of the format all files are in; None to detect it.
         prices: what models cost.
+        seen: the calls that count already.
     """
 
-    def __init__(self, formats: Formats, forced: str | None, prices: Prices) -> None:
+    def __init__(self, formats: Formats, forced: str | None, prices: Prices, seen: Seen) -> None:
         self.prices = prices
-        self.fold = Folder(formats, forced, prices).fold
+        self._folder = Folder(formats, forced, prices)
+        self._seen = seen
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +74,7 @@ class Alone:
         return None
 
     def fold_all(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Folded]]:
-        return ((job, self.fold(job)) for job in jobs)
+        return ((job, self._folder.fold(job, self._seen.take)) for job in jobs)
 
 
 class Workers:
@@ -87,16 +85,21 @@ class Workers:
         prices: loads what models cost; called once, in a thread, while the processes start. What it raises, `fold_all`
             raises.
         count: how many there are.
+        seen: the calls that count already.
     """
 
-    def __init__(self, format: str | None, prices: LoadPrices, count: int) -> None:
+    def __init__(self, format: str | None, prices: LoadPrices, count: int, seen: Seen) -> None:
         self._count = count
         self._workers = [_Worker(format) for _ in range(count)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
-        self._threads = ThreadPoolExecutor(count + 1)
-        self.prices = _LoadingPrices(self._threads.submit(prices))
+        # With a thread for each worker, jobs begin in order, and none waits for a worker while a later one has it.
+        self._threads = ThreadPoolExecutor(count)
+        self._loading = ThreadPoolExecutor(1)
+        self._turns = _Turns(seen)
+        self._begun = 0
+        self.prices = _LoadingPrices(self._loading.submit(prices))
 
     def __enter__(self) -> Self:
         return self
@@ -105,23 +108,59 @@ class Workers:
         for worker in self._workers:
             worker.stop()
         self._threads.shutdown(cancel_futures=True)
-
-    def fold(self, job: Job) -> Folded:
-        worker = self._idle.get()
-        try:
-            return worker.fold(job, self.prices)
-        finally:
-            self._idle.put(worker)
+        self._loading.shutdown()
 
     def fold_all(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Folded]]:
         begun: deque[tuple[Job, Future[Folded]]] = deque()
         for job in jobs:
-            begun.append((job, self._threads.submit(self.fold, job)))
+            begun.append((job, self._threads.submit(self._fold, job, self._begun)))
+            self._begun += 1
             if len(begun) > self._count * _AHEAD:
                 yield _finished(begun)
         while begun:
             yield _finished(begun)
         self.prices.loaded()
+
+    def _fold(self, job: Job, number: int) -> Folded:
+        worker = self._idle.get()
+        try:
+            return worker.fold(job, self.prices, partial(self._turns.take, number))
+        finally:
+            self._turns.end(number)
+            self._idle.put(worker)
+
+
+class _Turns:
+    """Which calls count, asked by threads and answered in the order of the jobs, whoever comes first.
+
+    Args:
+        seen: the calls that count already.
+    """
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+        self._turn = 0
+        self._changed = Condition()
+
+    def take(self, number: int, keys: Keys) -> set[int]:
+        """Which calls of a job were seen before, as soon as all jobs before it are through."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._turn == number)
+            known = self._seen.take(keys)
+            if keys.are_last:
+                self._next()
+            return known
+
+    def end(self, number: int) -> None:
+        """A job is through, even if it failed before it could say so."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._turn >= number)
+            if self._turn == number:
+                self._next()
+
+    def _next(self) -> None:
+        self._turn += 1
+        self._changed.notify_all()
 
 
 def _finished(begun: deque[tuple[Job, Future[Folded]]]) -> tuple[Job, Folded]:
@@ -148,11 +187,11 @@ class _Worker:
         command = [sys.executable, "-P", "-m", "budgeted_agents.traces.worker", *([format] if format else [])]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
-    def fold(self, job: Job, prices: Prices) -> Folded:
+    def fold(self, job: Job, prices: Prices, take: Ask) -> Folded:
         try:
             answer = self._ask(job)
-            while isinstance(answer, Question):
-                answer = self._ask(prices.on(*answer))
+            while isinstance(answer, Question | Keys):
+                answer = self._ask(take(answer) if isinstance(answer, Keys) else prices.on(*answer))
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             raise InvalidTrace(
                 f"the process that read it ended ({self._process.wait()})",
