@@ -70,11 +70,11 @@ def scan(
         InvalidTrace: a path or the format does not exist. What is wrong within a file is a problem of that file.
         InvalidPrice: prices cannot be read.
     """
-    files = list(find_files(paths))
+    files = [Part(path, FileSource(path).size) for path in find_files(paths)]
     formats = Formats.installed()
     if format is not None:
         formats.named(format)
-    total = sum(FileSource(path).size for path in files)
+    total = sum(file.size for file in files)
     with Seen() as seen, _crew(formats, format, prices, workers or _worth(total), seen) as crew:
         merger = Merger(Audit(crew.prices), crew)
         done = 0
@@ -112,18 +112,19 @@ def _crew(formats: Formats, forced: str | None, prices: LoadPrices, workers: int
     return Alone(formats, forced, prices(), seen) if workers == 1 else Workers(forced, prices, workers, seen)
 
 
-def _jobs(files: list[Path], formats: Formats, forced: str | None) -> Iterator[Job]:
+def _jobs(files: list[Part], formats: Formats, forced: str | None) -> Iterator[Job]:
     """Small files together, large ones in parts where their format allows it."""
     together: list[Part] = []
-    for path in files:
-        source = FileSource(path)
-        if source.size <= _PART:
-            together.append(Part(path, source.size))
-            if sum(part.size for part in together) > _PART:
-                yield Job(tuple(together))
-                together = []
+    size = 0
+    for file in files:
+        if file.size > _PART:
+            yield from _jobs_of_one(FileSource(file.path), formats, forced)
             continue
-        yield from _jobs_of_one(source, formats, forced)
+        together.append(file)
+        size += file.size
+        if size > _PART:
+            yield Job(tuple(together))
+            together, size = [], 0
     if together:
         yield Job(tuple(together))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -20,13 +21,22 @@ def find_files(paths: Iterable[str | Path]) -> Iterator[Path]:
     Raises:
         InvalidTrace: there is nothing at a path, or it is neither a file nor a folder.
     """
-    seen: set[Path] = set()
+    seen: set[tuple[int, int]] = set()
     for given in paths:
         for path in _expanded(given):
-            real = path.resolve()
-            if real not in seen:
-                seen.add(real)
+            identity = _identity(path)
+            if identity is not None and identity not in seen:
+                seen.add(identity)
                 yield path
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What two paths to one file have in common; None if it is no file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
 def _expanded(given: str | Path) -> Iterator[Path]:
@@ -49,11 +59,11 @@ def _expanded(given: str | Path) -> Iterator[Path]:
 def _walk(folder: Path) -> Iterator[Path]:
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (path for name in sorted(names) if not name.startswith(".") and (path := Path(root, name)).is_file())
+        yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
 
 
 def _matching(pattern: str, given: str | Path) -> Iterator[Path]:
     found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 -- Path.glob takes no absolute patterns
     if not found:
         raise unreadable("there is no such file or folder", str(given), "Give files, folders or patterns")
-    yield from (path for name in found if (path := Path(name)).is_file())
+    yield from map(Path, found)

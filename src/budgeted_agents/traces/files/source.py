@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import IO
 
 from budgeted_agents.traces.files.archive import Member, members_of
 from budgeted_agents.traces.files.content import Content
-from budgeted_agents.traces.files.limits import BLOCK, unreadable
+from budgeted_agents.traces.files.limits import BLOCK, MEBIBYTE, unreadable
 from budgeted_agents.traces.files.lines import is_utf16
 from budgeted_agents.traces.files.unpacking import GZIP, ZIP, ZSTD, unpacked
+
+_SMALL = MEBIBYTE // 4
+"""Files up to this size (bytes) are read once and kept while they are looked at."""
+
+_MAGIC = 4
 
 
 class FileSource(Content):
@@ -59,9 +65,12 @@ class FileSource(Content):
     @property
     def can_be_parted(self) -> bool:
         """Whether the file can be read from the middle on: it is not packed, and its lines end in one byte."""
-        return not self._magic.startswith((GZIP, ZSTD, ZIP)) and not is_utf16(self._magic)
+        return not self._is_packed and not is_utf16(self._magic)
 
     def blocks(self) -> Iterator[bytes]:
+        if self._part is None and self.size <= _SMALL:
+            yield from unpacked(BytesIO(self._content), self.path) if self._is_packed else (self._content,)
+            return
         with self._opened() as stream:
             yield from unpacked(stream, self.path) if self._part is None else _between(stream, *self._part)
 
@@ -79,9 +88,21 @@ class FileSource(Content):
             raise unreadable(f"cannot be read ({error.strerror})", self.path, "Check its permissions") from error
 
     @cached_property
-    def _magic(self) -> bytes:
+    def _content(self) -> bytes:
+        """All of a small file, which is looked at several times."""
         with self._opened() as stream:
-            return stream.read(4)
+            return stream.read()
+
+    @property
+    def _is_packed(self) -> bool:
+        return self._magic.startswith((GZIP, ZSTD, ZIP))
+
+    @cached_property
+    def _magic(self) -> bytes:
+        if self.size <= _SMALL:
+            return self._content[:_MAGIC]
+        with self._opened() as stream:
+            return stream.read(_MAGIC)
 
 
 def _between(stream: IO[bytes], start: int, end: int) -> Iterator[bytes]:

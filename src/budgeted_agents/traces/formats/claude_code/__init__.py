@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from io import BytesIO
+from itertools import islice
 
 from budgeted_agents.traces.call import TracedCall
 from budgeted_agents.traces.formats.claude_code.entries import ENTRIES, ENTRY, Entry, is_entry
@@ -26,8 +28,8 @@ class ClaudeCode:
 
     def detect(self, source: Source) -> bool:
         """Whether one of the first lines is a transcript's or a stream's."""
-        lines = source.head.split(b"\n", _LINES_LOOKED_AT)
-        return bool(_LONG_FIRST_LINE.match(source.head)) or any(map(is_entry, lines))
+        head = source.head
+        return bool(_LONG_FIRST_LINE.match(head)) or any(map(is_entry, islice(BytesIO(head), _LINES_LOOKED_AT)))
 
     def read(self, source: Source) -> Iterator[TracedCall]:
         """Its calls, then statements about its sessions: what users asked for, and what result events say."""

@@ -39,7 +39,7 @@ _FIRST_FIELD = b"\x0a"
 def is_length_prefixed(head: bytes) -> bool:
     """Whether a file begins with the length of a message and the message."""
     size = int.from_bytes(head[:_LENGTH], "big")
-    return 0 < size <= MAX_LINE and head[_LENGTH:].startswith((_FIRST_FIELD, ZSTD, b'{"resourceSpans"'))
+    return 0 < size <= MAX_LINE and head.startswith((_FIRST_FIELD, ZSTD, b'{"resourceSpans"'), _LENGTH)
 
 
 def messages(source: Source) -> Iterator[bytes]:
