@@ -11,8 +11,8 @@ from budgeted_agents.traces.formats.otlp.spans import SpanMapper
 from budgeted_agents.traces.formats.otlp.sums import without_sums
 from budgeted_agents.traces.sources import Source
 
-_MARK, _FLAT_MARK = b'"resource', b'"span"'
-"""What the marks below have in common. To look for that first saves half of the time."""
+_MARK = b'"resource'
+"""How both of the marks below begin: one search instead of two."""
 
 _MARKS = (b'"resourceSpans"', b'"resource_spans"')
 _FLAT_SPAN = (b'"type":"span"', b'"type": "span"')
@@ -28,7 +28,7 @@ class OtlpFormat:
         head = source.head
         if is_length_prefixed(head) or (_MARK in head and any(mark in head for mark in _MARKS)):
             return True
-        return _FLAT_MARK in head and any(mark in head for mark in _FLAT_SPAN) and b'"traceId"' in head
+        return b'"traceId"' in head and any(mark in head for mark in _FLAT_SPAN)
 
     def read(self, source: Source) -> Iterator[TracedCall]:
         suspects = []
