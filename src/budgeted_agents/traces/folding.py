@@ -217,11 +217,11 @@ def _said(error: BudgetedAgentsError) -> str:
 
 def _calls(source: Source, format: Format, job: Job, suspects: list[TracedCall]) -> Iterator[TracedCall]:
     """What counts of a file, or of a part of one; of a part, calls that may be sums go to the suspects."""
-    if isinstance(format, PartableFormat):
+    is_part = isinstance(source, FileSource) and source.is_part
+    if (is_part or job.suspects) and isinstance(format, PartableFormat):  # to ask whether it is one takes long
         if job.suspects:
             return _guarded(format.settle(source, list(job.suspects)), source.problems)
-        if isinstance(source, FileSource) and source.is_part:
-            return _sure(_guarded(format.read_part(source), source.problems), suspects)
+        return _sure(_guarded(format.read_part(source), source.problems), suspects)
     return calls_of(source, format)
 
 

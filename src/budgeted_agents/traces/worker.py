@@ -19,10 +19,13 @@ class _Parent:
     def __init__(self, given: IO[bytes], output: IO[bytes]) -> None:
         self._given = given
         self._output = output
+        self._prices: dict[Question, Price | None] = {}
 
     def on(self, day: int, model: str, provider: str) -> Price | None:
-        price: Price | None = self.ask(Question(day, model, provider))
-        return price
+        question = Question(day, model, provider)
+        if question not in self._prices:
+            self._prices[question] = self.ask(question)
+        return self._prices[question]
 
     def known(self, keys: Keys) -> set[int]:
         known: set[int] = self.ask(keys)
