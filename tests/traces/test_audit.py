@@ -178,6 +178,15 @@ def test_outcomes() -> None:
     assert (audit.sessions["s"].turns, audit.sessions["s"].succeeded) == (3, False)
 
 
+def test_a_statement_that_speaks_of_no_calls_is_none() -> None:
+    """What users asked for, alone, has no price to be missed."""
+    audit = audited([statement(None, calls=0, turns=2)])
+    found = conclude(audit.sessions["s"])
+    assert (found.figures.calls, found.figures.unpriced, dict(found.verdicts)) == (0, 0, {})
+    assert audit.sessions["s"].turns == 2
+    assert all(tally.calls == 0 for group in audit.final_groups().values() for tally in group.values())
+
+
 def test_its_size_does_not_grow_with_calls() -> None:
     """Not even where every call asks for a tool with arguments of its own."""
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from budgeted_agents.errors import InvalidPrice, InvalidTrace
 from budgeted_agents.prices import DatedPrices, PriceBook
+from budgeted_agents.traces import folding
 from budgeted_agents.traces import scan as scanning
 from budgeted_agents.traces.files import FileSource, find_files
 from budgeted_agents.traces.formats.registry import Formats
@@ -56,8 +57,12 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_several_processes_find_what_one_finds(tmp_path: Path) -> None:
+@pytest.mark.parametrize("most_calls", [30_000, 7], ids=["at once", "a few at a time"])
+def test_several_processes_find_what_one_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_calls: int
+) -> None:
     """With duplicates, sums and calls within calls far apart, in any order, in parts of one file and in others."""
+    monkeypatch.setattr(folding, "_MOST_CALLS", most_calls)
     lines = [each for number in range(60) for each in run_lines(number)]
     random.Random(3).shuffle(lines)
     write(tmp_path / "a.jsonl", *lines, b"{bad\n")
@@ -68,6 +73,7 @@ def test_several_processes_find_what_one_finds(tmp_path: Path) -> None:
     assert totals(alone) == totals(several)
     assert [(file.path, file.calls) for file in alone.files] == [(file.path, file.calls) for file in several.files]
     assert sum(session.calls for session in alone.audit.sessions.values()) == 60 * 3
+    assert sum(file.calls for file in alone.files) == 60 * 3  # tools are none
     assert sum(session.cost for session in alone.audit.sessions.values()) == 60 * 3 * 140_000
     places = [problem.place for file in several.files for problem in file.problems.kept]
     assert places == [f"{tmp_path}/a.jsonl:{len(lines) + 1}", f"{tmp_path}/b.jsonl:151"]

@@ -174,6 +174,9 @@ class Audit:
             session.repeated().add(_digest(call.tool, call.fingerprint), None)
 
     def _add_statement(self, session: SessionTally, call: TracedCall) -> None:
+        session.concluded(call.turns, call.succeeded)
+        if not call.calls and call.recorded_cost is None and not call.usage.total_tokens:
+            return  # it says nothing of calls
         place = Place(*_place_of(call))
         price, usage, calls = self._price_of(place.day, place.model, place.provider), call.usage, max(call.calls, 1)
         found, failed = assess(call, price), call.error != ""
@@ -183,7 +186,6 @@ class Audit:
         stated.judge(found, calls)
         stated.flags = united(stated.flags, call.flags)
         session.stated_premium += found.cost or 0 if _is_premium(price) else 0
-        session.concluded(call.turns, call.succeeded)
 
     def _new_cell(self, key: PlaceKey) -> Cell:
         if len(self._cells) >= _MOST_PLACES:
