@@ -152,14 +152,12 @@ def test_what_does_not_exist_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_format_that_cannot_be_loaded_costs_only_itself(tmp_path: Path) -> None:
-    from importlib.metadata import EntryPoint
-
-    group = "budgeted_agents.trace_formats"
-    entries = [
-        EntryPoint("broken", "a_module_that_is_not_there:FORMAT", group),
-        EntryPoint("otlp", "budgeted_agents.traces.formats.otlp:FORMAT", group),
-    ]
-    formats = Formats(entries)
+    formats = Formats(
+        {
+            "broken": "a_module_that_is_not_there:FORMAT",
+            "otlp": "budgeted_agents.traces.formats.otlp:FORMAT",
+        }
+    )
     found = formats.of(FileSource(write(tmp_path / "a", line(chat("a" * 16)))))
     assert found is not None
     assert found.name == "otlp"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,8 @@ def read_list(path: Path) -> dict[str, Any]:
 
 
 def _source() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and rarely needed
+
     try:
         return f"litellm {version('litellm')}"
     except PackageNotFoundError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +64,8 @@ class PriceHistory:
     """
 
     def __init__(self) -> None:
+        from importlib.metadata import version
+
         from genai_prices.data import providers
         from genai_prices.data_snapshot import DataSnapshot
 

@@ -109,7 +109,7 @@ def _worth(size: int) -> int:
 
 
 def _crew(formats: Formats, forced: str | None, prices: LoadPrices, workers: int, seen: Seen) -> Crew:
-    return Alone(formats, forced, prices(), seen) if workers == 1 else Workers(forced, prices, workers, seen)
+    return Alone(formats, forced, prices(), seen) if workers == 1 else Workers(formats, forced, prices, workers, seen)
 
 
 def _jobs(files: list[Part], formats: Formats, forced: str | None) -> Iterator[Job]:

@@ -6,10 +6,12 @@ below it. So of two model calls of which one stands directly below the other in 
 
 from __future__ import annotations
 
-import sqlite3
 from array import array
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import sqlite3
 
 from budgeted_agents.traces.call import TracedCall
 
@@ -129,6 +131,8 @@ class Seen:
 
     def _spill(self) -> None:
         if self._file is None:
+            import sqlite3  # few need it
+
             self._file = sqlite3.connect("", isolation_level=None, check_same_thread=False)
             self._file.execute("PRAGMA journal_mode = OFF")
             self._file.execute("PRAGMA cache_size = -16000")

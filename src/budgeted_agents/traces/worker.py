@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import sys
 from contextlib import suppress
@@ -11,6 +12,9 @@ from budgeted_agents.prices import Price
 from budgeted_agents.traces.folding import Ask, Folded, Folder, Job, Question
 from budgeted_agents.traces.formats.registry import Formats
 from budgeted_agents.traces.seen import Keys
+
+_GARBAGE = 100_000
+"""Objects after which to look for cycles among them. A worker makes many objects and hardly a cycle."""
 
 
 class _Parent:
@@ -38,12 +42,15 @@ class _Parent:
         return pickle.load(self._given)
 
 
-def main(format: str | None = None) -> None:
-    """Do jobs until there are no more."""
+def main() -> None:
+    """Do jobs until there are no more. First comes what files may be in, and the format that all of them are in."""
+    gc.freeze()
+    gc.set_threshold(_GARBAGE)
     parent = _Parent(sys.stdin.buffer, sys.stdout.buffer)
     sys.stdout = sys.stderr  # what an importer prints must not stand among the answers
-    folder = Folder(Formats.installed(), format, parent)
     with suppress(EOFError, BrokenPipeError):
+        places, forced = pickle.load(sys.stdin.buffer)
+        folder = Folder(Formats(places), forced, parent)
         job = pickle.load(sys.stdin.buffer)
         while True:
             job = parent.ask(_done(folder, job, parent.known))
@@ -59,4 +66,4 @@ def _done(folder: Folder, job: Job, ask: Ask) -> Folded | Exception:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

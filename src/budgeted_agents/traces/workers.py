@@ -81,16 +81,17 @@ class Workers:
     """Several processes that do jobs. A context manager.
 
     Args:
-        format: the name of the format all files are in; None to detect it.
+        formats: what files may be in.
+        forced: the name of the format all files are in; None to detect it.
         prices: loads what models cost; called once, in a thread, while the processes start. What it raises, `fold_all`
             raises.
         count: how many there are.
         seen: the calls that count already.
     """
 
-    def __init__(self, format: str | None, prices: LoadPrices, count: int, seen: Seen) -> None:
+    def __init__(self, formats: Formats, forced: str | None, prices: LoadPrices, count: int, seen: Seen) -> None:
         self._count = count
-        self._workers = [_Worker(format) for _ in range(count)]
+        self._workers = [_Worker(formats, forced) for _ in range(count)]
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
@@ -181,11 +182,13 @@ class _LoadingPrices:
 class _Worker:
     """One process, spoken to by pickles over its standard input and output."""
 
-    def __init__(self, format: str | None) -> None:
+    def __init__(self, formats: Formats, forced: str | None) -> None:
         # One salt for all, because what they hash is compared.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "0"}
-        command = [sys.executable, "-P", "-m", "budgeted_agents.traces.worker", *([format] if format else [])]
+        command = [sys.executable, "-P", "-m", "budgeted_agents.traces.worker"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        with suppress(BrokenPipeError):  # whoever gives it a job says that it died
+            self._send((formats.places, forced))
 
     def fold(self, job: Job, prices: Prices, take: Ask) -> Folded:
         try:
@@ -213,9 +216,12 @@ class _Worker:
         self._process.wait()
 
     def _ask(self, message: object) -> object:
-        given, output = self._process.stdin, self._process.stdout
+        self._send(message)
+        assert self._process.stdout is not None
+        return pickle.load(self._process.stdout)
+
+    def _send(self, message: object) -> None:
+        given = self._process.stdin
         assert given is not None
-        assert output is not None
         pickle.dump(message, given, pickle.HIGHEST_PROTOCOL)
         given.flush()
-        return pickle.load(output)
