@@ -72,8 +72,8 @@ class Messages:
         known.last_time = entry.timestamp
         if type(message.content) is list:
             for block in message.content:
-                if block.type == "tool_use" and block.name:
-                    _add_tool(known.tools, block, block.name)
+                if block.type == "tool_use":
+                    _add_tool(known.tools, block)
         return self._call(self._open.pop(next(iter(self._open)))) if len(self._open) > _MOST_OPEN else None
 
     def rest(self) -> Iterator[TracedCall]:
@@ -139,8 +139,8 @@ class Messages:
         )
 
 
-def _add_tool(tools: dict[str, tuple[str, str]], block: Block, name: str) -> None:
+def _add_tool(tools: dict[str, tuple[str, str]], block: Block) -> None:
     """Several lines may tell of the same tool call."""
     id = block.id or f"#{len(tools)}"
-    if id not in tools:
-        tools[id] = name, "" if block.input == ABSENT else digest(bytes(block.input))
+    if block.name and id not in tools:
+        tools[id] = block.name, "" if block.input == ABSENT else digest(bytes(block.input))

@@ -21,8 +21,9 @@ class Turns:
 
     def add(self, entry: Entry) -> None:
         """Take a line of type ``user``."""
-        is_told = entry.is_meta or entry.is_summary or entry.is_sidechain or entry.parent_tool_use_id
-        if not is_told and isinstance(entry.message, Message) and _asks(entry.message.content):
+        if not isinstance(entry.message, Message) or not _asks(entry.message.content):
+            return
+        if not (entry.is_meta or entry.is_summary or entry.is_sidechain or entry.parent_tool_use_id):
             self._asked[entry.session] += 1
 
     def statements(self) -> Iterator[TracedCall]:
@@ -35,6 +36,9 @@ class Turns:
 def _asks(content: list[Block] | str | None) -> bool:
     if isinstance(content, str):
         return not content.startswith(_NOT_ASKED)
-    blocks = content or ()
-    is_result = any(block.type == "tool_result" for block in blocks)
-    return not is_result and any(not bytes(block.text).startswith(_NOT_ASKED_IN_BLOCKS) for block in blocks)
+    has_text = False
+    for block in content or ():
+        if block.type == "tool_result":
+            return False
+        has_text = has_text or not bytes(block.text).startswith(_NOT_ASKED_IN_BLOCKS)
+    return has_text
