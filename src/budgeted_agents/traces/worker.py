@@ -23,13 +23,10 @@ class _Parent:
     def __init__(self, given: IO[bytes], output: IO[bytes]) -> None:
         self._given = given
         self._output = output
-        self._prices: dict[Question, Price | None] = {}
 
     def on(self, day: int, model: str, provider: str) -> Price | None:
-        question = Question(day, model, provider)
-        if question not in self._prices:
-            self._prices[question] = self.ask(question)
-        return self._prices[question]
+        price: Price | None = self.ask(Question(day, model, provider))
+        return price
 
     def known(self, keys: Keys) -> set[int]:
         known: set[int] = self.ask(keys)
