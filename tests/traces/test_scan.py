@@ -167,6 +167,26 @@ def test_a_format_that_cannot_be_loaded_costs_only_itself(tmp_path: Path) -> Non
     ]
 
 
+def test_a_users_own_formats_come_first() -> None:
+    ours = "budgeted_agents.traces.formats.otlp:FORMAT"
+    assert Formats({"a": ours, "c": "own.module:FORMAT", "b": "own.module:FORMAT"}).names == ["b", "c", "a"]
+
+
+def test_a_file_with_several_names_is_read_once(tmp_path: Path) -> None:
+    first = write(tmp_path / "a.jsonl", b"{}\n")
+    (tmp_path / "b.jsonl").hardlink_to(first)
+    (tmp_path / "c.jsonl").symlink_to(first)
+    (tmp_path / "gone.jsonl").symlink_to(tmp_path / "none")
+    assert list(find_files([tmp_path, first])) == [first]
+
+
+@pytest.mark.parametrize("lines", [10, 40_000], ids=["kept while it is looked at", "read in blocks"])
+def test_small_and_large_files_have_all_their_lines(tmp_path: Path, lines: int) -> None:
+    source = FileSource(write(tmp_path / "a", *(b"%08d\n" % number for number in range(lines))))
+    assert source.head.startswith(b"00000000\n")
+    assert [line for _, line in source.lines()] == [b"%08d" % number for number in range(lines)]
+
+
 def test_zstd_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
     packed = write(tmp_path / "a.zst", b"\x28\xb5\x2f\xfd" + bytes(20))

@@ -7,11 +7,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from budgeted_agents.errors import InvalidUsage
 from budgeted_agents.traces.call import CACHE_TTL_UNKNOWN, OUTPUT_LOWER_BOUND, TracedCall
 from budgeted_agents.traces.files import FileSource
 from budgeted_agents.traces.formats.claude_code import FORMAT
+from budgeted_agents.traces.formats.claude_code.figures import figures
 from budgeted_agents.usage import Usage
 from tests.traces.formats.lines import write_lines
 from tests.traces.formats.samples import independent_count, samples
@@ -129,6 +134,37 @@ def test_the_figures_that_a_price_depends_on(tmp_path: Path) -> None:
     assert two.service_tier == "fast"
     assert three.recorded_cost == Decimal("0.25")
     assert three.attribution == {"project": "/src/app"}
+
+
+COUNTS = st.one_of(st.integers(0, 10), st.none(), st.sampled_from([2.0, 1.5, -1, True, "7", 10**10]))
+SOME = st.one_of(st.none(), st.just(7), st.fixed_dictionaries({}, optional={"web_search_requests": COUNTS}))
+LIFETIMES = st.fixed_dictionaries(
+    {}, optional={"ephemeral_5m_input_tokens": COUNTS, "ephemeral_1h_input_tokens": COUNTS}
+)
+USAGES = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(USAGE.keys() - {"cache_creation", "service_tier"}, COUNTS),
+        "cache_creation": st.one_of(st.none(), LIFETIMES),
+        "server_tool_use": SOME,
+        "service_tier": st.sampled_from(["standard", "priority", None, 3]),
+        "speed": st.sampled_from(["fast", "standard", None]),
+    },
+)
+
+
+@given(st.one_of(USAGES, USAGES.map(lambda usage: USAGE | usage)))
+def test_usage_read_by_its_type_is_what_the_general_way_reads(usage: dict[str, Any]) -> None:
+    raw = msgspec.Raw(json.dumps(usage).encode())
+    try:
+        expected = Usage.from_anthropic(usage)
+    except InvalidUsage:
+        with pytest.raises(InvalidUsage):
+            figures(raw, "here")
+        return
+    found, tier = figures(raw, "here")
+    assert found == expected
+    assert tier == ("fast" if usage.get("speed") == "fast" else "priority" if "priority" in usage.values() else "")
 
 
 def test_turns_are_what_users_asked_for(tmp_path: Path) -> None:
