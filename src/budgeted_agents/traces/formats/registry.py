@@ -21,6 +21,7 @@ class Formats:
         places: where each is, as ``package.module:format``, by name.
 
     Attributes:
+        places: the same, in the order in which they are asked.
         warnings: which of them cannot be loaded, so far as that was tried.
     """
 
