@@ -95,7 +95,7 @@ class Rig:
 
     def spend(self, admission: Admission, tokens: int = 8_000, output: int = 500, **fields: Any) -> Any:
         usage = Usage(input=tokens, output=output)
-        return drive(settle(self.meter, admission, usage, price_of(admission.way.quote.model), **fields))
+        return drive(settle(self.meter, admission, usage, price_of(admission.way.quote.model), **fields)).record()
 
     def balance(self, budget: str = "session", unit: str = "usd") -> Balance:
         found = [a for a in self.ledger.accounts() if (a.budget, a.unit) == (budget, unit)]

@@ -66,9 +66,12 @@ ENDINGS: dict[str, tuple[State, Callable[[Rig], Any]]] = {
     "settled": (State.SETTLED, lambda rig: rig.spend(rig.admit())),
     "presumed": (
         State.PRESUMED,
-        lambda rig: drive(fail(rig.meter, rig.admit(), TimeoutError(), price_of(GPT), answered=False)),
+        lambda rig: drive(fail(rig.meter, rig.admit(), TimeoutError(), price_of(GPT), answered=False)).record(),
     ),
-    "released": (State.RELEASED, lambda rig: drive(cancel(rig.meter, rig.admit(), price_of(GPT), flag="cache_hit"))),
+    "released": (
+        State.RELEASED,
+        lambda rig: drive(cancel(rig.meter, rig.admit(), price_of(GPT), flag="cache_hit")).record(),
+    ),
 }
 
 

@@ -54,7 +54,7 @@ def test_a_tool_that_no_budget_limits_leaves_no_trace_in_the_ledger(ledger: Ledg
     rig = Rig(ledger, [Budget(tool_calls={"search": 1}), Budget(name="tenant", per="tenant", usd=1)])
     admission = drive(admit_tool(rig.meter, rig.run, "read", {}))
     assert not admission.counted
-    assert drive(settle_tool(rig.meter, admission)).tool == "read"
+    assert drive(settle_tool(rig.meter, admission)).record().tool == "read"
     drive(cancel_tool(rig.meter, admission))
     assert list(ledger.entries()) == []
 

@@ -72,6 +72,11 @@ class Policy:
         enforced = [budget for budget in self.budgets if not budget.shadow]
         return frozenset(name for budget in enforced for name in LIMITS if getattr(budget, name) is not None)
 
+    @cached_property
+    def first_alert(self) -> float:
+        """The lowest ``alert_at`` of all budgets: an account with a smaller share spent has nothing to tell of."""
+        return min([1.0, *(budget.alert_at for budget in self.budgets)])
+
     def model_class(self, model: str) -> str | None:
         """The class a model belongs to, by its full name or its name without the provider."""
         bare = model.rpartition("/")[2]

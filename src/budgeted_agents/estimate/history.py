@@ -8,11 +8,13 @@ hash), so that a history that was pruned, reordered or loaded anew costs no toke
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from threading import Lock
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from budgeted_agents.estimate.texts import TextCounter
 from budgeted_agents.estimate.tokens import Tokenizer
@@ -48,7 +50,7 @@ MOST_MESSAGES = 4_096
 """Messages remembered beyond their history, and kept alive by that."""
 
 
-class Parts(NamedTuple):
+class Parts(Struct, frozen=True):
     """What is counted in a message: its texts (tool calls as JSON), its images, and other tokens known beforehand."""
 
     texts: Sequence[str]
@@ -56,7 +58,7 @@ class Parts(NamedTuple):
     tokens: int = 0
 
 
-class Tally(NamedTuple):
+class Tally(Struct, frozen=True):
     """Tokens and images of a message or a whole prompt, and how many messages have more than plain text as content."""
 
     tokens: int
@@ -73,8 +75,7 @@ def image_tokens(model: str) -> int:
     return IMAGE_TOKENS_MINI if "gpt-4o-mini" in model else IMAGE_TOKENS
 
 
-@dataclass(slots=True, eq=False)
-class _History(Generic[Message]):
+class _History(Struct, Generic[Message], eq=False):
     """A message list as it was counted. Holds the messages, so that no other object can get their identity.
 
     ``is_first``: it goes on from no other. Such a one is kept when it grows, because sessions that begin alike, or a
@@ -85,14 +86,7 @@ class _History(Generic[Message]):
     fields: list[Fields]
     contents: list[object]
     total: Tally
-    is_first: bool = False
-
-    def begins(self, messages: list[Message]) -> bool:
-        """Whether ``messages`` is this history, perhaps with more behind it.
-
-        Lists compare identical items without looking into them, several times faster than any loop.
-        """
-        return self.messages == messages[: len(self.messages)] and list(map(_content, self.fields)) == self.contents
+    is_first: bool
 
 
 class HistoryCounter(Generic[Message]):
@@ -126,41 +120,50 @@ class HistoryCounter(Generic[Message]):
 
     def count(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Tally:
         """The whole prompt: messages, framing, and tool schemas (JSON objects or their text)."""
-        tokens, images, rich = self._total(list(messages))
-        return Tally(tokens + PER_CALL + (self._tool_tokens(list(tools)) if tools else 0), images, rich)
+        messages = list(messages)
+        known = self._longest_beginning(messages)
+        total = known.total if known is not None and len(known.messages) == len(messages) else None
+        if total is None:
+            total = self._counted(messages, known)
+        return replace(total, tokens=total.tokens + self._tool_tokens(list(tools))) if tools else total
 
-    def _total(self, messages: list[Message]) -> Tally:
-        base = self._longest_beginning(messages)
-        start = len(base.messages) if base else 0
-        if base and start == len(messages):
-            return base.total
+    def _longest_beginning(self, messages: list[Message]) -> _History[Message] | None:
+        """The longest remembered history that ``messages`` goes on from: usually all but the last few messages.
+
+        Lists compare identical items without looking into them, several times faster than any loop.
+        """
+        for last in reversed(messages):
+            known = self._histories.get(id(last))
+            if known is None or known.messages != messages[: len(known.messages)]:
+                continue
+            if list(map(_content, known.fields)) == known.contents:
+                return known
+        return None
+
+    def _counted(self, messages: list[Message], base: _History[Message] | None) -> Tally:
+        """The prompt, its new messages added to what is known of its beginning; remembered."""
+        start = len(base.messages) if base is not None else 0
         new = messages[start:]
         fields = list(map(self._fields_of, new))
         contents = list(map(_content, fields))  # before counting, so that a change in between shows the next time
-        total = _sum(map(self._tally, new, contents))
-        if base is None:
-            self._remember(_History(new, fields, contents, total, is_first=True), instead_of=None)
-            return total
-        total = _sum((base.total, total))
-        grown = _History(messages, base.fields + fields, base.contents + contents, total)
-        self._remember(grown, instead_of=None if base.is_first else base)
+        tokens, images, rich = (base.total.tokens, base.total.images, base.total.rich) if base else (PER_CALL, 0, 0)
+        for message, content in zip(new, contents, strict=True):
+            tally = self._tally(message, content)
+            tokens, images, rich = tokens + tally.tokens, images + tally.images, rich + tally.rich
+        total = Tally(tokens, images, rich)
+        if base is not None:
+            fields, contents = base.fields + fields, base.contents + contents
+        if messages:
+            replaced = None if base is None or base.is_first else base
+            self._remember(_History(messages, fields, contents, total, base is None), replaced)
         return total
-
-    def _longest_beginning(self, messages: list[Message]) -> _History[Message] | None:
-        """The longest remembered history that ``messages`` goes on from: usually all but the last few messages."""
-        for last in reversed(messages):
-            history = self._histories.get(id(last))
-            if history is not None and history.begins(messages):
-                return history
-        return None
 
     def _remember(self, history: _History[Message], instead_of: _History[Message] | None) -> None:
         with self._lock:
             if instead_of is not None:
                 self._histories.pop(id(instead_of.messages[-1]), None)
-            if history.messages:
-                self._histories.pop(id(history.messages[-1]), None)
-                self._histories[id(history.messages[-1])] = history
+            self._histories.pop(id(history.messages[-1]), None)
+            self._histories[id(history.messages[-1])] = history
             if len(self._histories) > MOST_HISTORIES:
                 del self._histories[next(iter(self._histories))]
 
@@ -169,9 +172,9 @@ class HistoryCounter(Generic[Message]):
         seen = self._known.get(id(message))
         if seen is not None and seen[1] is content:
             return seen[2]
-        texts, images, tokens = self._parts_of(message)
-        tokens += PER_MESSAGE + self._texts.count_all(texts)
-        tally = Tally(tokens, images, 0 if isinstance(content, str) else 1)
+        parts = self._parts_of(message)
+        tokens = PER_MESSAGE + parts.tokens + self._texts.count_all(parts.texts)
+        tally = Tally(tokens, parts.images, 0 if isinstance(content, str) else 1)
         with self._lock:
             self._known[id(message)] = (message, content, tally)
             if len(self._known) > MOST_MESSAGES:
@@ -188,10 +191,3 @@ class HistoryCounter(Generic[Message]):
 
 def _schema_text(tool: Tool) -> str:
     return tool if isinstance(tool, str) else json.dumps(tool, ensure_ascii=False, default=str)
-
-
-def _sum(tallies: Iterable[Tally]) -> Tally:
-    tokens = images = rich = 0
-    for tally in tallies:
-        tokens, images, rich = tokens + tally[0], images + tally[1], rich + tally[2]
-    return Tally(tokens, images, rich)

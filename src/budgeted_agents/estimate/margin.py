@@ -104,7 +104,7 @@ class Learnt:
         if estimate < SHORT:
             if self.surplus.add(max(0, actual - estimate)):
                 self.added = self.surplus.blended(self.start.surplus, self.surplus.value + SAFE_TOKENS)
-        elif self.ratio.add(_up(actual * 1000, estimate)):
+        elif self.ratio.add(-(-actual * 1000 // estimate)):
             safe = max(1000, self.ratio.value) * (100 + SAFE_PERCENT) // 100 + 1
             self.factor = self.ratio.blended(1000 + 10 * self.start.percent, safe)
 
@@ -125,7 +125,7 @@ class Margins:
         if estimate < 0:
             raise _negative("estimate", estimate, model)
         learnt = self._learnt.get(model) or self._of(model)
-        return estimate + learnt.added if estimate < SHORT else _up(estimate * learnt.factor, 1000) + SAFE_TOKENS
+        return estimate + learnt.added if estimate < SHORT else SAFE_TOKENS - (-estimate * learnt.factor // 1000)
 
     def learn(self, model: str, estimate: int, actual: int) -> None:
         """Take in that a prompt estimated at ``estimate`` tokens (not its bound) had ``actual``, cached ones included.
@@ -141,10 +141,6 @@ class Margins:
     def _of(self, model: str) -> Learnt:
         start = START_EXACT if tokenizer_for(model).exact else START_FOREIGN
         return self._learnt.setdefault(model, Learnt(start))
-
-
-def _up(dividend: int, divisor: int) -> int:
-    return -(-dividend // divisor)
 
 
 def _negative(field: str, tokens: int, model: str) -> InvalidUsage:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from budgeted_agents.budget.attribution import Attribution
 
 
-class Quote(NamedTuple):
+class Quote(Struct, frozen=True):
     """What one tier would cost for one call.
 
     Attributes:
@@ -33,7 +33,7 @@ class Quote(NamedTuple):
     expected: int = 0
 
 
-class ModelCall(NamedTuple):
+class ModelCall(Struct, frozen=True):
     """One model call somebody wants to make.
 
     Attributes:
@@ -54,7 +54,7 @@ class ModelCall(NamedTuple):
     operation: str = ""
 
 
-class Candidate(NamedTuple):
+class Candidate(Struct, frozen=True):
     """One way to make the call: a tier, and the answer lengths that are acceptable.
 
     Attributes:

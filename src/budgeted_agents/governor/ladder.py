@@ -67,6 +67,9 @@ def candidates(call: ModelCall, state: Pressure, *, held_tier: int, min_output: 
     answer shortened down to ``min_output`` tokens. ``held_tier`` is the tier this session was stepped down to: it is
     kept until the pressure is off, so that tiers do not flap and the provider's prompt cache is not forfeited twice.
     """
+    if len(call.quotes) == 1 and not call.clampable:  # nothing to choose from
+        quote = call.quotes[0]
+        return [Candidate(quote, quote.output_limit, quote.output_limit, LANDING if call.landing else AS_ASKED)]
     tiers = _landing_order(call.quotes) if call.landing else _tier_order(call.quotes, state, held_tier)
     if not call.clampable:
         return [Candidate(quote, quote.output_limit, quote.output_limit, reason) for quote, reason in tiers]

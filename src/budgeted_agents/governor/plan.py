@@ -63,11 +63,11 @@ class Plan:
         """What a model call holds at this price. Accounts that count calls hold one, as the terms say."""
         holds = []
         for hold in self.terms:
-            account, limit, _, _, keep, enforce = hold
-            if account.unit == "usd":
-                hold = Hold(account, limit, quote.base, quote.rate, keep, enforce)
-            elif account.unit == "tokens":
-                hold = Hold(account, limit, quote.input_tokens, 1000, keep, enforce)
+            unit = hold.account.unit
+            if unit == "usd":
+                hold = Hold(hold.account, hold.limit, quote.base, quote.rate, hold.keep, hold.enforce)
+            elif unit == "tokens":
+                hold = Hold(hold.account, hold.limit, quote.input_tokens, 1000, hold.keep, hold.enforce)
             holds.append(hold)
         return tuple(holds)
 

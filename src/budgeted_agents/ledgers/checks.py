@@ -229,8 +229,7 @@ def _are_sound(holds: Sequence[Hold], floor: int) -> bool:
     keys = set()
     try:
         for hold in holds:
-            account, limit, base, rate, keep, _ = hold
-            key = account.key
+            key, limit, base, rate, keep = hold.account.key, hold.limit, hold.base, hold.rate, hold.keep
             if not (
                 type(hold) is Hold
                 and type(limit) is type(base) is type(rate) is type(keep) is int

@@ -11,8 +11,9 @@ at its worst case, because a provider bills a call that was sent even when the w
 
 Invariant, in every account and at every moment: ``limit = available + spent + held``.
 
-What goes into and comes out of a verb on every call is a ``NamedTuple``: as immutable as a frozen dataclass, and made
-in a third of the time, which a ledger in memory spends on little else.
+What goes into and comes out of a verb on every call is a frozen ``Struct``: made in C, in a tenth of the time of a
+dataclass. Between two steps of an agent the code here is not in the processor's caches, so that every Python function
+that is run costs several times what it costs in a loop.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, Protocol, Self
 from urllib.parse import quote, unquote
+
+from msgspec import Struct
 
 Memo = Mapping[str, Any]
 """A JSON object a ledger stores beside an entry without reading it (attribution, models, prices; never content)."""
@@ -87,7 +90,7 @@ Amounts = tuple[tuple[Account, int], ...]
 """An amount for each account of a reservation, in the account's unit and in the order of the holds."""
 
 
-class Hold(NamedTuple):
+class Hold(Struct, frozen=True):
     """What one call would hold in one account.
 
     Attributes:
@@ -107,7 +110,7 @@ class Hold(NamedTuple):
     enforce: bool = True
 
 
-class Balance(NamedTuple):
+class Balance(Struct, frozen=True):
     """One account's state, in its unit. ``limit`` includes ``credit`` (top-ups); ``presumed`` is part of ``spent``."""
 
     account: Account
@@ -123,7 +126,7 @@ class Balance(NamedTuple):
         return self.limit - self.spent - self.held
 
 
-class Reservation(NamedTuple):
+class Reservation(Struct, frozen=True):
     """Money held for one attempt.
 
     Attributes:
@@ -162,7 +165,7 @@ class Refusal:
     waiting_helps: bool
 
 
-class Settlement(NamedTuple):
+class Settlement(Struct, frozen=True):
     """The end of a reservation.
 
     Attributes:

@@ -20,6 +20,7 @@ from budgeted_agents.ledgers.contract import (
     Refusal,
     Reservation,
     Settlement,
+    State,
 )
 from budgeted_agents.ledgers.rules import Attempt
 
@@ -68,17 +69,15 @@ class MemoryLedger:
             known = self._attempts.get(id)
             if known is not None:
                 rules.replayed_reserve(known, body)
-                return rules.reservation(known, self._current(known), replayed=True)
+                return rules.reserved_before(known, self._current(known))
             if self._deadlines and self._deadlines[0][0] <= now:
                 self._presume_overdue(now, rules.REAPED_PER_RESERVE)
             attempt = Attempt(id, session, body, now, now + ttl, kept, seq=next(self._places))
-            after = rules.decide(attempt, holds, self._balances, floor, ask)
-            if isinstance(after, Refusal):
-                return after
-            for balance in after:
-                self._balances[balance.account.key] = balance
-            self._remember(attempt)
-            return rules.reservation(attempt, after)
+            answer = rules.decide(attempt, holds, self._balances, floor, ask)
+            if isinstance(answer, Reservation):
+                self._store(answer.balances)
+                self._remember(attempt)
+            return answer
 
     def settle(
         self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | LazyMemo | None = None
@@ -89,16 +88,10 @@ class MemoryLedger:
         with self._lock:
             if not self._open:
                 raise self._closed()
-            known = self._attempts.get(id)
-            charges = rules.actuals(id, known, actual)
-            assert known is not None  # actuals() refuses an unknown id
+            known = rules.settleable(id, self._attempts.get(id), actual)
             if known.state is rules.SETTLED:
                 return rules.settlement(known, self._current(known), replayed=True)
-            late = known.state is rules.PRESUMED
-            after = rules.closed_all(known, self._balances, charges, late)
-            self._store(after)
-            known.close(rules.SETTLED, now, kept, charges, late)
-            return rules.settlement(known, after)
+            return self._end(known, rules.SETTLED, now, kept, actual)
 
     def release(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement | None:
         checks.check_close(id, "release", now)
@@ -112,11 +105,7 @@ class MemoryLedger:
             rules.check_releasable(known)
             if known.state is rules.RELEASED:
                 return rules.settlement(known, self._current(known), replayed=True)
-            late = known.state is rules.PRESUMED
-            after = rules.closed_all(known, self._balances, (), late)
-            self._store(after)
-            known.close(rules.RELEASED, now, kept, (), late)
-            return rules.settlement(known, after)
+            return self._end(known, rules.RELEASED, now, kept)
 
     def presume(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement:
         checks.check_close(id, "presume", now)
@@ -127,8 +116,7 @@ class MemoryLedger:
             known = rules.presumable(id, self._attempts.get(id))
             if known.state is rules.PRESUMED:
                 return rules.settlement(known, self._current(known), replayed=True)
-            after = self._presume(known, now, kept)
-            return rules.settlement(known, after)
+            return self._end(known, rules.PRESUMED, now, kept)
 
     def extend(self, id: str, *, ttl: float, now: float) -> bool:
         checks.check_id(id, "extend")
@@ -242,11 +230,17 @@ class MemoryLedger:
         for balance in balances:
             self._balances[balance.account.key] = balance
 
-    def _presume(self, attempt: Attempt, now: float, record: str | LazyMemo | None = None) -> tuple[Balance, ...]:
-        after = rules.presumed_all(attempt, self._balances)
-        self._store(after)
-        attempt.close(rules.PRESUMED, now, record)
-        return after
+    def _end(
+        self,
+        attempt: Attempt,
+        state: State,
+        now: float,
+        record: str | LazyMemo | None = None,
+        actual: Mapping[str, int] = rules.AS_HELD,
+    ) -> Settlement:
+        settlement = rules.closed(attempt, self._balances, state, now, record, actual)
+        self._store(settlement.balances)
+        return settlement
 
     def _presume_overdue(self, now: float, limit: int) -> list[str]:
         presumed: list[str] = []
@@ -254,6 +248,6 @@ class MemoryLedger:
             deadline, _, attempt = heapq.heappop(self._deadlines)
             if attempt.state is not rules.RESERVED or attempt.deadline != deadline:
                 continue
-            self._presume(attempt, now)
+            self._end(attempt, rules.PRESUMED, now)
             presumed.append(attempt.id)
         return presumed

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from budgeted_agents.budget import WindowKind, window_at
 from budgeted_agents.budget.attribution import Attribution
@@ -22,7 +25,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
 """Seconds between looks at a ledger while waiting for money that calls in flight may give back."""
 
 
-class Admission(NamedTuple):
+class Admission(Struct, frozen=True):
     """A call that may be made.
 
     Attributes:
@@ -87,7 +90,7 @@ def admit(
         raise
 
 
-class _Attempt(NamedTuple):
+class _Attempt(Struct, frozen=True):
     """What stays the same while the ways to make a call are tried."""
 
     id: str
@@ -111,7 +114,7 @@ class _Attempt(NamedTuple):
         return next_minute if next_minute <= left else None
 
 
-class _Opening(NamedTuple):
+class _Opening(Struct, frozen=True):
     """What a report can say of a call whose worker died before it was recorded."""
 
     run: str
@@ -121,7 +124,7 @@ class _Opening(NamedTuple):
     model_used: str
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "model", **self._asdict(), "attribution": dict(self.attribution)}
+        return {"kind": "model", **asdict(self), "attribution": dict(self.attribution)}
 
 
 def _least_output(meter: Meter, attempt: _Attempt) -> int:
@@ -141,7 +144,7 @@ def _pressure(meter: Meter, attempt: _Attempt) -> Steps[Pressure]:
 def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Steps[Admission]:
     """Try the ways in order. While money that others hold would make a whole answer fit, or the next minute has room
     for it, wait before an answer is cut short or the call refused."""
-    id, run, call, step, _, _ = attempt
+    run, call = attempt.run, attempt.call
     pause = _FIRST_PAUSE
     while True:
         now = meter.clock()
@@ -152,14 +155,14 @@ def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Step
             plan = meter.plans.of_model(call.attribution, way.quote, call.landing, now)
             answer = yield partial(
                 meter.ledger.reserve,
-                id,
+                attempt.id,
                 plan.holds(way.quote),
                 floor=way.floor,
                 ask=way.ask,
                 now=now,
                 ttl=meter.hold_ttl,
                 session=run.session,
-                memo=_Opening(run.id, step, call.attribution, call.quotes[0].model, way.quote.model),
+                memo=_Opening(run.id, attempt.step, call.attribution, call.quotes[0].model, way.quote.model),
             )
             if isinstance(answer, Reservation):
                 return _admission(meter, attempt, way, plan, answer)
@@ -173,7 +176,10 @@ def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Step
 
 
 def _admission(meter: Meter, attempt: _Attempt, way: Candidate, plan: Plan, reservation: Reservation) -> Admission:
-    granted = reservation.granted
+    granted, reserved = reservation.granted, 0
+    for account, amount in reservation.held:
+        if account.unit == "usd" and amount > reserved:
+            reserved = amount
     missed = _missed(way, plan, reservation) if plan.watches else ""
     if missed:
         message = f"Budget {missed!r} would have refused a call of {way.quote.model}"
@@ -185,7 +191,7 @@ def _admission(meter: Meter, attempt: _Attempt, way: Candidate, plan: Plan, rese
         way,
         granted,
         granted if granted < way.quote.output_limit else None,
-        max([amount for account, amount in reservation.held if account.unit == "usd"], default=0),
+        reserved,
         attempt.started_at,
         reservation.deadline,
         attempt.step,

@@ -10,10 +10,11 @@ from types import MappingProxyType
 from typing import Protocol
 
 from budgeted_agents.errors import BudgetedAgentsError, LedgerUnavailable
-from budgeted_agents.ledgers.contract import Reservation, Settlement
+from budgeted_agents.ledgers.contract import LazyMemo, Reservation, Settlement
 from budgeted_agents.meter.events import amount_text
 from budgeted_agents.meter.meter import Booking, Meter
 from budgeted_agents.meter.recording import complete
+from budgeted_agents.meter.run import Run
 from budgeted_agents.meter.steps import Steps
 from budgeted_agents.traces import CallRecord
 from budgeted_agents.traces.event import EventKind
@@ -25,43 +26,55 @@ class Admitted(Protocol):
     """What is known of a call since it was admitted: its reservation, if it has one, and the span it is made in."""
 
     @property
+    def id(self) -> str: ...
+
+    @property
+    def run(self) -> Run: ...
+
+    @property
     def reservation(self) -> Reservation | None: ...
 
     @property
     def parent(self) -> str: ...
 
 
+class Ended(LazyMemo, Protocol):
+    """A call that has ended. What there is to write down of it is put together when somebody reads it: with a ledger in
+    memory and no recorder, that is when a report is asked for. As text it says what has ended."""
+
+    @property
+    def admission(self) -> Admitted: ...
+
+    @property
+    def ended_at(self) -> float: ...
+
+    def record(self) -> CallRecord: ...
+
+
 def close(
-    meter: Meter,
-    record: CallRecord,
-    verb: Callable[..., Settlement | None],
-    admission: Admitted,
-    *actual: Mapping[str, int],
+    meter: Meter, ended: Ended, verb: Callable[..., Settlement | None], *actual: Mapping[str, int]
 ) -> Steps[None]:
     """Write a record down, then book it, and before it what could not be booked earlier.
 
     Args:
         meter: what the call was conducted with.
-        record: of the call that has ended.
+        ended: the call.
         verb: the ledger's verb that ends it.
-        admission: of the call.
         actual: what it is charged, by unit, if the verb takes that.
     """
-    what = f"A call of tool {record.tool!r}" if record.kind == "tool" else f"A call of {record.model_used}"
-    booked = partial(verb, record.id, *actual, now=record.ended_at, record=record)
-    booking = Booking(booked, record.session, what, record.run)
+    run = ended.admission.run
+    booked = partial(verb, ended.admission.id, *actual, now=ended.ended_at, record=ended)
+    booking = Booking(booked, run.session, ended, run.id)
     if not meter.recorders:
         return _booked(meter, booking)
-    return _written_down_and_booked(meter, write_down(meter, record, admission, *actual), booking)
+    return _written_down_and_booked(meter, write_down(meter, ended, *actual), booking)
 
 
-def write_down(
-    meter: Meter, record: CallRecord, admission: Admitted, actual: Mapping[str, int] = _AS_HELD
-) -> Steps[None]:
+def write_down(meter: Meter, ended: Ended, actual: Mapping[str, int] = _AS_HELD) -> Steps[None]:
     """Tell the recorders of a call that has ended; ``actual`` is what it is charged, by unit."""
     if meter.recorders:
-        full = complete(record, admission.reservation, admission.parent, actual)
-        yield partial(meter.record, full)
+        admission = ended.admission
+        yield partial(meter.record, complete(ended.record(), admission.reservation, admission.parent, actual))
 
 
 def _written_down_and_booked(meter: Meter, written_down: Steps[None], booking: Booking) -> Steps[None]:
@@ -121,14 +134,14 @@ def _book(meter: Meter, booking: Booking) -> Steps[None]:
 
 def _announce(meter: Meter, settlement: Settlement, booking: Booking) -> None:
     """Tell of every threshold that this very settlement crossed: it is the one that did in any number of processes."""
-    budgets = meter.policy.by_name
+    budgets, quiet = meter.policy.by_name, meter.policy.first_alert
     for (account, charged), balance in zip(settlement.charged, settlement.balances, strict=True):
-        _, limit, spent, _, _, _ = balance
+        limit, spent = balance.limit, balance.spent
+        if limit > 0 and spent / limit < quiet:
+            continue
         share = _share(spent, limit)
         budget = budgets.get(account.budget)
         alert_at = budget.alert_at if budget is not None else 1.0
-        if share < alert_at:
-            continue
         thresholds: tuple[tuple[EventKind, float], ...] = (("alert", alert_at), ("exhausted", 1))
         for kind, threshold in thresholds:
             if _share(spent - charged, limit) < threshold <= share:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from msgspec import Struct
+
 from budgeted_agents.budget.policy import Policy
 from budgeted_agents.errors import BudgetExceeded, LedgerError
 from budgeted_agents.estimate import Margins
@@ -35,20 +37,19 @@ HOLD_TTL = 900.0
 """Seconds until a reservation whose worker is silent is presumed spent: half again the usual 600 s request time-out."""
 
 
-@dataclass(slots=True, eq=False)
-class Booking:
+class Booking(Struct, eq=False):
     """A change of the ledger that ends a call.
 
     Attributes:
         verb: what changes the ledger; to do it twice changes nothing.
         session, run: whose it is.
-        what: what has ended, for people.
+        what: what has ended; as text, for people.
         settlement: what the verb answered when it was done last.
     """
 
     verb: Callable[[], Settlement | None]
     session: str
-    what: str
+    what: object
     run: str = ""
     settlement: Settlement | None = None
 

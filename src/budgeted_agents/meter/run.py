@@ -64,15 +64,15 @@ class Run:
         """Input tokens the provider probably still has in its prompt cache for this model."""
         return self._cached.get(model, 0)
 
-    def remember_cache(self, model: str, tokens: int) -> None:
-        self._cached[model] = tokens
-
     def longest_answer(self, node: str) -> int | None:
         """Output tokens of the longest answer a node has got in this run; None if it has got none."""
         return self._answers.get(node)
 
-    def remember_answer(self, node: str, tokens: int) -> None:
-        self._answers[node] = max(tokens, self._answers.get(node, 0))
+    def remember(self, node: str, answer: int, model: str, cached: int) -> None:
+        """Learn from a call that has ended: how long a node's answer was, and what the provider may have cached of the
+        model's prompt, both in tokens."""
+        self._answers[node] = max(answer, self._answers.get(node, 0))
+        self._cached[model] = cached
 
     def visit(self, node: str, step: object) -> int:
         """Count a visit of a node; all tasks of one step (a fan-out) are one visit. Returns the visits so far."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from budgeted_agents.errors import LedgerUnavailable
 from budgeted_agents.meter.admission import Admission
@@ -31,7 +32,75 @@ _CLASSES = (
 )
 """Token classes a record names besides all input and all output."""
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+class EndedCall(Struct, frozen=True):
+    """A model call that has ended.
+
+    Attributes:
+        admission: the call.
+        outcome: how it ended; ``ended_at`` when, in seconds since the epoch.
+        price: of the model that was called.
+        cost: nano-USD charged.
+        flags: what the record says of it.
+        usage: the tokens it used; None if no answer says.
+        billed: the model's name by the provider's answer; ``service_tier`` the tier it was served at.
+        error: the class of the exception that ended it, if one did.
+    """
+
+    admission: Admission
+    outcome: Outcome
+    price: Price
+    cost: int
+    flags: tuple[str, ...]
+    ended_at: float
+    usage: Usage | None = None
+    billed: str = ""
+    service_tier: str | None = None
+    error: str = ""
+
+    def __str__(self) -> str:
+        return f"A call of {self.admission.way.quote.model}"
+
+    def record(self) -> CallRecord:
+        """What is to be remembered of it."""
+        admission, price, usage = self.admission, self.price, self.usage
+        run, call, way = admission.run, admission.call, admission.way
+        return CallRecord(
+            id=admission.id,
+            kind="model",
+            session=run.session,
+            run=run.id,
+            started_at=admission.started_at,
+            ended_at=self.ended_at,
+            outcome=self.outcome,
+            step=admission.step,
+            attribution=call.attribution,
+            model_asked=call.quotes[0].model,
+            model_used=way.quote.model,
+            model_billed=self.billed,
+            provider=provider_name(price.provider),
+            operation=call.operation,
+            service_tier=self.service_tier or "",
+            usage=_counts(usage) if usage else {},
+            unit_prices=price.unit_prices(usage.prompt_tokens, self.service_tier) if usage else {},
+            price_source=price.source,
+            reserved=admission.reserved,
+            cost=self.cost,
+            granted=admission.granted,
+            output_limit=admission.output_limit,
+            reason=way.reason,
+            flags=self.flags,
+            error=self.error,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as the ledger keeps it."""
+        return self.record().to_json()
+
+
+def _counts(usage: Usage) -> dict[str, int]:
+    counts = {"input_tokens": usage.prompt_tokens, "output_tokens": usage.completion_tokens}
+    return counts | {name: tokens for name in _CLASSES if (tokens := getattr(usage, name))}
 
 
 def settle(
@@ -43,7 +112,7 @@ def settle(
     billed: str = "",
     service_tier: str | None = None,
     flags: tuple[str, ...] = (),
-) -> Steps[CallRecord]:
+) -> Steps[EndedCall]:
     """Charge what the call really cost.
 
     Args:
@@ -60,31 +129,20 @@ def settle(
     cost = price.cost(usage, service_tier)
     if "estimated" not in flags:
         meter.margins.learn(quote.model, quote.estimate, prompt)
-        run.remember_answer(admission.call.attribution.get("node", ""), answer)
         is_cached = usage.cache_read or usage.cache_write_5m or usage.cache_write_1h
-        run.remember_cache(quote.model, prompt if is_cached else 0)
+        node = admission.call.attribution.get("node", "")
+        run.remember(node, answer, quote.model, prompt if is_cached else 0)
     if cost > admission.reserved > 0:
         flags += ("overrun",)
-    record = _record(
-        meter,
-        admission,
-        "settled",
-        price,
-        flags,
-        cost,
-        usage=_counts(usage, prompt, answer),
-        unit_prices=price.unit_prices(prompt, service_tier),
-        billed=billed,
-        service_tier=service_tier or "",
+    ended = EndedCall(
+        admission, "settled", price, cost, admission.flags + flags, meter.clock(), usage, billed, service_tier
     )
     actual = {"usd": cost, "tokens": prompt + answer, "model_calls": 1, "requests": 1}
-    yield from close(meter, record, meter.ledger.settle, admission, actual)
-    return record
+    yield from close(meter, ended, meter.ledger.settle, actual)
+    return ended
 
 
-def fail(
-    meter: Meter, admission: Admission, error: BaseException, price: Price, *, answered: bool
-) -> Steps[CallRecord]:
+def fail(meter: Meter, admission: Admission, error: BaseException, price: Price, *, answered: bool) -> Steps[EndedCall]:
     """End a call that brought no complete answer: release it if it was certainly not billed, else presume it.
 
     ``answered`` says whether part of an answer had come.
@@ -92,16 +150,16 @@ def fail(
     unbilled = meter.billing.billing(error, answered=answered) == "unbilled"
     outcome: Outcome = "released" if unbilled else "presumed"
     cost = 0 if unbilled else admission.reserved
-    record = _record(meter, admission, outcome, price, (), cost, error=type(error).__name__)
-    yield from close(meter, record, meter.ledger.release if unbilled else meter.ledger.presume, admission)
-    return record
+    ended = EndedCall(admission, outcome, price, cost, admission.flags, meter.clock(), error=type(error).__name__)
+    yield from close(meter, ended, meter.ledger.release if unbilled else meter.ledger.presume)
+    return ended
 
 
-def cancel(meter: Meter, admission: Admission, price: Price, *, flag: str) -> Steps[CallRecord]:
+def cancel(meter: Meter, admission: Admission, price: Price, *, flag: str) -> Steps[EndedCall]:
     """End a call that turned out to need no provider (an answer from a cache): it costs nothing."""
-    record = _record(meter, admission, "released", price, (flag,), 0)
-    yield from close(meter, record, meter.ledger.release, admission)
-    return record
+    ended = EndedCall(admission, "released", price, 0, (*admission.flags, flag), meter.clock())
+    yield from close(meter, ended, meter.ledger.release)
+    return ended
 
 
 def keep_alive(meter: Meter, admission: Admission) -> Steps[Admission]:
@@ -113,56 +171,4 @@ def keep_alive(meter: Meter, admission: Admission) -> Steps[Admission]:
         yield partial(meter.ledger.extend, admission.id, ttl=meter.hold_ttl, now=now)
     except LedgerUnavailable:
         return admission  # to be tried again at the next chunk; a hold that expires meanwhile is settled late
-    return admission._replace(deadline=now + meter.hold_ttl)
-
-
-def _record(
-    meter: Meter,
-    admission: Admission,
-    outcome: Outcome,
-    price: Price,
-    flags: tuple[str, ...],
-    cost: int,
-    *,
-    usage: Mapping[str, int] = _NOTHING,
-    unit_prices: Mapping[str, str] = _NOTHING,
-    billed: str = "",
-    error: str = "",
-    service_tier: str = "",
-) -> CallRecord:
-    id, run, call, way, granted, output_limit, reserved, started_at, _, step, admitted, _, _ = admission
-    return CallRecord(
-        id=id,
-        kind="model",
-        session=run.session,
-        run=run.id,
-        started_at=started_at,
-        ended_at=meter.clock(),
-        outcome=outcome,
-        step=step,
-        attribution=call.attribution,
-        model_asked=call.quotes[0].model,
-        model_used=way.quote.model,
-        model_billed=billed,
-        provider=provider_name(price.provider),
-        operation=call.operation,
-        service_tier=service_tier,
-        usage=usage,
-        unit_prices=unit_prices,
-        price_source=price.source,
-        reserved=reserved,
-        cost=cost,
-        granted=granted,
-        output_limit=output_limit,
-        reason=way.reason,
-        flags=admitted + flags,
-        error=error,
-    )
-
-
-def _counts(usage: Usage, prompt: int, answer: int) -> dict[str, int]:
-    counts = {"input_tokens": prompt, "output_tokens": answer}
-    is_plain = usage.input == prompt and usage.output == answer and not usage.web_searches
-    if is_plain:  # as most calls are
-        return counts
-    return counts | {name: tokens for name in _CLASSES if (tokens := getattr(usage, name))}
+    return replace(admission, deadline=now + meter.hold_ttl)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +33,20 @@ T = TypeVar("T")
 Steps = Generator[Effect, Any, T]
 
 
-def drive(steps: Steps[T]) -> T:
-    """Conduct the steps in this thread."""
+def drive(steps: Steps[T], effect: Effect | None = None) -> T:
+    """Conduct the steps in this thread; from an effect they have yielded already, if one is given."""
     try:
-        _conduct(steps, next(steps))
+        if effect is None:
+            effect = next(steps)
+        while True:
+            try:
+                result = effect()
+            except BaseException as error:  # noqa: BLE001 -- the generator decides; what it does not handle comes out
+                effect = steps.throw(error)
+            else:
+                effect = steps.send(result)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
-
-
-def _conduct(steps: Steps[Any], effect: Effect) -> NoReturn:
-    """Go on from this effect to the end, which is the generator's: StopIteration, or what it does not handle."""
-    while True:
-        try:
-            result = effect()
-        except BaseException as error:  # noqa: BLE001 -- the generator decides; what it does not handle comes out
-            effect = steps.throw(error)
-        else:
-            effect = steps.send(result)
 
 
 def until_pause(steps: Steps[Any]) -> Pause:
@@ -62,7 +59,7 @@ def until_pause(steps: Steps[Any]) -> Pause:
     while not isinstance(effect, Pause):
         try:
             result = effect()
-        except BaseException as error:  # noqa: BLE001 -- as in _conduct
+        except BaseException as error:  # noqa: BLE001 -- as in drive
             effect = steps.throw(error)
         else:
             effect = steps.send(result)
@@ -78,7 +75,7 @@ async def adrive(steps: Steps[T], *, blocking: bool) -> T:
                 result = await _perform(effect, blocking)
             except GeneratorExit as error:
                 # The loop dropped this coroutine, so nothing can be awaited any more: clean up in this thread.
-                _conduct(steps, steps.throw(error))
+                return drive(steps, steps.throw(error))
             except BaseException as error:  # noqa: BLE001 -- as above
                 effect = steps.throw(error)
             else:

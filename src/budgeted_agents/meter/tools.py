@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from budgeted_agents.ledgers.contract import Refusal, Reservation
 from budgeted_agents.meter.booking import close, give_back, write_down
@@ -16,21 +19,25 @@ from budgeted_agents.meter.steps import Steps
 from budgeted_agents.traces import CallRecord
 
 
-class ToolAdmission(NamedTuple):
-    """A tool call that may be made; ``counted`` is False if no budget limits the tool."""
+class ToolAdmission(Struct, frozen=True):
+    """A tool call that may be made."""
 
     id: str
     run: Run
     tool: str
     attribution: Mapping[str, str]
     started_at: float
-    counted: bool
     step: int | None = None
     reservation: Reservation | None = None
     parent: str = ""
 
+    @property
+    def counted(self) -> bool:
+        """Whether some budget limits the tool."""
+        return self.reservation is not None
 
-class _Opening(NamedTuple):
+
+class _Opening(Struct, frozen=True):
     """What a report can say of a call whose worker died before it was recorded."""
 
     tool: str
@@ -39,7 +46,7 @@ class _Opening(NamedTuple):
     attribution: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": "tool", **self._asdict(), "attribution": dict(self.attribution)}
+        return {"kind": "tool", **asdict(self), "attribution": dict(self.attribution)}
 
 
 def admit_tool(
@@ -66,33 +73,53 @@ def admit_tool(
             yield from meter.refused(run, error, attribution.get("node", ""))
             raise error
         reservation = answer
-    parent = parent_of(meter.recorders)
-    return ToolAdmission(id, run, tool, attribution, now, bool(holds), step, reservation, parent)
+    parent = parent_of(meter.recorders) if meter.recorders else ""
+    return ToolAdmission(id, run, tool, attribution, now, step, reservation, parent)
 
 
 def cancel_tool(meter: Meter, admission: ToolAdmission) -> Steps[None]:
     """Give back what was held for a tool that was not called after all."""
-    if admission.counted:
+    if admission.reservation is not None:
         yield from give_back(meter, admission.id, admission.run.session)
 
 
-def settle_tool(meter: Meter, admission: ToolAdmission, error: BaseException | None = None) -> Steps[CallRecord]:
+class EndedTool(Struct, frozen=True):
+    """A tool call that has ended, at ``ended_at`` (seconds since the epoch), perhaps by an ``error`` of this class."""
+
+    admission: ToolAdmission
+    ended_at: float
+    error: str = ""
+
+    def __str__(self) -> str:
+        return f"A call of tool {self.admission.tool!r}"
+
+    def record(self) -> CallRecord:
+        """What is to be remembered of it."""
+        admission = self.admission
+        return CallRecord(
+            id=admission.id,
+            kind="tool",
+            session=admission.run.session,
+            run=admission.run.id,
+            step=admission.step,
+            started_at=admission.started_at,
+            ended_at=self.ended_at,
+            outcome="settled",
+            attribution=admission.attribution,
+            tool=admission.tool,
+            error=self.error,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as the ledger keeps it."""
+        return self.record().to_json()
+
+
+def settle_tool(meter: Meter, admission: ToolAdmission, error: BaseException | None = None) -> Steps[EndedTool]:
     """Record the end of a tool call; a call that failed was made all the same."""
-    record = CallRecord(
-        id=admission.id,
-        kind="tool",
-        session=admission.run.session,
-        run=admission.run.id,
-        step=admission.step,
-        started_at=admission.started_at,
-        ended_at=meter.clock(),
-        outcome="settled",
-        attribution=admission.attribution,
-        tool=admission.tool,
-        error=type(error).__name__ if error else "",
-    )
-    if admission.counted:
-        yield from close(meter, record, meter.ledger.settle, admission, {})
+    ended = EndedTool(admission, meter.clock(), type(error).__name__ if error else "")
+    if admission.reservation is not None:
+        yield from close(meter, ended, meter.ledger.settle, {})
     else:
-        yield from write_down(meter, record, admission)
-    return record
+        yield from write_down(meter, ended)
+    return ended

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from budgeted_agents.governor import Quote
 from budgeted_agents.ledgers import Balance, Hold, Reservation
 from budgeted_agents.meter import Meter, new_id
@@ -50,7 +52,7 @@ def _booked(
     meter: Meter, session: Session, timed: Timed, holds: list[Hold], amounts: dict[str, int]
 ) -> tuple[Balance, ...]:
     """The balances after it; it is booked whether it fits or not, because nobody knows which part would have."""
-    bases = [hold._replace(base=amounts[hold.account.unit], keep=0, enforce=False) for hold in holds]
+    bases = [replace(hold, base=amounts[hold.account.unit], keep=0, enforce=False) for hold in holds]
     id, now = new_id(), meter.clock()
     ledger = meter.ledger
     answer = ledger.reserve(id, bases, floor=0, ask=0, now=now, ttl=meter.hold_ttl, session=session.name)

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from budgeted_agents.errors import (
     IdempotencyConflict,
@@ -167,7 +168,7 @@ class Settling:
     def test_again_with_the_same_amount_changes_nothing(self, ledger: Ledger) -> None:
         reserve(ledger, "a", Hold(SESSION, 100, 10))
         first = ledger.settle("a", {"usd": 250}, now=2, record={"n": 1})
-        assert ledger.settle("a", {"usd": 250}, now=9, record={"n": 2}) == first._replace(replayed=True)
+        assert ledger.settle("a", {"usd": 250}, now=9, record={"n": 2}) == replace(first, replayed=True)
         assert figures(ledger) == (250, 0, 0)
         assert entry(ledger, "a").record == {"n": 1}
 
@@ -213,7 +214,7 @@ class Releasing:
         reserve(ledger, "a", Hold(SESSION, 100, 10))
         first = ledger.release("a", now=2)
         assert first is not None
-        assert ledger.release("a", now=3) == first._replace(replayed=True)
+        assert ledger.release("a", now=3) == replace(first, replayed=True)
 
     def test_settled_ids_are_refused(self, ledger: Ledger) -> None:
         reserve(ledger, "a", Hold(SESSION, 100, 10))
@@ -262,7 +263,7 @@ class Expiring:
         after = Balance(SESSION, 100, 3), Balance(TOKENS, 100, 60)
         moved, overrun = ((SESSION, -7), (TOKENS, 10)), ((TOKENS, 10),)
         assert answer == Settlement("a", State.SETTLED, moved, after, overrun, late=True)
-        assert ledger.settle("a", {"usd": 3, "tokens": 60}, now=102) == answer._replace(replayed=True)
+        assert ledger.settle("a", {"usd": 3, "tokens": 60}, now=102) == replace(answer, replayed=True)
         assert figures(ledger) == (3, 0, 0)
 
     def test_the_longest_overdue_come_first_and_never_more_than_asked(self, ledger: Ledger) -> None:
@@ -293,7 +294,7 @@ class Expiring:
         reserve(ledger, "a", Hold(SESSION, 100, 10))
         answer = ledger.presume("a", now=2, record={"why": "time-out"})
         assert answer == Settlement("a", State.PRESUMED, ((SESSION, 10),), (Balance(SESSION, 100, 10, presumed=10),))
-        assert ledger.presume("a", now=3) == answer._replace(replayed=True)
+        assert ledger.presume("a", now=3) == replace(answer, replayed=True)
         assert entry(ledger, "a").record == {"why": "time-out"}
         assert ledger.settle("a", {"usd": 4}, now=4).late
         assert figures(ledger) == (4, 0, 0)
@@ -310,7 +311,7 @@ class Repeating:
         hold = Hold(SESSION, 100, 10, 1000)
         first = reserve(ledger, "a", hold, floor=1, ask=20, session="s1")
         again = reserve(ledger, "a", hold, floor=1, ask=20, session="s1", now=3, ttl=99)
-        assert again == first._replace(replayed=True)
+        assert again == replace(first, replayed=True)
         assert figures(ledger) == (0, 30, 0)
         ledger.settle("a", {"usd": 25}, now=4)
         settled = reserve(ledger, "a", hold, floor=1, ask=20, session="s1")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatResult
+from msgspec import Struct
 
 from budgeted_agents.errors import InvalidUsage
 from budgeted_agents.governor import Quote
@@ -15,7 +15,7 @@ from budgeted_agents.integrations.langchain.messages import parts_of
 from budgeted_agents.usage import Usage, service_tier
 
 
-class Answered(NamedTuple):
+class Answered(Struct, frozen=True):
     """Usage of one call, with what the record should say of it."""
 
     usage: Usage

@@ -7,18 +7,19 @@ whole history to a string at every call; events they do not need are switched of
 
 from __future__ import annotations
 
+import dataclasses
 import traceback
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.outputs import LLMResult
+from msgspec.structs import replace
 
 from budgeted_agents.budget import Policy
 from budgeted_agents.errors import BudgetExceeded
@@ -194,7 +195,7 @@ class GoverningHandler(BaseCallbackHandler):
             raise governance.refuse(advised, metadata) from None
         if quote.output_limit < observed.longest:
             flag = f"held for {quote.output_limit:,} of {observed.longest:,} output tokens"
-            return admission._replace(flags=(*admission.flags, flag))
+            return replace(admission, flags=(*admission.flags, flag))
         return admission
 
     def _give_back(self, run_id: UUID) -> None:
@@ -271,7 +272,7 @@ class GoverningHandler(BaseCallbackHandler):
         if not counted.intersection(budget.name for budget in policy.budgets):
             return governance
         rest = Policy(tuple(b for b in policy.budgets if b.name not in counted), policy.model_classes)
-        return replace(governance, meter=replace(governance.meter, policy=rest))
+        return dataclasses.replace(governance, meter=dataclasses.replace(governance.meter, policy=rest))
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         if call := open_calls.tools.take(run_id, self):
@@ -311,13 +312,13 @@ def _request(parent_run_id: UUID | None, observed: Observed) -> tuple[object, ..
 def _hold_more(call: OpenModelCall) -> bool:
     """Hold twice as much for a stream that goes on, as far as it may go; False if there is no more."""
     governance, held = call.governance, call.admission
-    longer = call.observed.quote._replace(output_limit=min(2 * held.granted, call.observed.longest))
-    wanted = call.observed.call._replace(quotes=(longer,), useful_output=longer.output_limit)
+    longer = replace(call.observed.quote, output_limit=min(2 * held.granted, call.observed.longest))
+    wanted = replace(call.observed.call, quotes=(longer,), useful_output=longer.output_limit)
     try:
         admission = drive(admit(governance.meter, governance.run, wanted, step=held.step, may_wait=may_block))
     except BudgetExceeded:
         return False
-    call.admission = admission._replace(started_at=held.started_at, flags=held.flags)
+    call.admission = replace(admission, started_at=held.started_at, flags=held.flags)
     drive(give_back(governance.meter, held.id, governance.run.session))
     return True
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from langchain_core.messages import BaseMessage
+from msgspec import Struct
 
 from budgeted_agents.estimate import HistoryCounter
 from budgeted_agents.governor import USUAL_LIMIT, ModelCall, Quote
@@ -23,7 +24,7 @@ _MOST_MODELS = 256
 """Models, by name and parameters, remembered of one session."""
 
 
-class Observed(NamedTuple):
+class Observed(Struct, frozen=True):
     """A call as it is, with its price.
 
     Attributes:
@@ -74,7 +75,7 @@ def observe(
     return Observed(call, price, quote, model.longest, model.unpriced)
 
 
-class ObservedModel(NamedTuple):
+class ObservedModel(Struct, frozen=True):
     """What is the same for every call of a model with these parameters.
 
     Attributes:

@@ -7,9 +7,10 @@ langchain-core gives the call, so that one ledger is charged once and the budget
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID
+
+from msgspec import Struct
 
 from budgeted_agents.integrations.langchain.governance import Governance
 from budgeted_agents.integrations.langchain.observed import Observed
@@ -17,8 +18,7 @@ from budgeted_agents.integrations.langchain.received import Received
 from budgeted_agents.meter import Admission, ToolAdmission
 
 
-@dataclass(slots=True, eq=False)
-class OpenModelCall:
+class OpenModelCall(Struct, eq=False):
     """A model call in flight: what governs it, what was held for it, and what has come of its answer."""
 
     governance: Governance
@@ -41,8 +41,7 @@ class OpenModelCall:
         return self.admission.granted < self.observed.longest
 
 
-@dataclass(slots=True, eq=False)
-class OpenToolCall:
+class OpenToolCall(Struct, frozen=True, eq=False):
     """A tool call in flight, and what governs it."""
 
     governance: Governance

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
+from msgspec import Struct
 
 from budgeted_agents import governor
 from budgeted_agents.errors import UnknownPrice
@@ -40,7 +41,7 @@ class Tier:
         return cls(model, introspect.as_called(model), name, provider)
 
 
-class Quoted(NamedTuple):
+class Quoted(Struct, frozen=True):
     """A call with its tiers' prices, in the order of its quotes."""
 
     call: ModelCall
@@ -86,7 +87,7 @@ def quote(
     return Quoted(call, prices, any(price.source == UNPRICED for price in prices))
 
 
-class _Shape(NamedTuple):
+class _Shape(Struct, frozen=True):
     """What is the same of a call whichever tier makes it."""
 
     governance: Governance

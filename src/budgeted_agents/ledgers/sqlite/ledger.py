@@ -9,7 +9,6 @@ from sqlite3 import Connection
 from budgeted_agents.ledgers import checks, rules
 from budgeted_agents.ledgers.contract import (
     Account,
-    Amounts,
     Balance,
     Entry,
     Hold,
@@ -72,15 +71,14 @@ class SqliteLedger:
             known = rows.attempt(db, id)
             if known is not None:
                 rules.replayed_reserve(known, body)
-                return rules.reservation(known, _current(db, known), replayed=True)
+                return rules.reserved_before(known, _current(db, known))
             _presume_overdue(db, now, rules.REAPED_PER_RESERVE)
             attempt = Attempt(id, session, body, now, now + ttl, text)
-            after = rules.decide(attempt, holds, rows.balances(db, [hold.account for hold in holds]), floor, ask)
-            if isinstance(after, Refusal):
-                return after
-            rows.insert(db, attempt)
-            rows.put_balances(db, after)
-            return rules.reservation(attempt, after)
+            answer = rules.decide(attempt, holds, rows.balances(db, [hold.account for hold in holds]), floor, ask)
+            if isinstance(answer, Reservation):
+                rows.insert(db, attempt)
+                rows.put_balances(db, answer.balances)
+            return answer
 
     def settle(
         self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | LazyMemo | None = None
@@ -89,12 +87,10 @@ class SqliteLedger:
         checks.check_actual(id, actual)
         text = None if record is None else checks.to_json("record", record, checks.place("settle", id))
         with self._store.write(durable=False) as db:
-            known = rows.attempt(db, id)
-            charges = rules.actuals(id, known, actual)
-            assert known is not None  # actuals() refuses an unknown id
+            known = rules.settleable(id, rows.attempt(db, id), actual)
             if known.state is State.SETTLED:
                 return rules.settlement(known, _current(db, known), replayed=True)
-            return _close(db, known, State.SETTLED, now, text, charges)
+            return _end(db, known, State.SETTLED, now, text, actual)
 
     def release(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement | None:
         checks.check_close(id, "release", now)
@@ -109,7 +105,7 @@ class SqliteLedger:
             rules.check_releasable(known)
             if known.state is State.RELEASED:
                 return rules.settlement(known, _current(db, known), replayed=True)
-            return _close(db, known, State.RELEASED, now, text, ())
+            return _end(db, known, State.RELEASED, now, text)
 
     def presume(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement:
         checks.check_close(id, "presume", now)
@@ -118,7 +114,7 @@ class SqliteLedger:
             known = rules.presumable(id, rows.attempt(db, id))
             if known.state is State.PRESUMED:
                 return rules.settlement(known, _current(db, known), replayed=True)
-            return rules.settlement(known, _presume(db, known, now, text))
+            return _end(db, known, State.PRESUMED, now, text)
 
     def extend(self, id: str, *, ttl: float, now: float) -> bool:
         checks.check_id(id, "extend")
@@ -195,27 +191,22 @@ def _current(db: Connection, attempt: Attempt) -> tuple[Balance, ...]:
     return tuple([found[account.key] for account in attempt.accounts])
 
 
-def _close(
-    db: Connection, attempt: Attempt, state: State, now: float, record: str | None, charges: Amounts
+def _end(
+    db: Connection,
+    attempt: Attempt,
+    state: State,
+    now: float,
+    record: str | None = None,
+    actual: Mapping[str, int] = rules.AS_HELD,
 ) -> Settlement:
-    late = attempt.state is State.PRESUMED
-    after = rules.closed_all(attempt, rows.balances(db, attempt.accounts), charges, late)
-    attempt.close(state, now, record, charges, late)
-    rows.put_balances(db, after)
+    settlement = rules.closed(attempt, rows.balances(db, attempt.accounts), state, now, record, actual)
+    rows.put_balances(db, settlement.balances)
     rows.close(db, attempt)
-    return rules.settlement(attempt, after)
-
-
-def _presume(db: Connection, attempt: Attempt, now: float, record: str | None = None) -> tuple[Balance, ...]:
-    after = rules.presumed_all(attempt, rows.balances(db, attempt.accounts))
-    attempt.close(State.PRESUMED, now, record)
-    rows.put_balances(db, after)
-    rows.close(db, attempt)
-    return after
+    return settlement
 
 
 def _presume_overdue(db: Connection, now: float, limit: int) -> list[str]:
     overdue = rows.overdue(db, now, limit)
     for attempt in overdue:
-        _presume(db, attempt, now)
+        _end(db, attempt, State.PRESUMED, now)
     return [attempt.id for attempt in overdue]
