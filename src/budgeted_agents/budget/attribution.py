@@ -7,7 +7,7 @@ Inside a graph or chain they come from ``config["metadata"]`` and ``thread_id``;
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -61,9 +61,8 @@ def attribute(**dimensions: str) -> Iterator[None]:
         _ambient.reset(token)
 
 
-def ambient() -> Attribution:
-    """What the enclosing ``attribute`` blocks say."""
-    return _ambient.get()
+ambient: Callable[[], Attribution] = _ambient.get
+"""What the enclosing ``attribute`` blocks say."""
 
 
 def from_metadata(metadata: Mapping[str, object], wanted: frozenset[str] = DIMENSIONS) -> dict[str, str]:

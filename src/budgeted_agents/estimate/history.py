@@ -146,11 +146,7 @@ class HistoryCounter(Generic[Message]):
         new = messages[start:]
         fields = list(map(self._fields_of, new))
         contents = list(map(_content, fields))  # before counting, so that a change in between shows the next time
-        tokens, images, rich = (base.total.tokens, base.total.images, base.total.rich) if base else (PER_CALL, 0, 0)
-        for message, content in zip(new, contents, strict=True):
-            tally = self._tally(message, content)
-            tokens, images, rich = tokens + tally.tokens, images + tally.images, rich + tally.rich
-        total = Tally(tokens, images, rich)
+        total = self._added(base.total if base is not None else Tally(PER_CALL), new, contents)
         if base is not None:
             fields, contents = base.fields + fields, base.contents + contents
         if messages:
@@ -167,19 +163,23 @@ class HistoryCounter(Generic[Message]):
             if len(self._histories) > MOST_HISTORIES:
                 del self._histories[next(iter(self._histories))]
 
-    def _tally(self, message: Message, content: object) -> Tally:
-        """A message's own count, looked up if it was seen in another order or another history."""
-        seen = self._known.get(id(message))
-        if seen is not None and seen[1] is content:
-            return seen[2]
-        parts = self._parts_of(message)
-        tokens = PER_MESSAGE + parts.tokens + self._texts.count_all(parts.texts)
-        tally = Tally(tokens, parts.images, 0 if isinstance(content, str) else 1)
-        with self._lock:
-            self._known[id(message)] = (message, content, tally)
-            if len(self._known) > MOST_MESSAGES:
-                del self._known[next(iter(self._known))]
-        return tally
+    def _added(self, total: Tally, messages: list[Message], contents: list[object]) -> Tally:
+        """The total with these messages; one that was seen in another order or another history is looked up."""
+        tokens, images, rich = total.tokens, total.images, total.rich
+        for message, content in zip(messages, contents, strict=True):
+            seen = self._known.get(id(message))
+            if seen is not None and seen[1] is content:
+                tally = seen[2]
+            else:
+                parts = self._parts_of(message)
+                own = PER_MESSAGE + parts.tokens + self._texts.count_all(parts.texts)
+                tally = Tally(own, parts.images, 0 if isinstance(content, str) else 1)
+                with self._lock:
+                    self._known[id(message)] = (message, content, tally)
+                    if len(self._known) > MOST_MESSAGES:
+                        del self._known[next(iter(self._known))]
+            tokens, images, rich = tokens + tally.tokens, images + tally.images, rich + tally.rich
+        return Tally(tokens, images, rich)
 
     def _tool_tokens(self, tools: list[Tool]) -> int:
         known, tokens = self._tools

@@ -35,7 +35,7 @@ def check_reserve(id: str, holds: Sequence[Hold], floor: int, ask: int, now: flo
         InvalidAmount: an amount, floor or ask that is negative, not an integer, or too large.
         InvalidReservation: an id, session, account or time of the wrong shape, or an account that comes twice.
     """
-    if not (_is_plain(id, now) and type(ttl) in _NUMBERS and 0 < ttl <= MAX_SECONDS):
+    if not _is_plain(id, now) or type(ttl) is not float or not 0 < ttl <= MAX_SECONDS:
         check_id(id, "reserve")
         check_times(id, "reserve", now=now, ttl=ttl)
     if type(session) is not str or not session.isascii():
@@ -229,11 +229,11 @@ def _are_sound(holds: Sequence[Hold], floor: int) -> bool:
     keys = set()
     try:
         for hold in holds:
-            key, limit, base, rate, keep = hold.account.key, hold.limit, hold.base, hold.rate, hold.keep
+            key, base, rate = hold.account.key, hold.base, hold.rate
             if not (
                 type(hold) is Hold
-                and type(limit) is type(base) is type(rate) is type(keep) is int
-                and (limit | base | rate | keep) >> 63 == 0
+                and type(hold.limit) is type(base) is type(rate) is type(hold.keep) is int
+                and (hold.limit | base | rate | hold.keep) >> 63 == 0
                 and base - (-floor * rate // RATE_SCALE) <= MAX_AMOUNT
                 and 0 < len(key) <= MAX_KEY
             ):

@@ -75,7 +75,8 @@ class MemoryLedger:
             attempt = Attempt(id, session, body, now, now + ttl, kept, seq=next(self._places))
             answer = rules.decide(attempt, holds, self._balances, floor, ask)
             if isinstance(answer, Reservation):
-                self._store(answer.balances)
+                for balance in answer.balances:
+                    self._balances[balance.account.key] = balance
                 self._remember(attempt)
             return answer
 
@@ -168,7 +169,7 @@ class MemoryLedger:
                 return balance
             raised = rules.credited(id, balance, amount)
             self._credits[id] = body
-            self._store((raised,))
+            self._balances[account.key] = raised
             return raised
 
     def note(self, session: str, body: Memo, *, now: float) -> None:
@@ -226,10 +227,6 @@ class MemoryLedger:
         self._by_session.setdefault(attempt.session, []).append(attempt)
         heapq.heappush(self._deadlines, (attempt.deadline, attempt.seq, attempt))
 
-    def _store(self, balances: Sequence[Balance]) -> None:
-        for balance in balances:
-            self._balances[balance.account.key] = balance
-
     def _end(
         self,
         attempt: Attempt,
@@ -239,7 +236,8 @@ class MemoryLedger:
         actual: Mapping[str, int] = rules.AS_HELD,
     ) -> Settlement:
         settlement = rules.closed(attempt, self._balances, state, now, record, actual)
-        self._store(settlement.balances)
+        for balance in settlement.balances:
+            self._balances[balance.account.key] = balance
         return settlement
 
     def _presume_overdue(self, now: float, limit: int) -> list[str]:

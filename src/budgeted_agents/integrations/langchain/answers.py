@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatResult
 from msgspec import Struct
 
 from budgeted_agents.errors import InvalidUsage
@@ -24,30 +23,36 @@ class Answered(Struct, frozen=True):
     flags: tuple[str, ...] = ()
 
 
-def of_result(result: ChatResult, quote: Quote) -> Answered:
-    """What a whole answer used."""
-    messages = [generation.message for generation in result.generations]
-    return of_messages(messages, quote)
+def of_messages(messages: Sequence[BaseMessage], quote: Quote) -> Answered:
+    """What these answer messages used: their reported usage, or an estimate from the quote and the text received."""
+    reported, billed = said(messages)
+    return used(reported, billed, messages, quote)
 
 
-def of_messages(messages: Sequence[BaseMessage], quote: Quote, *, longest: int | None = None) -> Answered:
-    """What these answer messages used: their reported usage, or an estimate from the quote and the text received.
+def used(
+    reported: UsageMetadata | None,
+    billed: str,
+    messages: Sequence[BaseMessage],
+    quote: Quote,
+    *,
+    longest: int | None = None,
+) -> Answered:
+    """What an answer used, by what it ``said``.
 
     ``longest``: the most output tokens the answer may have, if the quote held fewer.
     """
-    reported, billed = _said(messages)
     if reported is None:
         return Answered(estimated(messages, quote, longest), billed, flags=("estimated",))
     try:
         usage = Usage.from_langchain(reported)
     except InvalidUsage:
         return Answered(estimated(messages, quote, longest), billed, flags=("estimated", "invalid usage reported"))
-    if not (usage.prompt_tokens or usage.completion_tokens):
+    if not (usage.input or usage.output or usage.total_tokens):
         return Answered(estimated(messages, quote, longest), billed, flags=("estimated",))
     return Answered(usage, billed, service_tier(reported))
 
 
-def _said(messages: Sequence[BaseMessage]) -> tuple[UsageMetadata | None, str]:
+def said(messages: Sequence[BaseMessage]) -> tuple[UsageMetadata | None, str]:
     """The first usage some message reports, and the first name of the model that answered."""
     usage, billed = None, ""
     for message in messages:

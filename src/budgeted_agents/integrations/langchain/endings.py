@@ -38,9 +38,11 @@ def answered(call: OpenModelCall, response: LLMResult) -> Steps[Any]:
     """Settle with what the answer says it used, estimated where it says nothing."""
     governance = call.governance
     messages = _messages(response)
-    if _from_cache(messages):
+    reported, billed = answers.said(messages)
+    if reported is not None and reported.get("total_cost") == 0:  # so LangChain marks an answer out of its own cache
         return cancel(governance.meter, call.admission, call.observed.price, flag="cache_hit")
-    found = answers.of_messages(messages, call.admission.way.quote, longest=call.observed.longest)
+    quote, longest = call.admission.way.quote, call.observed.longest
+    found = answers.used(reported, billed, messages, quote, longest=longest)
     if "estimated" in found.flags:
         model = call.observed.quote.model
         message = f"An answer of {model} says nothing of its usage: it is charged by an estimate"
@@ -94,12 +96,6 @@ def _usage_metadata(said: Any) -> UsageMetadata | None:
     return UsageMetadata(
         input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens, total_tokens=usage.total_tokens
     )
-
-
-def _from_cache(messages: list[BaseMessage]) -> bool:
-    """LangChain marks an answer out of its own LLM cache by a cost of 0 beside the original usage."""
-    usage: Any = getattr(messages[0], "usage_metadata", None) if messages else None
-    return bool(usage) and usage.get("total_cost") == 0
 
 
 def _has_content(response: Any) -> bool:

@@ -167,9 +167,8 @@ def landing(budgets: frozenset[str]) -> Iterator[None]:
         _landing.reset(token)
 
 
-def landing_budgets() -> frozenset[str]:
-    """The budgets whose landing reserve may be spent here."""
-    return _landing.get()
+landing_budgets: Callable[[], frozenset[str]] = _landing.get
+"""The budgets whose landing reserve may be spent here."""
 
 
 def may_block() -> bool:

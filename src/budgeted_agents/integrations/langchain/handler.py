@@ -10,9 +10,10 @@ from __future__ import annotations
 import dataclasses
 import traceback
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -45,6 +46,8 @@ from budgeted_agents.meter.booking import give_back
 
 _TOOL_ARGUMENTS = "_to_args_and_kwargs"
 """The method in which langchain-core's tools check their arguments, before they run."""
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 _MOST_REFUSED = 1_024
 """Refusals remembered until some call ends."""
@@ -117,22 +120,22 @@ class GoverningHandler(BaseCallbackHandler):
         governance = self.governance_of(metadata)
         if SELF_METERED in metadata and self._handed_over(governance, run_id):
             return
-        params = kwargs.get("invocation_params") or {}
-        self._admit(governance, messages[0], metadata, params, run_id, parent_run_id)
+        try:
+            if run_id in open_calls.models:
+                governance = self._with_earlier(governance, run_id)
+            params = kwargs.get("invocation_params") or _NOTHING
+            observed = observe(governance, messages[0], metadata, params, expected=self.expected)
+            admission = self._hold(governance, observed, metadata, parent_run_id)
+        except BaseException:
+            self._give_back(run_id)  # the call is not made, and nobody else is told so
+            raise
+        open_calls.models.add(run_id, self, OpenModelCall(governance, observed, admission))
+        if observed.unpriced:
+            message = f"No price is known for {observed.quote.model}: its calls are counted at $0"
+            governance.meter.publish("unmetered", message, governance.run.session)
 
-    def on_llm_start(
-        self,
-        serialized: dict[str, Any],
-        prompts: list[str],
-        *,
-        run_id: UUID,
-        parent_run_id: UUID | None = None,
-        metadata: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        metadata, params = metadata or {}, kwargs.get("invocation_params") or {}
-        prompt = [HumanMessage(prompts[0])]
-        self._admit(self.governance_of(metadata), prompt, metadata, params, run_id, parent_run_id)
+    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **kwargs: Any) -> None:
+        self.on_chat_model_start(serialized, [[HumanMessage(prompts[0])]], run_id=run_id, **kwargs)
 
     def _handed_over(self, governance: Governance, run_id: UUID) -> bool:
         """Leave a call to the model that conducts it, together with whatever else governs it; False if what leads the
@@ -143,27 +146,6 @@ class GoverningHandler(BaseCallbackHandler):
             return False
         open_calls.handed_over.add(run_id, self, governance)
         return True
-
-    def _admit(
-        self,
-        governance: Governance,
-        messages: Sequence[BaseMessage],
-        metadata: dict[str, Any],
-        params: dict[str, Any],
-        run_id: UUID,
-        parent_run_id: UUID | None,
-    ) -> None:
-        try:
-            governance = self._with_earlier(governance, run_id)
-            observed = observe(governance, messages, metadata, params, expected=self.expected)
-            admission = self._hold(governance, observed, metadata, parent_run_id)
-        except BaseException:
-            self._give_back(run_id)  # the call is not made, and nobody else is told so
-            raise
-        open_calls.models.add(run_id, self, OpenModelCall(governance, observed, admission))
-        if observed.unpriced:
-            message = f"No price is known for {observed.quote.model}: its calls are counted at $0"
-            governance.meter.publish("unmetered", message, governance.run.session)
 
     def _with_earlier(self, governance: Governance, run_id: UUID) -> Governance:
         """Take over what other handlers have admitted this call with, if it is kept in the same place: it is given back

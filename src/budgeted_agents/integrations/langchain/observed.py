@@ -66,8 +66,12 @@ def observe(
     tally = model.counter.count(messages, schema_texts(params))
     estimate = tally.estimate(name)
     bound = governance.meter.margins.bound(name, estimate)
-    blocks = blocks_of(messages) if tally.rich else ()
-    base, rate = price.worst_case(bound, cache_write(blocks), model.service_tier, modalities(blocks))
+    cache: Any = None
+    kinds: tuple[str, ...] = ()
+    if tally.rich:
+        blocks = blocks_of(messages)
+        cache, kinds = cache_write(blocks), modalities(blocks)
+    base, rate = price.worst_case(bound, cache, model.service_tier, kinds)
     attribution = governance.attribution(metadata)
     held = min(model.longest, usual_answer(governance, attribution)) if expected else model.longest
     quote = Quote(0, name, model.model_class, bound, estimate, base, rate * model.answers, held)

@@ -63,6 +63,10 @@ class OpenCalls(Generic[CallT]):
     def add(self, run_id: UUID, handler: Hashable, call: CallT) -> None:
         self._calls.setdefault(run_id.int, {})[handler] = call
 
+    def __contains__(self, run_id: UUID) -> bool:
+        """Whether some handler has admitted this call."""
+        return run_id.int in self._calls
+
     def get(self, run_id: UUID, handler: Hashable) -> CallT | None:
         calls = self._calls.get(run_id.int)
         return calls.get(handler) if calls else None
