@@ -73,6 +73,11 @@ class Policy:
         return frozenset(name for budget in enforced for name in LIMITS if getattr(budget, name) is not None)
 
     @cached_property
+    def counts_tools(self) -> bool:
+        """Whether some budget limits calls of tools, or watches them."""
+        return any(budget.tool_calls is not None for budget in self.budgets)
+
+    @cached_property
     def first_alert(self) -> float:
         """The lowest ``alert_at`` of all budgets: an account with a smaller share spent has nothing to tell of."""
         return min([1.0, *(budget.alert_at for budget in self.budgets)])

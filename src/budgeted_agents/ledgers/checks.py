@@ -35,7 +35,7 @@ def check_reserve(id: str, holds: Sequence[Hold], floor: int, ask: int, now: flo
         InvalidAmount: an amount, floor or ask that is negative, not an integer, or too large.
         InvalidReservation: an id, session, account or time of the wrong shape, or an account that comes twice.
     """
-    if not _is_plain(id, now) or type(ttl) is not float or not 0 < ttl <= MAX_SECONDS:
+    if not (_is_plain(id, now) and type(ttl) is float and 0 < ttl <= MAX_SECONDS):
         check_id(id, "reserve")
         check_times(id, "reserve", now=now, ttl=ttl)
     if type(session) is not str or not session.isascii():

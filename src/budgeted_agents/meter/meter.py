@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from msgspec import Struct
 
@@ -73,6 +74,7 @@ class Meter:
         clock: seconds since the epoch.
         hold_ttl: seconds a silent reservation lasts.
         unsettled: bookings the ledger could not take yet; they go first once it can.
+        models: what adapters remember of models that were called, for every run under this policy.
         plans: which accounts a call touches, by the policy; whoever exchanges one exchanges both.
     """
 
@@ -88,6 +90,7 @@ class Meter:
     unsettled: deque[Booking] = field(default_factory=deque)
     logs: bool = True
     plans: Plans = field(init=False, repr=False)
+    models: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.plans = Plans(self.policy)

@@ -44,7 +44,6 @@ class Governance:
         refusals: model calls refused so far, with the checkpoint namespace each was made in.
         called: the tiers of the model called last, kept in a list so that copies with more budgets share it.
         own: names of the budgets that are this run's own, not those of a run around it; its landing may spend theirs.
-        observed: models that callbacks have seen called, by what is read of their parameters.
     """
 
     meter: Meter
@@ -53,7 +52,6 @@ class Governance:
     refusals: list[tuple[str, BudgetExceeded]] = field(default_factory=list)
     called: list[Any] = field(default_factory=list)
     own: frozenset[str] = frozenset()
-    observed: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False)
     _attributions: dict[tuple[object, ...], tuple[Attribution, Attribution]] = field(default_factory=dict, init=False)
 
     @property

@@ -10,8 +10,7 @@ from __future__ import annotations
 import dataclasses
 import traceback
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +24,7 @@ from msgspec.structs import replace
 from budgeted_agents.budget import Policy
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain import endings, open_calls
+from budgeted_agents.integrations.langchain.context import Assigned
 from budgeted_agents.integrations.langchain.governance import Governance, current, may_block
 from budgeted_agents.integrations.langchain.governed_model import SELF_METERED
 from budgeted_agents.integrations.langchain.joint import joined, joins
@@ -60,15 +60,9 @@ _CANNOT_SHORTEN = (
 _admitted: ContextVar[list[ToolAdmission] | None] = ContextVar("budgeted_agents_admitted_tool", default=None)
 
 
-@contextmanager
-def admitted(admission: ToolAdmission) -> Iterator[list[ToolAdmission]]:
-    """Inside the block, the next tool to start was admitted already. Yields what no tool has taken up."""
-    waiting = [admission]
-    token = _admitted.set(waiting)
-    try:
-        yield waiting
-    finally:
-        _admitted.reset(token)
+def admitted(waiting: list[ToolAdmission]) -> Assigned[list[ToolAdmission] | None]:
+    """Inside the block, the next tool to start was admitted already: it takes its admission out of ``waiting``."""
+    return Assigned(_admitted, waiting)
 
 
 class GoverningHandler(BaseCallbackHandler):
@@ -90,7 +84,7 @@ class GoverningHandler(BaseCallbackHandler):
         # A ledger that waits for a disk must not do so on the event loop: then langchain-core uses a thread.
         self.run_inline = not meter.ledger.blocking
         # Events of tools go by this name too. A call that is neither counted nor written down leaves no record.
-        self.ignore_agent = not (_counts_tools(meter) or meter.recorders)
+        self.ignore_agent = not (meter.policy.counts_tools or meter.recorders)
         self._refused: dict[object, BudgetExceeded] = {}
 
     @abstractmethod
@@ -232,7 +226,7 @@ class GoverningHandler(BaseCallbackHandler):
             return
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         governance = self._without_counted(governance, run_id)
-        if not _counts_tools(governance.meter) and _is_written_down_elsewhere(governance, run_id):
+        if not governance.meter.policy.counts_tools and _is_written_down_elsewhere(governance, run_id):
             return
         attribution = governance.attribution(metadata)
         steps = admit_tool(governance.meter, governance.run, name, attribution, step=metadata.get("langgraph_step"))
@@ -318,10 +312,6 @@ def _advised(refusal: BudgetExceeded, observed: Observed) -> BudgetExceeded:
         available=refusal.available,
         limit=refusal.limit,
     )
-
-
-def _counts_tools(meter: Meter) -> bool:
-    return any(budget.tool_calls is not None for budget in meter.policy.budgets)
 
 
 def _is_written_down_elsewhere(governance: Governance, run_id: UUID) -> bool:

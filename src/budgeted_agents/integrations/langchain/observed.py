@@ -21,7 +21,7 @@ _PARAMETERS = ("model_name", "model", "_type", "n", "service_tier", *LIMIT_FIELD
 """What is read of a call's metadata and parameters, besides its tools."""
 
 _MOST_MODELS = 256
-"""Models, by name and parameters, remembered of one session."""
+"""Models, by name and parameters, remembered of one policy."""
 
 
 class Observed(Struct, frozen=True):
@@ -104,15 +104,16 @@ class ObservedModel(Struct, frozen=True):
 
 def _model(governance: Governance, metadata: Mapping[str, Any], params: Mapping[str, Any]) -> ObservedModel:
     """The model that is called, looked up by all that is read of a call's metadata and parameters."""
+    models = governance.meter.models
     key = (*map(metadata.get, _METADATA), *map(params.get, _PARAMETERS))
     try:
-        known = governance.observed.get(key)
+        known: ObservedModel | None = models.get(key)
     except TypeError:  # a parameter that is no name and no number: nothing to remember it by
         return _looked_up(governance, metadata, params)
     if known is None or known.edition is not governance.meter.prices.edition:
-        if len(governance.observed) >= _MOST_MODELS:
-            governance.observed.clear()
-        known = governance.observed[key] = _looked_up(governance, metadata, params)
+        if len(models) >= _MOST_MODELS:
+            models.clear()
+        known = models[key] = _looked_up(governance, metadata, params)
     return known
 
 

@@ -55,8 +55,7 @@ def open_run(
         may_wait=may_wait and (outer is None or outer.run.may_wait),
         depth=outer.run.depth + 1 if outer else 1,
     )
-    names = {budget.name for budget in meter.policy.budgets}
-    own = names - {budget.name for budget in outer.meter.policy.budgets} if outer else names
+    own = meter.policy.by_name.keys() - (outer.meter.policy.by_name.keys() if outer else ())
     return BudgetHandler(Governance(meter, run, as_raised=BudgetInterrupt, own=frozenset(own)))
 
 

@@ -38,8 +38,8 @@ def _governed_class(base: type[ToolNode]) -> type[ToolNode]:
         if governance is None or request.tool is None:
             return base._execute_tool_sync(self, request, *args)
         try:
-            admission = drive(admit_call(governance, request))
-            with admitted(admission) as unused:
+            unused = [drive(admit_call(governance, request))]
+            with admitted(unused):
                 answer = base._execute_tool_sync(self, request, *args)
         except BudgetExceeded as refusal:
             return _answer(request, refusal)
@@ -53,8 +53,8 @@ def _governed_class(base: type[ToolNode]) -> type[ToolNode]:
             return await base._execute_tool_async(self, request, *args)
         blocking = governance.meter.ledger.blocking
         try:
-            admission = await adrive(admit_call(governance, request), blocking=blocking)
-            with admitted(admission) as unused:
+            unused = [await adrive(admit_call(governance, request), blocking=blocking)]
+            with admitted(unused):
                 answer = await base._execute_tool_async(self, request, *args)
         except BudgetExceeded as refusal:
             return _answer(request, refusal)
