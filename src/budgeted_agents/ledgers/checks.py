@@ -120,12 +120,15 @@ def check_amount(field: str, value: int, where: str) -> None:
     raise _invalid_amount(problem, field, value, where)
 
 
-def check_actual(id: str, actual: Mapping[str, int]) -> None:
-    """What a settle charges, by unit.
+def check_settle(id: str, actual: Mapping[str, int], now: float) -> None:
+    """A settle, but its record; ``actual`` is what it charges, by unit.
 
     Raises:
         InvalidAmount: not a mapping of units to amounts.
+        InvalidReservation: an id or a time of the wrong shape.
     """
+    if not _is_plain(id, now):
+        check_close(id, "settle", now)
     if type(actual) is not dict and not isinstance(actual, Mapping):
         raise _invalid_amount("is not a mapping of units to amounts", "actual", actual, place("settle", id))
     for unit, value in actual.items():
@@ -134,7 +137,7 @@ def check_actual(id: str, actual: Mapping[str, int]) -> None:
 
 
 def check_close(id: str, verb: str, now: float) -> None:
-    """A settle or a release, but its amounts and record. Raises as ``check_id`` and ``check_times``."""
+    """A release or a presume, but its record. Raises as ``check_id`` and ``check_times``."""
     if not _is_plain(id, now):
         check_id(id, verb)
         check_times(id, verb, now=now)

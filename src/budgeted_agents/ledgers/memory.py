@@ -83,15 +83,16 @@ class MemoryLedger:
     def settle(
         self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | LazyMemo | None = None
     ) -> Settlement:
-        checks.check_close(id, "settle", now)
-        checks.check_actual(id, actual)
+        checks.check_settle(id, actual, now)
         kept = None if record is None else checks.kept("record", record, "settle", id)
         with self._lock:
             if not self._open:
                 raise self._closed()
-            known = rules.settleable(id, self._attempts.get(id), actual)
-            if known.state is rules.SETTLED:
-                return rules.settlement(known, self._current(known), replayed=True)
+            known = self._attempts.get(id)
+            if known is None or known.state is not rules.RESERVED:
+                known = rules.settleable(id, known, actual)
+                if known.state is rules.SETTLED:
+                    return rules.settlement(known, self._current(known), replayed=True)
             return self._end(known, rules.SETTLED, now, kept, actual)
 
     def release(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement | None:

@@ -83,8 +83,7 @@ class SqliteLedger:
     def settle(
         self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | LazyMemo | None = None
     ) -> Settlement:
-        checks.check_close(id, "settle", now)
-        checks.check_actual(id, actual)
+        checks.check_settle(id, actual, now)
         text = None if record is None else checks.to_json("record", record, checks.place("settle", id))
         with self._store.write(durable=False) as db:
             known = rules.settleable(id, rows.attempt(db, id), actual)
