@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from budgeted_agents.budget import Budget
 from budgeted_agents.errors import BudgetExceeded, LedgerUnavailable
 from budgeted_agents.ledgers.contract import Balance, Ledger
 from budgeted_agents.ledgers.sqlite import SqliteLedger
-from budgeted_agents.meter import cancel, drive, fail, keep_alive, settle
+from budgeted_agents.meter import Run, cancel, drive, fail, keep_alive, settle
 from budgeted_agents.meter.meter import Booking
 from budgeted_agents.usage import Usage
 from tests.meter.support import GPT, MINI, Faulty, Rig, price_of, worst
@@ -294,3 +296,14 @@ def test_a_prompt_that_the_provider_cached_is_remembered(ledger: Ledger, usage: 
     rig = Rig(ledger, [Budget(usd="1.00")])
     drive(settle(rig.meter, rig.admit(), usage, price_of(GPT)))
     assert rig.run.cached_prefix(GPT) == remembered
+
+
+def test_what_a_ledger_keeps_of_a_call_does_not_keep_its_run(ledger: Ledger) -> None:
+    rig = Rig(ledger, [Budget(usd="1.00")])
+    rig.run = Run("r2", "s1")
+    rig.spend(rig.admit())
+    seen = weakref.ref(rig.run)
+    rig.run = Run("r3", "s1")
+    gc.collect()
+    assert seen() is None, "a run remembers refusals, and they the stack they were raised in"
+    assert [entry.record["run"] for entry in ledger.entries("s1")] == ["r2"]

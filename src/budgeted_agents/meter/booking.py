@@ -14,7 +14,6 @@ from budgeted_agents.ledgers.contract import LazyMemo, Reservation, Settlement
 from budgeted_agents.meter.events import amount_text
 from budgeted_agents.meter.meter import Booking, Meter
 from budgeted_agents.meter.recording import complete
-from budgeted_agents.meter.run import Run
 from budgeted_agents.meter.steps import Steps
 from budgeted_agents.traces import CallRecord
 from budgeted_agents.traces.event import EventKind
@@ -26,12 +25,6 @@ class Admitted(Protocol):
     """What is known of a call since it was admitted: its reservation, if it has one, and the span it is made in."""
 
     @property
-    def id(self) -> str: ...
-
-    @property
-    def run(self) -> Run: ...
-
-    @property
     def reservation(self) -> Reservation | None: ...
 
     @property
@@ -40,10 +33,17 @@ class Admitted(Protocol):
 
 class Ended(LazyMemo, Protocol):
     """A call that has ended. What there is to write down of it is put together when somebody reads it: with a ledger in
-    memory and no recorder, that is when a report is asked for. As text it says what has ended."""
+    memory and no recorder, that is when a report is asked for. A ledger may keep it for long, so it holds on to values
+    only, not to the run. As text it says what has ended."""
 
     @property
-    def admission(self) -> Admitted: ...
+    def id(self) -> str: ...
+
+    @property
+    def session(self) -> str: ...
+
+    @property
+    def run(self) -> str: ...
 
     @property
     def ended_at(self) -> float: ...
@@ -52,7 +52,11 @@ class Ended(LazyMemo, Protocol):
 
 
 def close(
-    meter: Meter, ended: Ended, verb: Callable[..., Settlement | None], *actual: Mapping[str, int]
+    meter: Meter,
+    ended: Ended,
+    verb: Callable[..., Settlement | None],
+    admission: Admitted,
+    *actual: Mapping[str, int],
 ) -> Steps[None]:
     """Write a record down, then book it, and before it what could not be booked earlier.
 
@@ -60,20 +64,19 @@ def close(
         meter: what the call was conducted with.
         ended: the call.
         verb: the ledger's verb that ends it.
+        admission: of the call.
         actual: what it is charged, by unit, if the verb takes that.
     """
-    run = ended.admission.run
-    booked = partial(verb, ended.admission.id, *actual, now=ended.ended_at, record=ended)
-    booking = Booking(booked, run.session, ended, run.id)
+    booked = partial(verb, ended.id, *actual, now=ended.ended_at, record=ended)
+    booking = Booking(booked, ended.session, ended, ended.run)
     if not meter.recorders:
         return _booked(meter, booking)
-    return _written_down_and_booked(meter, write_down(meter, ended, *actual), booking)
+    return _written_down_and_booked(meter, write_down(meter, ended, admission, *actual), booking)
 
 
-def write_down(meter: Meter, ended: Ended, actual: Mapping[str, int] = _AS_HELD) -> Steps[None]:
+def write_down(meter: Meter, ended: Ended, admission: Admitted, actual: Mapping[str, int] = _AS_HELD) -> Steps[None]:
     """Tell the recorders of a call that has ended; ``actual`` is what it is charged, by unit."""
     if meter.recorders:
-        admission = ended.admission
         yield partial(meter.record, complete(ended.record(), admission.reservation, admission.parent, actual))
 
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from budgeted_agents.errors import LedgerUnavailable
+from budgeted_agents.governor import Candidate, ModelCall
 from budgeted_agents.meter.admission import Admission
 from budgeted_agents.meter.booking import close
 from budgeted_agents.meter.meter import Meter
@@ -37,8 +38,9 @@ class EndedCall(Struct, frozen=True):
     """A model call that has ended.
 
     Attributes:
-        admission: the call.
-        outcome: how it ended; ``ended_at`` when, in seconds since the epoch.
+        id, session, run: which call, of which conversation and invocation.
+        call, way, granted, output_limit, reserved, started_at, step: see ``Admission``.
+        ended_at: when it ended, in seconds since the epoch; ``outcome`` how.
         price: of the model that was called.
         cost: nano-USD charged.
         flags: what the record says of it.
@@ -47,33 +49,41 @@ class EndedCall(Struct, frozen=True):
         error: the class of the exception that ended it, if one did.
     """
 
-    admission: Admission
+    id: str
+    session: str
+    run: str
+    call: ModelCall
+    way: Candidate
+    granted: int
+    output_limit: int | None
+    reserved: int
+    started_at: float
+    step: int | None
+    ended_at: float
     outcome: Outcome
     price: Price
     cost: int
     flags: tuple[str, ...]
-    ended_at: float
     usage: Usage | None = None
     billed: str = ""
     service_tier: str | None = None
     error: str = ""
 
     def __str__(self) -> str:
-        return f"A call of {self.admission.way.quote.model}"
+        return f"A call of {self.way.quote.model}"
 
     def record(self) -> CallRecord:
         """What is to be remembered of it."""
-        admission, price, usage = self.admission, self.price, self.usage
-        run, call, way = admission.run, admission.call, admission.way
+        price, usage, call, way = self.price, self.usage, self.call, self.way
         return CallRecord(
-            id=admission.id,
+            id=self.id,
             kind="model",
-            session=run.session,
-            run=run.id,
-            started_at=admission.started_at,
+            session=self.session,
+            run=self.run,
+            started_at=self.started_at,
             ended_at=self.ended_at,
             outcome=self.outcome,
-            step=admission.step,
+            step=self.step,
             attribution=call.attribution,
             model_asked=call.quotes[0].model,
             model_used=way.quote.model,
@@ -84,10 +94,10 @@ class EndedCall(Struct, frozen=True):
             usage=_counts(usage) if usage else {},
             unit_prices=price.unit_prices(usage.prompt_tokens, self.service_tier) if usage else {},
             price_source=price.source,
-            reserved=admission.reserved,
+            reserved=self.reserved,
             cost=self.cost,
-            granted=admission.granted,
-            output_limit=admission.output_limit,
+            granted=self.granted,
+            output_limit=self.output_limit,
             reason=way.reason,
             flags=self.flags,
             error=self.error,
@@ -134,11 +144,9 @@ def settle(
         run.remember(node, answer, quote.model, prompt if is_cached else 0)
     if cost > admission.reserved > 0:
         flags += ("overrun",)
-    ended = EndedCall(
-        admission, "settled", price, cost, admission.flags + flags, meter.clock(), usage, billed, service_tier
-    )
+    ended = _ended(meter, admission, "settled", price, cost, flags, usage, billed, service_tier)
     actual = {"usd": cost, "tokens": prompt + answer, "model_calls": 1, "requests": 1}
-    yield from close(meter, ended, meter.ledger.settle, actual)
+    yield from close(meter, ended, meter.ledger.settle, admission, actual)
     return ended
 
 
@@ -150,16 +158,51 @@ def fail(meter: Meter, admission: Admission, error: BaseException, price: Price,
     unbilled = meter.billing.billing(error, answered=answered) == "unbilled"
     outcome: Outcome = "released" if unbilled else "presumed"
     cost = 0 if unbilled else admission.reserved
-    ended = EndedCall(admission, outcome, price, cost, admission.flags, meter.clock(), error=type(error).__name__)
-    yield from close(meter, ended, meter.ledger.release if unbilled else meter.ledger.presume)
+    ended = _ended(meter, admission, outcome, price, cost, error=type(error).__name__)
+    yield from close(meter, ended, meter.ledger.release if unbilled else meter.ledger.presume, admission)
     return ended
 
 
 def cancel(meter: Meter, admission: Admission, price: Price, *, flag: str) -> Steps[EndedCall]:
     """End a call that turned out to need no provider (an answer from a cache): it costs nothing."""
-    ended = EndedCall(admission, "released", price, 0, (*admission.flags, flag), meter.clock())
-    yield from close(meter, ended, meter.ledger.release)
+    ended = _ended(meter, admission, "released", price, 0, (flag,))
+    yield from close(meter, ended, meter.ledger.release, admission)
     return ended
+
+
+def _ended(
+    meter: Meter,
+    admission: Admission,
+    outcome: Outcome,
+    price: Price,
+    cost: int,
+    flags: tuple[str, ...] = (),
+    usage: Usage | None = None,
+    billed: str = "",
+    service_tier: str | None = None,
+    error: str = "",
+) -> EndedCall:
+    return EndedCall(
+        admission.id,
+        admission.run.session,
+        admission.run.id,
+        admission.call,
+        admission.way,
+        admission.granted,
+        admission.output_limit,
+        admission.reserved,
+        admission.started_at,
+        admission.step,
+        meter.clock(),
+        outcome,
+        price,
+        cost,
+        admission.flags + flags,
+        usage,
+        billed,
+        service_tier,
+        error,
+    )
 
 
 def keep_alive(meter: Meter, admission: Admission) -> Steps[Admission]:

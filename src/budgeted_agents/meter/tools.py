@@ -84,31 +84,25 @@ def cancel_tool(meter: Meter, admission: ToolAdmission) -> Steps[None]:
 
 
 class EndedTool(Struct, frozen=True):
-    """A tool call that has ended, at ``ended_at`` (seconds since the epoch), perhaps by an ``error`` of this class."""
+    """A tool call that has ended, at ``ended_at`` (seconds since the epoch), perhaps by an ``error`` of this class; the
+    rest as in ``ToolAdmission``."""
 
-    admission: ToolAdmission
+    id: str
+    session: str
+    run: str
+    tool: str
+    attribution: Mapping[str, str]
+    started_at: float
+    step: int | None
     ended_at: float
     error: str = ""
 
     def __str__(self) -> str:
-        return f"A call of tool {self.admission.tool!r}"
+        return f"A call of tool {self.tool!r}"
 
     def record(self) -> CallRecord:
         """What is to be remembered of it."""
-        admission = self.admission
-        return CallRecord(
-            id=admission.id,
-            kind="tool",
-            session=admission.run.session,
-            run=admission.run.id,
-            step=admission.step,
-            started_at=admission.started_at,
-            ended_at=self.ended_at,
-            outcome="settled",
-            attribution=admission.attribution,
-            tool=admission.tool,
-            error=self.error,
-        )
+        return CallRecord(**asdict(self), kind="tool", outcome="settled")
 
     def to_json(self) -> dict[str, Any]:
         """The record as the ledger keeps it."""
@@ -117,9 +111,19 @@ class EndedTool(Struct, frozen=True):
 
 def settle_tool(meter: Meter, admission: ToolAdmission, error: BaseException | None = None) -> Steps[EndedTool]:
     """Record the end of a tool call; a call that failed was made all the same."""
-    ended = EndedTool(admission, meter.clock(), type(error).__name__ if error else "")
-    if admission.reservation is not None:
-        yield from close(meter, ended, meter.ledger.settle, {})
+    ended = EndedTool(
+        admission.id,
+        admission.run.session,
+        admission.run.id,
+        admission.tool,
+        admission.attribution,
+        admission.started_at,
+        admission.step,
+        meter.clock(),
+        type(error).__name__ if error else "",
+    )
+    if admission.counted:
+        yield from close(meter, ended, meter.ledger.settle, admission, {})
     else:
-        yield from write_down(meter, ended)
+        yield from write_down(meter, ended, admission)
     return ended
