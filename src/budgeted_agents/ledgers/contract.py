@@ -11,9 +11,9 @@ at its worst case, because a provider bills a call that was sent even when the w
 
 Invariant, in every account and at every moment: ``limit = available + spent + held``.
 
-What goes into and comes out of a verb on every call is a frozen ``Struct``: made in C, in a tenth of the time of a
-dataclass. Between two steps of an agent the code here is not in the processor's caches, so that every Python function
-that is run costs several times what it costs in a loop.
+What goes into and comes out of a verb on every call is a frozen ``Struct``: made in C, in a quarter of the time of a
+``NamedTuple``. Between two steps of an agent the code here is not in the processor's caches, and every Python function
+that is run there costs several times what it costs in a loop.
 """
 
 from __future__ import annotations

@@ -134,9 +134,9 @@ def decide(
         return refuse(attempt.id, holds, before, floor)
     taken, after = [], []
     for hold, old in zip(holds, before, strict=True):
-        taken_here = hold.base - (-granted * hold.rate // RATE_SCALE)
-        taken.append((old.account, taken_here))
-        after.append(Balance(old.account, old.limit, old.spent, old.held + taken_here, old.credit, old.presumed))
+        amount_held = hold.base - (-granted * hold.rate // RATE_SCALE)
+        taken.append((old.account, amount_held))
+        after.append(Balance(old.account, old.limit, old.spent, old.held + amount_held, old.credit, old.presumed))
     attempt.granted, attempt.held = granted, tuple(taken)
     return Reservation(attempt.id, granted, attempt.held, tuple(after), attempt.deadline)
 
@@ -315,7 +315,7 @@ def reserved_before(attempt: Attempt, balances: tuple[Balance, ...]) -> Reservat
 
 def settlement(attempt: Attempt, balances: tuple[Balance, ...], replayed: bool = False) -> Settlement:
     """The answer to a settle, a release or a presume, from the attempt as it stands afterwards."""
-    charged = attempt.actual if attempt.state is SETTLED else charges(attempt)
+    charged = charges(attempt)
     overrun: Amounts = ()
     for (account, actual), (_, reserved) in zip(charged, attempt.held, strict=True):
         if actual > reserved:
