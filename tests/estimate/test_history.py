@@ -76,6 +76,15 @@ def test_a_history_counts_the_same_however_it_came_about(histories: list[list[Sa
         assert recorder.count(reloaded) == expected(reloaded)
 
 
+def test_an_equal_message_in_a_history_that_changes_later_is_counted_anew() -> None:
+    recorder, (first, second, third) = Recorder(), conversation(3)
+    recorder.count([first, second])
+    twin = replace(first)
+    recorder.count([twin, second, third])
+    twin.content = "something much longer than it was before"
+    assert recorder.count([twin, second, third]) == expected([twin, second, third])
+
+
 def test_only_what_is_new_is_looked_into() -> None:
     recorder, messages = Recorder(), conversation(12)
     recorder.count(messages[:10])

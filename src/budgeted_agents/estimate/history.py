@@ -147,8 +147,8 @@ class HistoryCounter(Generic[Message]):
         fields = list(map(self._fields_of, new))
         contents = list(map(_content, fields))  # before counting, so that a change in between shows the next time
         total = self._added(base.total if base is not None else Tally(PER_CALL), new, contents)
-        if base is not None:
-            fields, contents = base.fields + fields, base.contents + contents
+        if base is not None:  # its own messages, not their equals: their fields are what is compared
+            messages, fields, contents = base.messages + new, base.fields + fields, base.contents + contents
         if messages:
             replaced = None if base is None or base.is_first else base
             self._remember(_History(messages, fields, contents, total, base is None), replaced)

@@ -8,7 +8,6 @@ from functools import cache
 from operator import is_
 from typing import Any, Final
 
-import orjson
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from budgeted_agents.estimate import HistoryCounter, Parts, Tokenizer, tokenizer_for
@@ -18,6 +17,9 @@ AUDIO_BYTES_PER_TOKEN: Final = 400
 
 _IMAGES = frozenset({"image", "image_url", "input_image"})
 _AUDIO = frozenset({"audio", "input_audio"})
+_as_json = json.JSONEncoder(default=str, ensure_ascii=False).encode
+"""Arguments and blocks as providers get them; ``json.dumps`` would look for its encoder anew each time."""
+
 _SKIPPED = frozenset({"id", "index", "cache_control", "signature", "type", "extras"})
 
 
@@ -59,16 +61,6 @@ def parts_of(message: BaseMessage) -> Parts:
     elif isinstance(message, ToolMessage):
         tokens += 12
     return Parts(texts, images, tokens)
-
-
-def _as_json(value: object) -> str:
-    """JSON with the spaces that providers get, written by the encoder that is quick on a first run: the standard one
-    makes itself anew at every use."""
-    try:
-        text = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-    except orjson.JSONEncodeError:  # an integer of more than 64 bits, half a character
-        return json.dumps(value, default=str, ensure_ascii=False)
-    return text.replace('":', '": ').replace(',"', ', "')
 
 
 def _add_block(block: str | Mapping[str, Any], texts: list[str]) -> int:
