@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.support.memory import PeakMemory
 from benchmarks.support.provider import SPAWN
-from budgeted_agents.traces.scan import scan
+from budgeted_agents.traces.audit.scan import scan
 
 GOAL_RATIO = 1.5
 GOAL_MB = 400

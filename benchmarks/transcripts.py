@@ -31,7 +31,7 @@ GOAL = 2.0
 ROUNDS = 3
 REPLAY = """
 import json, sys
-from budgeted_agents.traces.scan import scan
+from budgeted_agents.traces.audit.scan import scan
 
 if __name__ == "__main__":
     sessions = scan(sys.argv[1:]).audit.sessions.values()

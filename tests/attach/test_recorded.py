@@ -24,7 +24,7 @@ from budgeted_agents import (
 )
 from budgeted_agents.testing import LocalProvider
 from budgeted_agents.traces import CallRecord
-from budgeted_agents.traces.journal import read_journal
+from budgeted_agents.traces.records.journal import read_journal
 from tests.attach.support import KEY, openai, serving
 
 THREAD: Any = {"configurable": {"thread_id": "t1"}}

@@ -20,7 +20,7 @@ from budgeted_agents.money import to_usd
 from budgeted_agents.testing import LocalProvider, Request
 from budgeted_agents.testing.conversation import Message, ToolCall
 from budgeted_agents.traces import CallRecord
-from budgeted_agents.traces.journal import read_journal
+from budgeted_agents.traces.records.journal import read_journal
 
 CITATION = re.compile(r"\[[\w/-]+\.md\]")
 BEST, CHEAP = "openai/gpt-4o", "openai/gpt-4o-mini"

@@ -14,8 +14,8 @@ from budgeted_agents.money import to_usd
 from budgeted_agents.reports.replay import replay
 from budgeted_agents.reports.verification import verify
 from budgeted_agents.traces import BudgetEvent, CallRecord
-from budgeted_agents.traces.journal import beside, read_journal
-from budgeted_agents.traces.rebuild import folded, rebuild
+from budgeted_agents.traces.records.journal import beside, read_journal
+from budgeted_agents.traces.records.rebuild import folded, rebuild
 
 USD = ("0.004", "0.02", "0.05")
 """A budget for each session: the first two land, one of them after stepping down."""

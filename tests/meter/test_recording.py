@@ -16,7 +16,7 @@ from budgeted_agents.ledgers import Ledger, State, TopUp, top_up
 from budgeted_agents.ledgers.topping_up import Line as TopUpLine
 from budgeted_agents.meter import admit_tool, cancel, drive, fail, settle, settle_tool
 from budgeted_agents.traces import BudgetEvent, CallRecord, Recorded, ToppedUp
-from budgeted_agents.traces.journal import Journal, read_journal
+from budgeted_agents.traces.records.journal import Journal, read_journal
 from budgeted_agents.usage import Usage
 from tests.meter.support import GPT, MINI, START, Faulty, Rig, price_of
 

@@ -12,8 +12,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from budgeted_agents import Budget, CostCallback
 from budgeted_agents.testing import LocalProvider, Reply
 from budgeted_agents.traces import CallRecord
-from budgeted_agents.traces.journal import read_journal
-from budgeted_agents.traces.spans import nanoseconds
+from budgeted_agents.traces.records.journal import read_journal
+from budgeted_agents.traces.records.spans import nanoseconds
 from tests.attach.support import openai, serving
 from tests.opentelemetry.support import SECRET, SetUp, app_on
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from budgeted_agents.prices import DatedPrices, PriceBook
 from budgeted_agents.reports.audit import AuditReport, FileAudit, audit_report
-from budgeted_agents.traces.audit import Audit
+from budgeted_agents.traces.audit.audit import Audit
 from budgeted_agents.traces.call import TracedCall
 from budgeted_agents.traces.problems import Problem
 from budgeted_agents.usage import Usage

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from threading import Thread
 
-from budgeted_agents.traces.journal import Journal
+from budgeted_agents.traces.records.journal import Journal
 from tests.traces.support import a_call
 
 THREADS = 4

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgeted_agents.prices import DatedPrices, PriceBook
-from budgeted_agents.traces.audit import Audit
+from budgeted_agents.traces.audit.audit import Audit
+from budgeted_agents.traces.audit.sessions import conclude
 from budgeted_agents.traces.call import TracedCall
-from budgeted_agents.traces.sessions import conclude
 from budgeted_agents.usage import Usage
 
 
@@ -87,7 +87,7 @@ def test_every_grouping_has_every_call(calls: list[TracedCall]) -> None:
 
 
 def test_more_places_than_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("budgeted_agents.traces.audit._MOST_PLACES", 2)
+    monkeypatch.setattr("budgeted_agents.traces.audit.audit._MOST_PLACES", 2)
     audit = audited(model_call(node=f"n{i % 5}") for i in range(20))
     assert {name: tally.calls for name, tally in audit.groups["node"].items()} == dict.fromkeys(
         ("n0", "n1", "n2", "n3", "n4"), 4

@@ -14,11 +14,11 @@ import pytest
 
 from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.prices import DatedPrices, PriceBook
-from budgeted_agents.traces.audit import Audit
+from budgeted_agents.traces.audit.audit import Audit
+from budgeted_agents.traces.audit.export import audit_sql, write_parquet
+from budgeted_agents.traces.audit.sessions import conclude
+from budgeted_agents.traces.audit.verdicts import VERDICTS
 from budgeted_agents.traces.call import CLIENT_CACHE_HIT, ESTIMATED, NO_USAGE_RECORDED, TracedCall
-from budgeted_agents.traces.export import audit_sql, write_parquet
-from budgeted_agents.traces.sessions import conclude
-from budgeted_agents.traces.verdicts import VERDICTS
 from budgeted_agents.usage import Usage
 from tests.traces.rows import CLAUDE
 

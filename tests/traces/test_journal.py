@@ -14,8 +14,8 @@ import pytest
 from budgeted_agents.errors import InvalidJournal, JournalUnavailable
 from budgeted_agents.ledgers import TopUp
 from budgeted_agents.traces import BudgetEvent, CallRecord, ToppedUp
-from budgeted_agents.traces.journal import VARIABLE, Journal, beside, open_journal, read_journal
 from budgeted_agents.traces.problems import Problems
+from budgeted_agents.traces.records.journal import VARIABLE, Journal, beside, open_journal, read_journal
 from tests.traces import appending
 from tests.traces.support import SESSION, a_call
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from budgeted_agents.traces.audit.tallies import Judged, Loops, SessionTally
 from budgeted_agents.traces.call import TracedCall
 from budgeted_agents.traces.files import FileSource
 from budgeted_agents.traces.formats.otlp import FORMAT
@@ -15,7 +16,6 @@ from budgeted_agents.traces.formats.otlp.layouts import Layout
 from budgeted_agents.traces.formats.otlp.shapes import NOTHING, Attribute, Span, Value
 from budgeted_agents.traces.formats.otlp.spans import SpanMapper
 from budgeted_agents.traces.problems import Problems
-from budgeted_agents.traces.tallies import Judged, Loops, SessionTally
 from tests.traces.otlp_lines import chat, line, write
 
 KEYS = st.sampled_from(

@@ -20,9 +20,9 @@ from budgeted_agents.ledgers import Balance, Hold, Ledger, MemoryLedger, TopUp, 
 from budgeted_agents.meter import cancel, drive, fail
 from budgeted_agents.reports.verification import Verification, verify
 from budgeted_agents.traces import CallRecord, ToppedUp
-from budgeted_agents.traces.journal import Journal, Line, beside, read_journal
 from budgeted_agents.traces.problems import Problem
-from budgeted_agents.traces.rebuild import folded, rebuild
+from budgeted_agents.traces.records.journal import Journal, Line, beside, read_journal
+from budgeted_agents.traces.records.rebuild import folded, rebuild
 from tests.meter.support import GPT, Rig, price_of
 from tests.traces import working
 from tests.traces.strategies import records, topped_up

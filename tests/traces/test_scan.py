@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from budgeted_agents.errors import InvalidPrice, InvalidTrace
 from budgeted_agents.prices import DatedPrices, PriceBook
-from budgeted_agents.traces import folding
-from budgeted_agents.traces import scan as scanning
+from budgeted_agents.traces.audit import folding
+from budgeted_agents.traces.audit import scan as scanning
+from budgeted_agents.traces.audit.scan import Scan, scan, trace_calls
+from budgeted_agents.traces.audit.seen import Keys, Seen
 from budgeted_agents.traces.files import FileSource, find_files
 from budgeted_agents.traces.formats.registry import Formats
-from budgeted_agents.traces.scan import Scan, scan, trace_calls
-from budgeted_agents.traces.seen import Keys, Seen
 from tests.traces.otlp_lines import chat, line, span, write
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budgeted_agents.traces import CallRecord, Recorded, spans
+from budgeted_agents.traces import CallRecord, Recorded
+from budgeted_agents.traces.records import spans
 from tests.traces.strategies import recorded
 from tests.traces.support import CALL, RUN, a_call
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgeted_agents.prices import Price, PriceBook
+from budgeted_agents.traces.audit.verdicts import VERDICTS, Spread, Verdict, assess, is_constant, to_atto, worst
 from budgeted_agents.traces.call import CLIENT_CACHE_HIT, ESTIMATED, LOCAL_MODEL, NO_USAGE_RECORDED, TracedCall
-from budgeted_agents.traces.verdicts import VERDICTS, Spread, Verdict, assess, is_constant, to_atto, worst
 from budgeted_agents.usage import Usage
 from tests.traces.rows import CLAUDE
 

@@ -92,7 +92,7 @@ def top_up(
 def _write_down(ledger_url: str, session: str, top_up: TopUp, balance: Balance) -> None:
     """In the ledger's journal, if it keeps one; the ledger has the top-up already."""
     from budgeted_agents.traces import ToppedUp
-    from budgeted_agents.traces.journal import open_journal
+    from budgeted_agents.traces.records.journal import open_journal
 
     journal = open_journal(None, ledger_url)
     if journal is None or not journal.path.exists():

@@ -53,7 +53,7 @@ def command(
     from budgeted_agents.budget import Budget
     from budgeted_agents.demo import compare, opened, three_budgets, watch
     from budgeted_agents.demo.setting import BUDGET
-    from budgeted_agents.traces.journal import beside
+    from budgeted_agents.traces.records.journal import beside
 
     logging.getLogger("budgeted_agents").setLevel(logging.CRITICAL)  # the show prints events itself
     console = Console(stderr=as_json, quiet=as_json)

@@ -49,7 +49,7 @@ def rebuild(ledger: str, journal: Path | None, as_json: bool) -> None:
     LEDGER may be missing, or have survived in part. To do it twice changes nothing. Exit codes as for `verify`.
     """
     from budgeted_agents.ledgers import open_ledger
-    from budgeted_agents.traces.journal import read_journal
+    from budgeted_agents.traces.records.journal import read_journal
 
     folder = _folder(ledger, journal)
     read_journal(folder, [])  # must be there before a ledger is made
@@ -57,7 +57,7 @@ def rebuild(ledger: str, journal: Path | None, as_json: bool) -> None:
 
 
 def _folder(ledger: str, journal: Path | None) -> Path:
-    from budgeted_agents.traces.journal import beside
+    from budgeted_agents.traces.records.journal import beside
 
     folder = journal or beside(ledger)
     if folder is None:
@@ -69,9 +69,9 @@ def _compare(book: Ledger, folder: Path, as_json: bool, restore: bool = False) -
     from rich.console import Console
 
     from budgeted_agents.reports.verification import verify
-    from budgeted_agents.traces.journal import read_journal
     from budgeted_agents.traces.problems import Problem, Problems
-    from budgeted_agents.traces.rebuild import folded, rebuild
+    from budgeted_agents.traces.records.journal import read_journal
+    from budgeted_agents.traces.records.rebuild import folded, rebuild
 
     restored = rebuild(book, read_journal(folder, []), []) if restore else 0
     unreadable: list[Problems] = []

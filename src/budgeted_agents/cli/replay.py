@@ -14,7 +14,7 @@ import click
 
 if TYPE_CHECKING:
     from budgeted_agents.reports.audit import AuditReport
-    from budgeted_agents.traces.scan import Progress
+    from budgeted_agents.traces.audit.scan import Progress
 
 _GROUPINGS = ("session", "model", "node", "tool", "tenant", "feature", "day")
 _VERDICTS = (

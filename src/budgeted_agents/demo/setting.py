@@ -17,7 +17,7 @@ from budgeted_agents.estimate import count_text
 from budgeted_agents.ledgers import Ledger
 from budgeted_agents.meter import Listener
 from budgeted_agents.testing import LocalProvider
-from budgeted_agents.traces.journal import JournalLike
+from budgeted_agents.traces.records.journal import JournalLike
 
 LOCAL_MODELS = ("openai/gpt-4o", "openai/gpt-4o-mini")
 """What the local provider plays, best first, at their list prices."""

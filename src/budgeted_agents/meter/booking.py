@@ -16,7 +16,7 @@ from budgeted_agents.meter.meter import Booking, Meter
 from budgeted_agents.meter.recording import complete
 from budgeted_agents.meter.steps import Steps
 from budgeted_agents.traces import CallRecord
-from budgeted_agents.traces.event import EventKind
+from budgeted_agents.traces.records.event import EventKind
 
 _AS_HELD: Mapping[str, int] = MappingProxyType({})
 

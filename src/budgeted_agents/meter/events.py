@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from budgeted_agents.money import format_usd
-from budgeted_agents.traces.event import BudgetEvent, EventKind
+from budgeted_agents.traces.records.event import BudgetEvent, EventKind
 
 logger = logging.getLogger("budgeted_agents")
 

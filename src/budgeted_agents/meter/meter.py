@@ -33,7 +33,7 @@ from budgeted_agents.meter.run import Run
 from budgeted_agents.meter.steps import Steps
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.traces import BudgetEvent, CallRecord, Recorder, ToppedUp
-from budgeted_agents.traces.event import EventKind
+from budgeted_agents.traces.records.event import EventKind
 
 HOLD_TTL = 900.0
 """Seconds until a reservation whose worker is silent is presumed spent: half again the usual 600 s request time-out."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from budgeted_agents.ledgers.contract import Reservation
 from budgeted_agents.traces import CallRecord, Recorder
-from budgeted_agents.traces.journal import JournalLike, open_journal
-from budgeted_agents.traces.record import Held
+from budgeted_agents.traces.records.journal import JournalLike, open_journal
+from budgeted_agents.traces.records.record import Held
 
 logger = logging.getLogger("budgeted_agents")
 

@@ -16,8 +16,8 @@ from budgeted_agents.meter.meter import Meter
 from budgeted_agents.meter.steps import Steps
 from budgeted_agents.prices import Price
 from budgeted_agents.traces import CallRecord
-from budgeted_agents.traces.providers import provider_name
-from budgeted_agents.traces.record import Outcome
+from budgeted_agents.traces.records.providers import provider_name
+from budgeted_agents.traces.records.record import Outcome
 from budgeted_agents.usage import Usage
 
 _CLASSES = (

@@ -12,9 +12,9 @@ from budgeted_agents.prices import DatedPrices
 from budgeted_agents.prices.dated import parse_day
 from budgeted_agents.prices.history import PriceHistory
 from budgeted_agents.reports.audit import AuditReport, FileAudit, audit_report
-from budgeted_agents.traces.export import write_parquet
-from budgeted_agents.traces.folding import FileResult
-from budgeted_agents.traces.scan import Progress, scan, trace_calls
+from budgeted_agents.traces.audit.export import write_parquet
+from budgeted_agents.traces.audit.folding import FileResult
+from budgeted_agents.traces.audit.scan import Progress, scan, trace_calls
 
 Paths = str | Path | Iterable[str | Path]
 

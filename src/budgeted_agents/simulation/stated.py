@@ -10,8 +10,8 @@ from budgeted_agents.meter import Meter, new_id
 from budgeted_agents.simulation.order import Timed
 from budgeted_agents.simulation.session import Ending, Moment, Session
 from budgeted_agents.simulation.tiers import Tariff
+from budgeted_agents.traces.audit.verdicts import NANO, assess, to_atto
 from budgeted_agents.traces.call import TracedCall
-from budgeted_agents.traces.verdicts import NANO, assess, to_atto
 
 
 def book_stated(meter: Meter, tariff: Tariff, session: Session, timed: Timed) -> None:

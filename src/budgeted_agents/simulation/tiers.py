@@ -16,8 +16,8 @@ from budgeted_agents.governor import ModelCall, output_limit, quoted, usual_answ
 from budgeted_agents.meter import Meter, Run
 from budgeted_agents.prices import DatedPrices, Price, PriceBook
 from budgeted_agents.prices.price import CacheWrite
+from budgeted_agents.traces.audit.verdicts import assess
 from budgeted_agents.traces.call import CLIENT_CACHE_HIT, LOCAL_MODEL, NO_USAGE_RECORDED, TracedCall
-from budgeted_agents.traces.verdicts import assess
 from budgeted_agents.usage import Usage
 
 PricesLike = PriceBook | DatedPrices | str | Path | None

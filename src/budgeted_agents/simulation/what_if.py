@@ -15,8 +15,8 @@ from budgeted_agents.simulation.order import in_time_order
 from budgeted_agents.simulation.report import PolicyWhatIf, WhatIfReport
 from budgeted_agents.simulation.simulation import Simulation
 from budgeted_agents.simulation.tiers import PricesLike, Tariff
+from budgeted_agents.traces.audit.scan import trace_calls
 from budgeted_agents.traces.call import TracedCall
-from budgeted_agents.traces.scan import trace_calls
 
 Calls = str | os.PathLike[str] | Iterable[str | os.PathLike[str] | TracedCall]
 """Paths of traces, or calls themselves."""

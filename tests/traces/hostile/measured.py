@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from budgeted_agents.prices import DatedPrices
-from budgeted_agents.traces.scan import scan
+from budgeted_agents.traces.audit.scan import scan
 
 
 def main() -> None:

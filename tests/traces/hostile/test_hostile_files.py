@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from budgeted_agents.prices import DatedPrices
-from budgeted_agents.traces.scan import scan
+from budgeted_agents.traces.audit.scan import scan
 from tests.traces.hostile.cases import CASES, Case
 from tests.traces.otlp_lines import chat, line, write
 

@@ -25,7 +25,7 @@ from budgeted_agents.meter import BillingTable, Listener, Meter, Run, new_id, re
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.reports import SpendReport, spend_report
 from budgeted_agents.traces import Recorder
-from budgeted_agents.traces.journal import JournalLike
+from budgeted_agents.traces.records.journal import JournalLike
 
 Holding = Literal["worst", "expected"]
 

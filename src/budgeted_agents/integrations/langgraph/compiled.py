@@ -44,7 +44,7 @@ from budgeted_agents.money import UsdLike
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.reports import SpendReport, spend_report
 from budgeted_agents.traces import Recorder
-from budgeted_agents.traces.journal import JournalLike
+from budgeted_agents.traces.records.journal import JournalLike
 
 GraphT = TypeVar("GraphT", bound=Pregel[Any, Any, Any, Any])
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from budgeted_agents.meter import BillingTable, Listener
     from budgeted_agents.prices import PriceBook
     from budgeted_agents.traces import Recorder
-    from budgeted_agents.traces.journal import JournalLike
+    from budgeted_agents.traces.records.journal import JournalLike
 
 
 class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):

@@ -12,8 +12,9 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from budgeted_agents.ledgers import Account, Ledger
 from budgeted_agents.money import NANO
-from budgeted_agents.traces import BudgetEvent, CallRecord, spans
-from budgeted_agents.traces.attributes import operation_of
+from budgeted_agents.traces import BudgetEvent, CallRecord
+from budgeted_agents.traces.records import spans
+from budgeted_agents.traces.records.attributes import operation_of
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider

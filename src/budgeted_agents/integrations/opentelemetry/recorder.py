@@ -22,7 +22,8 @@ except ImportError as error:
 
 from budgeted_agents.integrations.opentelemetry.instruments import Instruments
 from budgeted_agents.ledgers import Ledger
-from budgeted_agents.traces import BudgetEvent, CallRecord, ToppedUp, attributes, spans
+from budgeted_agents.traces import BudgetEvent, CallRecord, ToppedUp
+from budgeted_agents.traces.records import attributes, spans
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

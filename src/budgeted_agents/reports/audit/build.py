@@ -9,10 +9,10 @@ from decimal import Decimal
 from budgeted_agents.money import to_usd
 from budgeted_agents.reports.audit.report import AuditReport, Figures, FileAudit, SessionAudit, Signals
 from budgeted_agents.reports.audit.words import many, some, usd
-from budgeted_agents.traces.audit import Audit
-from budgeted_agents.traces.sessions import CALLS_MISSING, Conclusion, conclude
-from budgeted_agents.traces.tallies import Loops, SessionTally, Tally
-from budgeted_agents.traces.verdicts import VERDICTS, Verdict
+from budgeted_agents.traces.audit.audit import Audit
+from budgeted_agents.traces.audit.sessions import CALLS_MISSING, Conclusion, conclude
+from budgeted_agents.traces.audit.tallies import Loops, SessionTally, Tally
+from budgeted_agents.traces.audit.verdicts import VERDICTS, Verdict
 
 _NOTHING = Decimal(0)
 _NANO = Decimal("1e-9")

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from budgeted_agents.traces.audit.verdicts import Verdict
 from budgeted_agents.traces.problems import Problem
-from budgeted_agents.traces.verdicts import Verdict
 
 Json = dict[str, Any]
 

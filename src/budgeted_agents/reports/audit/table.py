@@ -26,7 +26,7 @@ from budgeted_agents.reports.audit.words import (
     verdict_shares,
 )
 from budgeted_agents.reports.tables import plain
-from budgeted_agents.traces.verdicts import Verdict
+from budgeted_agents.traces.audit.verdicts import Verdict
 
 if TYPE_CHECKING:
     from budgeted_agents.reports.audit.report import AuditReport, SessionAudit

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from budgeted_agents.money import NANO, format_usd
-from budgeted_agents.traces.verdicts import VERDICTS, Verdict
+from budgeted_agents.traces.audit.verdicts import VERDICTS, Verdict
 
 if TYPE_CHECKING:
     from budgeted_agents.reports.audit.report import AuditReport, Figures

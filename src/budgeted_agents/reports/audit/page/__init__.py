@@ -25,7 +25,7 @@ from budgeted_agents.reports.audit.words import (
     verdict_name,
     verdict_shares,
 )
-from budgeted_agents.traces.verdicts import Verdict
+from budgeted_agents.traces.audit.verdicts import Verdict
 
 _GROUPS = ("model", "node", "tool", "tenant", "feature")
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from budgeted_agents.reports.audit.page.markup import Html, element, text
 from budgeted_agents.reports.audit.words import usd, verdict_name, verdict_shares
-from budgeted_agents.traces.verdicts import Verdict
+from budgeted_agents.traces.audit.verdicts import Verdict
 
 _WIDTH, _HEIGHT = 1000, 180
 _MOST_COLUMNS = 120

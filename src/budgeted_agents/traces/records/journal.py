@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from budgeted_agents.errors import InvalidJournal, JournalUnavailable
-from budgeted_agents.traces import spans
-from budgeted_agents.traces.event import BudgetEvent
 from budgeted_agents.traces.problems import Problems
-from budgeted_agents.traces.record import CallRecord
-from budgeted_agents.traces.recorder import Recorded, ToppedUp
+from budgeted_agents.traces.records import spans
+from budgeted_agents.traces.records.event import BudgetEvent
+from budgeted_agents.traces.records.record import CallRecord
+from budgeted_agents.traces.records.recorder import Recorded, ToppedUp
 
 SUFFIX = ".journal"
 """A ledger's journal stands beside it: ``spend.db.journal/``. (``spend.db-journal`` is what SQLite calls its own.)"""

@@ -14,10 +14,10 @@ from typing import Any
 
 import orjson
 
-from budgeted_agents.traces import attributes as otel
-from budgeted_agents.traces.event import BudgetEvent
-from budgeted_agents.traces.record import CallRecord
-from budgeted_agents.traces.recorder import Recorded, ToppedUp
+from budgeted_agents.traces.records import attributes as otel
+from budgeted_agents.traces.records.event import BudgetEvent
+from budgeted_agents.traces.records.record import CallRecord
+from budgeted_agents.traces.records.recorder import Recorded, ToppedUp
 
 SCOPE = "budgeted_agents"
 NANO = 1_000_000_000

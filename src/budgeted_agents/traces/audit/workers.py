@@ -18,10 +18,10 @@ from typing import Protocol, Self
 
 from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.prices import Price
-from budgeted_agents.traces.audit import Prices
-from budgeted_agents.traces.folding import Ask, Folded, Folder, Job, Question
+from budgeted_agents.traces.audit.audit import Prices
+from budgeted_agents.traces.audit.folding import Ask, Folded, Folder, Job, Question
+from budgeted_agents.traces.audit.seen import Keys, Seen
 from budgeted_agents.traces.formats.registry import Formats
-from budgeted_agents.traces.seen import Keys, Seen
 
 LoadPrices = Callable[[], Prices]
 """Loads prices."""
@@ -185,7 +185,7 @@ class _Worker:
     def __init__(self, formats: Formats, forced: str | None) -> None:
         # One salt for all, because what they hash is compared.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "0"}
-        command = [sys.executable, "-P", "-m", "budgeted_agents.traces.worker"]
+        command = [sys.executable, "-P", "-m", "budgeted_agents.traces.audit.worker"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         with suppress(BrokenPipeError):  # whoever gives it a job says that it died
             self._send((formats.places, forced))

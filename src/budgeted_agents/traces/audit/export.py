@@ -14,9 +14,9 @@ import msgspec
 from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.prices import DatedPrices, Price
 from budgeted_agents.prices.rates import Rates
-from budgeted_agents.traces.audit import day_name, day_of
+from budgeted_agents.traces.audit.audit import day_name, day_of
+from budgeted_agents.traces.audit.verdicts import half_digit, is_free, is_priceable, rate_size, to_atto
 from budgeted_agents.traces.call import TracedCall
-from budgeted_agents.traces.verdicts import half_digit, is_free, is_priceable, rate_size, to_atto
 from budgeted_agents.usage import Usage
 
 _CLASSES = Rates._fields
@@ -42,7 +42,7 @@ _NO_RATES = Rates(*(0 for _ in _CLASSES))
 
 def audit_sql() -> str:
     """The audit in SQL (DuckDB's dialect), over a relation ``calls`` of this shape."""
-    return files("budgeted_agents.traces").joinpath("sql/audit.sql").read_text(encoding="utf-8")
+    return files("budgeted_agents.traces.audit").joinpath("sql/audit.sql").read_text(encoding="utf-8")
 
 
 def write_parquet(calls: Iterable[TracedCall], prices: DatedPrices, path: Path) -> int:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from budgeted_agents.traces.verdicts import CONSTANT_RATIO, MISMATCH, Assessment, Spread, Verdict, is_constant
+from budgeted_agents.traces.audit.verdicts import CONSTANT_RATIO, MISMATCH, Assessment, Spread, Verdict, is_constant
 
 _MOST_REMEMBERED = 512
 """Tool calls of one session that are remembered to find loops; what is asked after that counts as new."""

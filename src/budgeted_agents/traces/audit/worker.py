@@ -9,9 +9,9 @@ from contextlib import suppress
 from typing import IO, Any
 
 from budgeted_agents.prices import Price
-from budgeted_agents.traces.folding import Ask, Folded, Folder, Job, Question
+from budgeted_agents.traces.audit.folding import Ask, Folded, Folder, Job, Question
+from budgeted_agents.traces.audit.seen import Keys
 from budgeted_agents.traces.formats.registry import Formats
-from budgeted_agents.traces.seen import Keys
 
 _GARBAGE = 100_000
 """Objects after which to look for cycles among them. A worker makes many objects and hardly a cycle."""

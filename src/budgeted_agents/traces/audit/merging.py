@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from budgeted_agents.traces.audit import Audit
+from budgeted_agents.traces.audit.audit import Audit
+from budgeted_agents.traces.audit.folding import FileResult, Folded, Job, Part
+from budgeted_agents.traces.audit.workers import Crew
 from budgeted_agents.traces.call import TracedCall
-from budgeted_agents.traces.folding import FileResult, Folded, Job, Part
-from budgeted_agents.traces.workers import Crew
 
 
 class Merger:

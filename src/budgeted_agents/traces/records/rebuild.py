@@ -14,10 +14,10 @@ from budgeted_agents.errors import IdempotencyConflict, InvalidInput, Reservatio
 from budgeted_agents.ledgers import Account, Hold, Ledger, MemoryLedger, Settlement, top_up
 from budgeted_agents.ledgers.topping_up import Line as TopUpLine
 from budgeted_agents.ledgers.topping_up import top_ups
-from budgeted_agents.traces.journal import Line
 from budgeted_agents.traces.problems import Problem
-from budgeted_agents.traces.record import CallRecord
-from budgeted_agents.traces.recorder import Recorded, ToppedUp
+from budgeted_agents.traces.records.journal import Line
+from budgeted_agents.traces.records.record import CallRecord
+from budgeted_agents.traces.records.recorder import Recorded, ToppedUp
 
 _TTL = 900.0
 """Seconds a restored hold would last; the next verb ends it."""

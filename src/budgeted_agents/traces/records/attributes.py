@@ -13,9 +13,9 @@ from typing import Any, get_args
 
 from budgeted_agents.ledgers import Account, TopUp
 from budgeted_agents.money import NANO
-from budgeted_agents.traces.event import BudgetEvent, EventKind
-from budgeted_agents.traces.record import CallRecord
-from budgeted_agents.traces.recorder import ToppedUp
+from budgeted_agents.traces.records.event import BudgetEvent, EventKind
+from budgeted_agents.traces.records.record import CallRecord
+from budgeted_agents.traces.records.recorder import ToppedUp
 
 Attributes = Mapping[str, Any]
 """Values are strings, integers, booleans, or tuples of strings or of integers."""

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from budgeted_agents.errors import BudgetedAgentsError, InvalidTrace
-from budgeted_agents.traces.audit import Audit, Prices, Remembered
+from budgeted_agents.traces.audit.audit import Audit, Prices, Remembered
+from budgeted_agents.traces.audit.seen import Keys, Once
 from budgeted_agents.traces.call import MAY_BE_SUM, MODEL_KINDS, TracedCall
 from budgeted_agents.traces.files import FileSource
 from budgeted_agents.traces.formats import Format, PartableFormat
 from budgeted_agents.traces.formats.registry import Formats
 from budgeted_agents.traces.problems import Problems
-from budgeted_agents.traces.seen import Keys, Once
 from budgeted_agents.traces.sources import Source
 
 Ask = Callable[[Keys], set[int]]

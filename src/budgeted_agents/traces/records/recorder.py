@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol, Self
 
 from budgeted_agents.ledgers import Balance, TopUp
-from budgeted_agents.traces.event import BudgetEvent
-from budgeted_agents.traces.record import CallRecord
+from budgeted_agents.traces.records.event import BudgetEvent
+from budgeted_agents.traces.records.record import CallRecord
 
 
 class ToppedUp(NamedTuple):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from budgeted_agents.traces.tallies import Judged, SessionTally
-from budgeted_agents.traces.verdicts import EXACT, MISMATCH, NANO, ROUNDING, UNPRICED, Verdict, worst
+from budgeted_agents.traces.audit.tallies import Judged, SessionTally
+from budgeted_agents.traces.audit.verdicts import EXACT, MISMATCH, NANO, ROUNDING, UNPRICED, Verdict, worst
 
 SESSION_ONLY = "session_only"
 """Flag: no call is known, only what the trace says of the session."""

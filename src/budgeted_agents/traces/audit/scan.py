@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from budgeted_agents.prices import DatedPrices
-from budgeted_agents.traces.audit import Audit
+from budgeted_agents.traces.audit.audit import Audit
+from budgeted_agents.traces.audit.folding import FileResult, Job, Part, calls_of, readable
+from budgeted_agents.traces.audit.merging import Merger
+from budgeted_agents.traces.audit.seen import Once, Seen
+from budgeted_agents.traces.audit.workers import Alone, Crew, LoadPrices, Workers
 from budgeted_agents.traces.call import TracedCall
 from budgeted_agents.traces.files import FileSource, find_files
 from budgeted_agents.traces.files.limits import MEBIBYTE
-from budgeted_agents.traces.folding import FileResult, Job, Part, calls_of, readable
 from budgeted_agents.traces.formats import Format, PartableFormat
 from budgeted_agents.traces.formats.registry import Formats
-from budgeted_agents.traces.merging import Merger
-from budgeted_agents.traces.seen import Once, Seen
-from budgeted_agents.traces.workers import Alone, Crew, LoadPrices, Workers
 
 Paths = Iterable[str | Path]
 Progress = Callable[[int, int], None]

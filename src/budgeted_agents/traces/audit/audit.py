@@ -9,9 +9,9 @@ from typing import Protocol
 from zlib import crc32
 
 from budgeted_agents.prices import Price
+from budgeted_agents.traces.audit.tallies import Place, SessionTally, Tally, united
+from budgeted_agents.traces.audit.verdicts import assess, to_atto
 from budgeted_agents.traces.call import TracedCall
-from budgeted_agents.traces.tallies import Place, SessionTally, Tally, united
-from budgeted_agents.traces.verdicts import assess, to_atto
 
 DIMENSIONS = ("model", "node", "tool", "tenant", "feature", "day")
 """What calls are grouped by, beside their session."""

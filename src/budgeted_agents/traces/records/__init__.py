@@ -1,0 +1,1 @@
+"""What is written down of calls and decisions: records, spans, the journal, and a ledger rebuilt from it."""
