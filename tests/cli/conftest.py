@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +16,9 @@ Command = Callable[..., tuple[int, str, str]]
 def run(capsys: pytest.CaptureFixture[str]) -> Command:
     """Run the command line here: exit code, standard output, standard error."""
 
-    def command(*arguments: str) -> tuple[int, str, str]:
+    def command(*arguments: str | Path) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
+            main([*map(str, arguments)])
         out, err = capsys.readouterr()
         return int(ended.value.code or 0), out, err
 

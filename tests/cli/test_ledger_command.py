@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +10,8 @@ import pytest
 from budgeted_agents.budget import Budget
 from budgeted_agents.ledgers import open_ledger
 from budgeted_agents.meter import recorders_of
+from tests.cli.conftest import Command
 from tests.meter.support import Rig
-
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from budgeted_agents.cli import main
-
-Command = Callable[..., tuple[int, str, str]]
+from tests.cli.conftest import Command
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run the command line here: exit code, standard output, standard error."""
-
-    def command(*arguments: str | Path) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as ended:
-            main(["what-if", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return command
+def run(run: Command) -> Command:
+    """Run this command here: exit code, standard output, standard error."""
+    return partial(run, "what-if")
 
 
 def line(number: int, session: str, **fields: Any) -> dict[str, Any]:
