@@ -64,17 +64,13 @@ class Highest:
     def value(self) -> int:
         return max(self.current, self.previous)
 
-    def add(self, value: int) -> bool:
-        """Take a value in; whether that may change what ``blended`` says."""
-        if value <= self.current and self.filled < WINDOW and self.seen == CONFIRMED:
-            self.filled += 1
-            return False
+    def add(self, value: int) -> None:
+        """Take a value in."""
         self.seen = min(self.seen + 1, CONFIRMED)
         if self.filled == WINDOW:
             self.current, self.previous, self.filled = value, self.current, 1
         else:
             self.current, self.filled = max(self.current, value), self.filled + 1
-        return True
 
     def blended(self, start: int, safe: int) -> int:
         """From ``start`` to ``safe`` (what was seen plus its safety) as observations confirm it; upwards at once."""
@@ -101,10 +97,16 @@ class Learnt:
         self.added, self.factor = start.surplus, 1000 + 10 * start.percent
 
     def learn(self, estimate: int, actual: int) -> None:
-        if estimate < SHORT:
-            if self.surplus.add(max(0, actual - estimate)):
-                self.added = self.surplus.blended(self.start.surplus, self.surplus.value + SAFE_TOKENS)
-        elif self.ratio.add(-(-actual * 1000 // estimate)):
+        is_short = estimate < SHORT
+        seen = self.surplus if is_short else self.ratio
+        value = actual - estimate if is_short else -(-actual * 1000 // estimate)
+        if value <= seen.current and seen.filled < WINDOW and seen.seen == CONFIRMED:
+            seen.filled += 1  # as most are: it changes nothing
+            return
+        seen.add(max(0, value))
+        if is_short:
+            self.added = seen.blended(self.start.surplus, seen.value + SAFE_TOKENS)
+        else:
             safe = max(1000, self.ratio.value) * (100 + SAFE_PERCENT) // 100 + 1
             self.factor = self.ratio.blended(1000 + 10 * self.start.percent, safe)
 

@@ -35,12 +35,14 @@ def check_reserve(id: str, holds: Sequence[Hold], floor: int, ask: int, now: flo
         InvalidAmount: an amount, floor or ask that is negative, not an integer, or too large.
         InvalidReservation: an id, session, account or time of the wrong shape, or an account that comes twice.
     """
-    if not (_is_plain(id, now) and type(ttl) is float and 0 < ttl <= MAX_SECONDS):
+    # What nearly all are, in the fewest steps; whatever is not that is looked at closely.
+    if not (type(id) is str and 0 < len(id) <= MAX_ID and id.isascii()):
         check_id(id, "reserve")
+    if not (type(now) is type(ttl) is float and 0 <= now <= MAX_SECONDS and 0 < ttl <= MAX_SECONDS):
         check_times(id, "reserve", now=now, ttl=ttl)
-    if type(session) is not str or not session.isascii():
+    if not (type(session) is str and session.isascii()):
         check_text("session", session, place("reserve", id))
-    if not (type(floor) is int and type(ask) is int and 0 <= floor <= ask <= MAX_AMOUNT):
+    if not (type(floor) is type(ask) is int and 0 <= floor <= ask <= MAX_AMOUNT):
         _refuse_steps(id, floor, ask)
     if not _are_sound(holds, floor):
         _refuse_holds(id, holds, floor)
@@ -127,7 +129,7 @@ def check_settle(id: str, actual: Mapping[str, int], now: float) -> None:
         InvalidAmount: not a mapping of units to amounts.
         InvalidReservation: an id or a time of the wrong shape.
     """
-    if not _is_plain(id, now):
+    if not (type(id) is str and 0 < len(id) <= MAX_ID and id.isascii() and type(now) is float and 0 <= now <= MAX_SECONDS):
         check_close(id, "settle", now)
     if type(actual) is not dict and not isinstance(actual, Mapping):
         raise _invalid_amount("is not a mapping of units to amounts", "actual", actual, place("settle", id))
@@ -138,14 +140,8 @@ def check_settle(id: str, actual: Mapping[str, int], now: float) -> None:
 
 def check_close(id: str, verb: str, now: float) -> None:
     """A release or a presume, but its record. Raises as ``check_id`` and ``check_times``."""
-    if not _is_plain(id, now):
-        check_id(id, verb)
-        check_times(id, verb, now=now)
-
-
-def _is_plain(id: str, now: float) -> bool:
-    """Whether an id and a time are what nearly all are, so that nothing more has to be looked at."""
-    return type(id) is str and 0 < len(id) <= MAX_ID and id.isascii() and type(now) is float and 0 <= now <= MAX_SECONDS
+    check_id(id, verb)
+    check_times(id, verb, now=now)
 
 
 def check_expire(now: float, limit: int) -> None:

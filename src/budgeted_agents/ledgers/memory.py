@@ -61,7 +61,7 @@ class MemoryLedger:
     ) -> Reservation | Refusal:
         holds = tuple(holds)
         checks.check_reserve(id, holds, floor, ask, now, ttl, session)
-        kept = checks.kept("memo", memo, "reserve", id)
+        kept = memo if hasattr(memo, "to_json") else checks.kept("memo", memo, "reserve", id)
         body = (holds, floor, ask, session)
         with self._lock:
             if not self._open:
@@ -84,7 +84,8 @@ class MemoryLedger:
         self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | LazyMemo | None = None
     ) -> Settlement:
         checks.check_settle(id, actual, now)
-        kept = None if record is None else checks.kept("record", record, "settle", id)
+        lazy = record is None or hasattr(record, "to_json")
+        kept = record if lazy else checks.kept("record", record, "settle", id)
         with self._lock:
             if not self._open:
                 raise self._closed()
@@ -92,7 +93,7 @@ class MemoryLedger:
             if known is None or known.state is not rules.RESERVED:
                 known = rules.settleable(id, known, actual)
                 if known.state is rules.SETTLED:
-                    return rules.settlement(known, self._current(known), replayed=True)
+                    return rules.closed_before(known, self._current(known))
             return self._end(known, rules.SETTLED, now, kept, actual)
 
     def release(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement | None:
@@ -106,7 +107,7 @@ class MemoryLedger:
                 return None
             rules.check_releasable(known)
             if known.state is rules.RELEASED:
-                return rules.settlement(known, self._current(known), replayed=True)
+                return rules.closed_before(known, self._current(known))
             return self._end(known, rules.RELEASED, now, kept)
 
     def presume(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement:
@@ -117,7 +118,7 @@ class MemoryLedger:
                 raise self._closed()
             known = rules.presumable(id, self._attempts.get(id))
             if known.state is rules.PRESUMED:
-                return rules.settlement(known, self._current(known), replayed=True)
+                return rules.closed_before(known, self._current(known))
             return self._end(known, rules.PRESUMED, now, kept)
 
     def extend(self, id: str, *, ttl: float, now: float) -> bool:

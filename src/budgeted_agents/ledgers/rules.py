@@ -204,7 +204,8 @@ def closed(
     Raises:
         InvalidAmount: what is spent and held would be more than a ledger can keep.
     """
-    after, charges, late = [], [], attempt.state is PRESUMED
+    after, charges, changes, late = [], [], [], attempt.state is PRESUMED
+    overrun: Amounts = ()
     for account, reserved in attempt.held:
         balance = found[account.key]
         charge = 0 if state is RELEASED else actual.get(account.unit, reserved)
@@ -217,17 +218,16 @@ def closed(
             presumed += reserved
         if spent + held > MAX_AMOUNT:
             raise too_large(account.unit, spent, place("settle", attempt.id))
+        if charge > reserved:
+            overrun += ((account, charge - reserved),)
         charges.append((account, charge))
+        changes.append((account, charge - reserved if late else charge))
         after.append(Balance(account, balance.limit, spent, held, balance.credit, presumed))
     attempt.state, attempt.closed_at, attempt.late = state, now, late
     attempt.actual = tuple(charges) if state is SETTLED else ()
     if record is not None:
         attempt.record = record
-    return settlement(attempt, tuple(after))
-
-
-def _nothing(attempt: Attempt) -> Amounts:
-    return tuple([(account, 0) for account, _ in attempt.held])
+    return Settlement(attempt.id, state, tuple(changes), tuple(after), overrun, late)
 
 
 # Attempts: what an id allows
@@ -313,24 +313,22 @@ def reserved_before(attempt: Attempt, balances: tuple[Balance, ...]) -> Reservat
     return Reservation(attempt.id, attempt.granted, attempt.held, balances, attempt.deadline, replayed=True)
 
 
-def settlement(attempt: Attempt, balances: tuple[Balance, ...], replayed: bool = False) -> Settlement:
-    """The answer to a settle, a release or a presume, from the attempt as it stands afterwards."""
-    charged = charges(attempt)
-    overrun: Amounts = ()
-    for (account, actual), (_, reserved) in zip(charged, attempt.held, strict=True):
-        if actual > reserved:
-            overrun += ((account, actual - reserved),)
-    if attempt.late:
-        both = zip(charged, attempt.held, strict=True)
-        charged = tuple([(account, actual - reserved) for (account, actual), (_, reserved) in both])
-    return Settlement(attempt.id, attempt.state, charged, balances, overrun, attempt.late, replayed)
+def closed_before(attempt: Attempt, balances: tuple[Balance, ...]) -> Settlement:
+    """The answer to a settle, a release or a presume that is repeated."""
+    charged, late = charges(attempt), attempt.late
+    both = [(account, actual, reserved) for (account, actual), (_, reserved) in zip(charged, attempt.held, strict=True)]
+    changes = tuple([(account, actual - reserved if late else actual) for account, actual, reserved in both])
+    overrun = tuple([(account, actual - reserved) for account, actual, reserved in both if actual > reserved])
+    return Settlement(attempt.id, attempt.state, changes, balances, overrun, late, replayed=True)
 
 
 def charges(attempt: Attempt) -> Amounts:
     """What stands charged in each account of an attempt now."""
     if attempt.state is SETTLED:
         return attempt.actual
-    return attempt.held if attempt.state is PRESUMED else _nothing(attempt)
+    if attempt.state is PRESUMED:
+        return attempt.held
+    return tuple([(account, 0) for account, _ in attempt.held])
 
 
 def entry(attempt: Attempt) -> Entry:

@@ -88,7 +88,7 @@ class SqliteLedger:
         with self._store.write(durable=False) as db:
             known = rules.settleable(id, rows.attempt(db, id), actual)
             if known.state is State.SETTLED:
-                return rules.settlement(known, _current(db, known), replayed=True)
+                return rules.closed_before(known, _current(db, known))
             return _end(db, known, State.SETTLED, now, text, actual)
 
     def release(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement | None:
@@ -103,7 +103,7 @@ class SqliteLedger:
                 return None
             rules.check_releasable(known)
             if known.state is State.RELEASED:
-                return rules.settlement(known, _current(db, known), replayed=True)
+                return rules.closed_before(known, _current(db, known))
             return _end(db, known, State.RELEASED, now, text)
 
     def presume(self, id: str, *, now: float, record: Memo | LazyMemo | None = None) -> Settlement:
@@ -112,7 +112,7 @@ class SqliteLedger:
         with self._store.write(durable=False) as db:
             known = rules.presumable(id, rows.attempt(db, id))
             if known.state is State.PRESUMED:
-                return rules.settlement(known, _current(db, known), replayed=True)
+                return rules.closed_before(known, _current(db, known))
             return _end(db, known, State.PRESUMED, now, text)
 
     def extend(self, id: str, *, ttl: float, now: float) -> bool:
