@@ -40,7 +40,7 @@ def watch(console: Console, setting: Setting, budget: Budget, ledger: str, journ
     told: list[str] = []
     listeners = (events.append, lambda event: told.append(event.kind))
     app = setting.app(budget, open_ledger(ledger), listeners, journal)
-    session = f"demo-{new_id()[:8]}"  # a ledger may hold earlier demonstrations
+    session = f"demo-{new_id()[8:16]}"  # a ledger may hold earlier demonstrations
     config = {"configurable": {"thread_id": session}, "metadata": {"feature": "research", "tenant": "you"}} | _LIMIT
     spent, shown, state = 0, 0, {}
     for update in app.stream({"question": setting.question}, config, stream_mode="values"):

@@ -150,14 +150,14 @@ class HistoryCounter(Generic[Message]):
         if base is not None:  # its own messages, not their equals: their fields are what is compared
             messages, fields, contents = base.messages + new, base.fields + fields, base.contents + contents
         if messages:
-            replaced = None if base is None or base.is_first else base
-            self._remember(_History(messages, fields, contents, total, base is None), replaced)
+            self._remember(_History(messages, fields, contents, total, base is None), base)
         return total
 
-    def _remember(self, history: _History[Message], instead_of: _History[Message] | None) -> None:
+    def _remember(self, history: _History[Message], base: _History[Message] | None) -> None:
+        """Remember a history; instead of the one that it goes on from, unless that is a first one."""
         with self._lock:
-            if instead_of is not None:
-                self._histories.pop(id(instead_of.messages[-1]), None)
+            if base is not None and not base.is_first:
+                self._histories.pop(id(base.messages[-1]), None)
             self._histories.pop(id(history.messages[-1]), None)
             self._histories[id(history.messages[-1])] = history
             if len(self._histories) > MOST_HISTORIES:

@@ -129,8 +129,10 @@ def check_settle(id: str, actual: Mapping[str, int], now: float) -> None:
         InvalidAmount: not a mapping of units to amounts.
         InvalidReservation: an id or a time of the wrong shape.
     """
-    if not (type(id) is str and 0 < len(id) <= MAX_ID and id.isascii() and type(now) is float and 0 <= now <= MAX_SECONDS):
-        check_close(id, "settle", now)
+    if not (type(id) is str and 0 < len(id) <= MAX_ID and id.isascii()):
+        check_id(id, "settle")
+    if not (type(now) is float and 0 <= now <= MAX_SECONDS):
+        check_times(id, "settle", now=now)
     if type(actual) is not dict and not isinstance(actual, Mapping):
         raise _invalid_amount("is not a mapping of units to amounts", "actual", actual, place("settle", id))
     for unit, value in actual.items():

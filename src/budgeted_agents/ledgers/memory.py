@@ -61,7 +61,7 @@ class MemoryLedger:
     ) -> Reservation | Refusal:
         holds = tuple(holds)
         checks.check_reserve(id, holds, floor, ask, now, ttl, session)
-        kept = memo if hasattr(memo, "to_json") else checks.kept("memo", memo, "reserve", id)
+        kept = checks.kept("memo", memo, "reserve", id)
         body = (holds, floor, ask, session)
         with self._lock:
             if not self._open:
@@ -84,8 +84,7 @@ class MemoryLedger:
         self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | LazyMemo | None = None
     ) -> Settlement:
         checks.check_settle(id, actual, now)
-        lazy = record is None or hasattr(record, "to_json")
-        kept = record if lazy else checks.kept("record", record, "settle", id)
+        kept = None if record is None else checks.kept("record", record, "settle", id)
         with self._lock:
             if not self._open:
                 raise self._closed()

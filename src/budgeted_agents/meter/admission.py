@@ -145,9 +145,8 @@ def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Step
     """Try the ways in order. While money that others hold would make a whole answer fit, or the next minute has room
     for it, wait before an answer is cut short or the call refused."""
     run, call = attempt.run, attempt.call
-    pause = _FIRST_PAUSE
+    now, pause = attempt.started_at, _FIRST_PAUSE
     while True:
-        now = meter.clock()
         waits: list[float] = []
         for way in ways:
             if way.shortened and waits:
@@ -172,7 +171,7 @@ def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Step
         if not waits:
             yield from _refuse(meter, attempt, refused, refusal)
         yield Pause(min(waits))
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        now, pause = meter.clock(), min(pause * 2, _LONGEST_PAUSE)
 
 
 def _admission(meter: Meter, attempt: _Attempt, way: Candidate, plan: Plan, reservation: Reservation) -> Admission:

@@ -138,8 +138,8 @@ def gemini_counts(usage: Any, place: str) -> dict[str, int]:
     )
 
 
-def _plain_counts(usage: Any) -> dict[str, int] | None:
-    """The counts of a usage that has nothing but text in and out, which most calls have; None for any other."""
+def plain_langchain_counts(usage: Any) -> dict[str, int] | None:
+    """The counts of a ``usage_metadata`` that has nothing but text in and out, as most have; None for any other."""
     if type(usage) is not dict:
         return None
     for name in ("input_token_details", "output_token_details"):
@@ -155,8 +155,6 @@ def _plain_counts(usage: Any) -> dict[str, int] | None:
 
 def langchain_counts(usage: Any, place: str) -> dict[str, int]:
     """LangChain's ``usage_metadata``: totals include every class; OpenAI's tiers put a prefix before detail names."""
-    if (plain := _plain_counts(usage)) is not None:
-        return plain
     top = Counts(usage, place)
     details, out_details = top.inner("input_token_details"), top.inner("output_token_details")
     short, long = _cache_writes(details.get(*_TIERED["cache_creation"]), details)

@@ -148,7 +148,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         Raises:
             InvalidUsage: if a count is negative, absurd or not an integer, or ``usage`` is not a mapping.
         """
-        return cls(**shapes.langchain_counts(usage, place))
+        return cls(**(shapes.plain_langchain_counts(usage) or shapes.langchain_counts(usage, place)))
 
     @classmethod
     def from_litellm(cls, usage: Any, *, place: str = "LiteLLM usage") -> Usage:

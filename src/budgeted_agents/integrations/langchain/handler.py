@@ -115,7 +115,7 @@ class GoverningHandler(BaseCallbackHandler):
         if SELF_METERED in metadata and self._handed_over(governance, run_id):
             return
         try:
-            if run_id in open_calls.models:
+            if run_id.int in open_calls.models.ids:
                 governance = self._with_earlier(governance, run_id)
             params = kwargs.get("invocation_params") or _NOTHING
             observed = observe(governance, messages[0], metadata, params, expected=self.expected)

@@ -8,6 +8,7 @@ from functools import cache
 from operator import is_
 from typing import Any, Final
 
+import orjson
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
 from budgeted_agents.estimate import HistoryCounter, Parts, Tokenizer, tokenizer_for
@@ -19,6 +20,9 @@ _IMAGES = frozenset({"image", "image_url", "input_image"})
 _AUDIO = frozenset({"audio", "input_audio"})
 _as_json = json.JSONEncoder(default=str, ensure_ascii=False).encode
 """Arguments and blocks as providers get them; ``json.dumps`` would look for its encoder anew each time."""
+
+SCHEMA_FIELDS: Final = frozenset({"tools", "functions", "response_format"})
+"""Parameters of a call that hold schemas."""
 
 _SKIPPED = frozenset({"id", "index", "cache_control", "signature", "type", "extras"})
 
@@ -56,11 +60,20 @@ def parts_of(message: BaseMessage) -> Parts:
         texts.append(message.name)
     if isinstance(message, AIMessage):
         for call in message.tool_calls:
-            texts += (call["name"], _as_json(call["args"]))
+            texts += (call["name"], _arguments(call["args"]))
             tokens += 12  # the call's id and its framing
     elif isinstance(message, ToolMessage):
         tokens += 12
     return Parts(texts, images, tokens)
+
+
+def _arguments(arguments: Mapping[str, Any]) -> str:
+    """Arguments of a tool call as JSON, spaced as providers get it, except inside of what is nested."""
+    try:
+        pairs = [f'"{name}": {orjson.dumps(value, default=str).decode()}' for name, value in arguments.items()]
+    except (orjson.JSONEncodeError, AttributeError):  # half a character, a huge integer; no mapping at all
+        return _as_json(arguments)
+    return f"{{{', '.join(pairs)}}}"
 
 
 def _add_block(block: str | Mapping[str, Any], texts: list[str]) -> int:
@@ -108,13 +121,10 @@ def cache_write(blocks: Sequence[Mapping[str, Any]]) -> Any:
 
 def schema_texts(kwargs: Mapping[str, Any]) -> list[str]:
     """Tool schemas and response formats, as the provider gets them: they count as input tokens."""
-    if _SCHEMA_FIELDS.isdisjoint(kwargs):
-        return []
     schemas = [kwargs.get(name) for name in ("tools", "functions", "response_format")]
     return [_remembered_text(schema) for schema in schemas if schema]
 
 
-_SCHEMA_FIELDS = frozenset({"tools", "functions", "response_format"})
 _MOST_SCHEMAS = 256
 _known_schemas: dict[int, tuple[object, list[object], str]] = {}
 """Text of schemas seen before, by identity: a model is bound to the same list of tools at every call. The parts are

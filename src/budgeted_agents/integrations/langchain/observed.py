@@ -12,7 +12,14 @@ from budgeted_agents.estimate import HistoryCounter
 from budgeted_agents.governor import USUAL_LIMIT, ModelCall, Quote
 from budgeted_agents.integrations.langchain.governance import Governance, landing_budgets
 from budgeted_agents.integrations.langchain.introspect import LIMIT_FIELDS
-from budgeted_agents.integrations.langchain.messages import blocks_of, cache_write, counter, modalities, schema_texts
+from budgeted_agents.integrations.langchain.messages import (
+    SCHEMA_FIELDS,
+    blocks_of,
+    cache_write,
+    counter,
+    modalities,
+    schema_texts,
+)
 from budgeted_agents.integrations.langchain.quoting import UNPRICED, price_of, usual_answer
 from budgeted_agents.prices import Price
 
@@ -63,8 +70,8 @@ def observe(
     """
     model = _model(governance, metadata, params)
     name, price = model.name, model.price
-    tally = model.counter.count(messages, schema_texts(params))
-    estimate = tally.estimate(name)
+    tally = model.counter.count(messages, () if SCHEMA_FIELDS.isdisjoint(params) else schema_texts(params))
+    estimate = tally.estimate(name) if tally.images else tally.tokens
     bound = governance.meter.margins.bound(name, estimate)
     cache: Any = None
     kinds: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ langchain-core gives the call, so that one ledger is charged once and the budget
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, KeysView
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -55,17 +55,17 @@ class OpenCalls(Generic[CallT]):
     """Calls by langchain-core's id, and there by the handler that admitted them.
 
     Events of one call come one after the other, so single operations on dicts are all the safety there has to be.
+
+    Attributes:
+        ids: of all calls here, as numbers, whose hash is not Python code.
     """
 
     def __init__(self) -> None:
-        self._calls: dict[int, dict[Hashable, CallT]] = {}  # by the id as a number, whose hash is not Python code
+        self._calls: dict[int, dict[Hashable, CallT]] = {}
+        self.ids: KeysView[int] = self._calls.keys()
 
     def add(self, run_id: UUID, handler: Hashable, call: CallT) -> None:
         self._calls.setdefault(run_id.int, {})[handler] = call
-
-    def __contains__(self, run_id: UUID) -> bool:
-        """Whether some handler has admitted this call."""
-        return run_id.int in self._calls
 
     def get(self, run_id: UUID, handler: Hashable) -> CallT | None:
         calls = self._calls.get(run_id.int)
