@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 READY := .venv/.ready
-CODE = $(foreach folder,src tests examples graphs benchmarks,$(if $(wildcard $(folder)/*),$(folder)))
+CODE = $(foreach folder,src tests examples graphs benchmarks docs/site,$(if $(wildcard $(folder)/*),$(folder)))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check bench docs lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,10 @@ bench: $(READY) ## Run every benchmark, one after the other
 	@missed=; for script in $(notdir $(basename $(wildcard benchmarks/*.py))); do \
 		echo "== $$script"; $(BIN)/python -m benchmarks.$$script || missed="$$missed $$script"; \
 	done; test -z "$$missed" || { echo "Goal missed:$$missed"; exit 1; }
+
+docs: $(READY) ## Make a site of the documentation in dist/docs, with a reference of the Python API
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -c docs/site docs dist/docs
+	@echo "Open dist/docs/index.html"
 
 lock: $(READY) ## Resolve the newest versions into requirements/dev.lock
 	$(BIN)/uv pip compile pyproject.toml --group dev --upgrade --quiet --universal --python-version 3.11 \
