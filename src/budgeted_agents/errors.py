@@ -76,6 +76,10 @@ class InvalidJournal(InvalidInput):
     """A journal setting that cannot work, or a journal that is not there."""
 
 
+class InvalidRecorder(InvalidInput):
+    """A recorder's setting that cannot work."""
+
+
 class UnknownPrice(BudgetedAgentsError, LookupError):
     """No price is known for a model, so no call to it can be admitted (an unknown price is not $0).
 

@@ -20,6 +20,7 @@ from budgeted_agents.meter.recording import parent_of
 from budgeted_agents.meter.refusals import from_ledger
 from budgeted_agents.meter.run import Run
 from budgeted_agents.meter.steps import Pause, Steps
+from budgeted_agents.traces.records.content import Content
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
 """Seconds between looks at a ledger while waiting for money that calls in flight may give back."""
@@ -36,6 +37,7 @@ class Admission(Struct, frozen=True):
         deadline: when the hold expires.
         flags: what the record should say of it.
         reservation: what the ledger answered; ``parent`` the span the call is made in.
+        content: what the call says, if some recorder is to keep it.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Admission(Struct, frozen=True):
     flags: tuple[str, ...] = ()
     reservation: Reservation | None = None
     parent: str = ""
+    content: Content | None = None
 
 
 def admit(

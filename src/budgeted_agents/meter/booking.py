@@ -16,19 +16,24 @@ from budgeted_agents.meter.meter import Booking, Meter
 from budgeted_agents.meter.recording import complete
 from budgeted_agents.meter.steps import Steps
 from budgeted_agents.traces import CallRecord
+from budgeted_agents.traces.records.content import Content
 from budgeted_agents.traces.records.event import EventKind
 
 _AS_HELD: Mapping[str, int] = MappingProxyType({})
 
 
 class Admitted(Protocol):
-    """What is known of a call since it was admitted: its reservation, if it has one, and the span it is made in."""
+    """What is known of a call since it was admitted: its reservation, if it has one, the span it is made in, and what
+    it says, if that is to be kept."""
 
     @property
     def reservation(self) -> Reservation | None: ...
 
     @property
     def parent(self) -> str: ...
+
+    @property
+    def content(self) -> Content | None: ...
 
 
 class Ended(LazyMemo, Protocol):
@@ -77,7 +82,8 @@ def close(
 def write_down(meter: Meter, ended: Ended, admission: Admitted, actual: Mapping[str, int] = _AS_HELD) -> Steps[None]:
     """Tell the recorders of a call that has ended; ``actual`` is what it is charged, by unit."""
     if meter.recorders:
-        yield partial(meter.record, complete(ended.record(), admission.reservation, admission.parent, actual))
+        record = complete(ended.record(), admission.reservation, admission.parent, actual)
+        yield partial(meter.record, record, admission.content)
 
 
 def _written_down_and_booked(meter: Meter, written_down: Steps[None], booking: Booking) -> Steps[None]:

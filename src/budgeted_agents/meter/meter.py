@@ -28,12 +28,14 @@ from budgeted_agents.ledgers import TopUp
 from budgeted_agents.ledgers.contract import Account, Balance, Ledger, Settlement
 from budgeted_agents.meter.events import Listener, publish
 from budgeted_agents.meter.outcomes import BillingTable
-from budgeted_agents.meter.recording import tell
+from budgeted_agents.meter.recording import call_to_tell, tell
 from budgeted_agents.meter.run import Run
 from budgeted_agents.meter.steps import Steps
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.traces import BudgetEvent, CallRecord, Recorder, ToppedUp
+from budgeted_agents.traces.records.content import Content
 from budgeted_agents.traces.records.event import EventKind
+from budgeted_agents.traces.records.recorder import keeps_content
 
 HOLD_TTL = 900.0
 """Seconds until a reservation whose worker is silent is presumed spent: half again the usual 600 s request time-out."""
@@ -77,6 +79,7 @@ class Meter:
         unsettled: bookings the ledger could not take yet; they go first once it can.
         models: what adapters remember of models that were called, for every run under this policy.
         plans: which accounts a call touches, by the policy; whoever exchanges one exchanges both.
+        keeps_content: whether some recorder was asked to keep what calls say.
     """
 
     policy: Policy
@@ -91,10 +94,12 @@ class Meter:
     unsettled: deque[Booking] = field(default_factory=deque)
     logs: bool = True
     plans: Plans = field(init=False, repr=False)
+    keeps_content: bool = field(init=False, repr=False)
     models: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.plans = Plans(self.policy)
+        self.keeps_content = any(map(keeps_content, self.recorders))
 
     def publish(
         self, kind: EventKind, message: str, session: str = "", balance: Balance | None = None, run: str = ""
@@ -105,9 +110,9 @@ class Meter:
         spent, limit = (balance.spent, balance.limit) if balance is not None else (0, 0)
         self._tell(BudgetEvent(kind, message, session, account.budget, key, account.unit, spent, limit, run))
 
-    def record(self, record: CallRecord) -> None:
+    def record(self, record: CallRecord, content: Content | None = None) -> None:
         """Tell the recorders of a call that is about to be booked; one that cannot take it harms no call."""
-        for failure in tell(self.recorders, lambda recorder: recorder.call(record)):
+        for failure in tell(self.recorders, call_to_tell(record, content)):
             self.publish("unrecorded", f"A call could not be recorded: {failure}", record.session, run=record.run)
 
     def topped_up(self, top_up: TopUp, balance: Balance, session: str) -> None:

@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from budgeted_agents.ledgers.contract import Reservation
 from budgeted_agents.traces import CallRecord, Recorder
+from budgeted_agents.traces.records.content import Content
 from budgeted_agents.traces.records.journal import JournalLike, open_journal
 from budgeted_agents.traces.records.record import Held
+from budgeted_agents.traces.records.recorder import keeps_content
 
 logger = logging.getLogger("budgeted_agents")
 
@@ -41,6 +43,18 @@ def held_in(reservation: Reservation) -> tuple[Held, ...]:
     """What a reservation holds, with each account's limit without top-ups."""
     pairs = zip(reservation.held, reservation.balances, strict=True)
     return tuple([(account.key, balance.limit - balance.credit, held) for (account, held), balance in pairs])
+
+
+def call_to_tell(record: CallRecord, content: Content | None) -> Callable[[Recorder], None]:
+    """How a recorder is told of a call, and of what it says if the recorder was asked to keep that."""
+
+    def told(recorder: Recorder) -> None:
+        if content is not None and keeps_content(recorder):
+            recorder.call(record, content)
+        else:
+            recorder.call(record)
+
+    return told
 
 
 def tell(recorders: Sequence[Recorder], what: Callable[[Recorder], None]) -> list[Exception]:

@@ -17,10 +17,11 @@ from budgeted_agents.meter.refusals import from_ledger
 from budgeted_agents.meter.run import Run
 from budgeted_agents.meter.steps import Steps
 from budgeted_agents.traces import CallRecord
+from budgeted_agents.traces.records.content import Content
 
 
 class ToolAdmission(Struct, frozen=True):
-    """A tool call that may be made."""
+    """A tool call that may be made; its ``content`` is what it says, if some recorder is to keep that."""
 
     id: str
     run: Run
@@ -30,6 +31,7 @@ class ToolAdmission(Struct, frozen=True):
     step: int | None = None
     reservation: Reservation | None = None
     parent: str = ""
+    content: Content | None = None
 
     @property
     def counted(self) -> bool:

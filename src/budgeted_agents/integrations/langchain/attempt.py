@@ -13,9 +13,11 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
+from msgspec.structs import replace
 
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain import answers, introspect
+from budgeted_agents.integrations.langchain.content import ModelContent
 from budgeted_agents.integrations.langchain.governance import Governance
 from budgeted_agents.integrations.langchain.pruning import prune
 from budgeted_agents.integrations.langchain.quoting import UNPRICED, Quoted, Tier, quote
@@ -79,6 +81,8 @@ class Attempt:
             self._admission = yield from admit(
                 governance.meter, governance.run, self._quoted.call, step=step, may_wait=may_wait
             )
+            if governance.meter.keeps_content:
+                self._admission = replace(self._admission, content=ModelContent(messages))
         except BudgetExceeded as refusal:
             raise governance.refuse(refusal, self.metadata) from None
         tier = self.tiers[self._admission.way.quote.tier]
@@ -98,9 +102,14 @@ class Attempt:
         if self._admission is not None:
             self._admission = yield from keep_alive(self.governance.meter, self._admission)
 
-    def close(self, messages: Sequence[BaseMessage], output: Mapping[str, Any] | None = None) -> Steps[None]:
-        """Settle with what the answer says it used; ``output`` is what it says besides its messages."""
+    def close(
+        self, messages: Sequence[BaseMessage], output: Mapping[str, Any] | None = None, *, whole: bool = True
+    ) -> Steps[None]:
+        """Settle with what the answer says it used; ``output`` is what it says besides its messages, and ``whole``
+        whether all of it has come."""
         admission, price = self._opened()
+        if admission.content is not None:
+            admission.content.answered(messages, whole=whole)
         answered = answers.of_messages(messages, admission.way.quote)
         unpriced = (UNPRICED,) if price.source == UNPRICED else ()
         yield from settle(
@@ -113,10 +122,12 @@ class Attempt:
             flags=answered.flags + unpriced,
         )
 
-    def abort(self, error: BaseException, *, answered: bool = False) -> Steps[bool]:
-        """End an attempt that failed; True if it should be made again."""
+    def abort(self, error: BaseException, received: Sequence[BaseMessage] = ()) -> Steps[bool]:
+        """End an attempt that failed after this had come of its answer; True if it should be made again."""
         admission, price = self._opened()
-        record = yield from fail(self.governance.meter, admission, error, price, answered=answered)
+        if admission.content is not None:
+            admission.content.answered(received, whole=False)
+        record = yield from fail(self.governance.meter, admission, error, price, answered=bool(received))
         if record.outcome != "released" or self._failures >= self.retries or not retryable(error):
             return False
         yield Pause(min(_FIRST_RETRY_PAUSE * 2**self._failures, _LONGEST_RETRY_PAUSE))

@@ -38,6 +38,8 @@ def answered(call: OpenModelCall, response: LLMResult) -> Steps[Any]:
     """Settle with what the answer says it used, estimated where it says nothing."""
     governance = call.governance
     messages = _messages(response)
+    if call.admission.content is not None:
+        call.admission.content.answered(messages)
     reported, billed = answers.said(messages)
     if reported is not None and reported.get("total_cost") == 0:  # so LangChain marks an answer out of its own cache
         return cancel(governance.meter, call.admission, call.observed.price, flag="cache_hit")
@@ -52,6 +54,8 @@ def answered(call: OpenModelCall, response: LLMResult) -> Steps[Any]:
 
 def failed(call: OpenModelCall, error: BaseException, response: Any) -> Steps[Any]:
     """Release what was certainly not billed, settle what was cut off here, presume the rest."""
+    if call.admission.content is not None and isinstance(response, LLMResult):
+        call.admission.content.answered(_messages(response), whole=False)
     if call.is_cut:
         return _settled(call, _cut_off(call))
     came = call.received.any or _has_content(response)

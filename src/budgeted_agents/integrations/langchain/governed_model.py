@@ -228,11 +228,11 @@ def _ended(attempt: Attempt, error: BaseException, received: list[BaseMessage]) 
     """The steps for a stream that broke off: settled if its usage had come, else presumed."""
     if any(getattr(message, "usage_metadata", None) for message in received):
         return _settled(attempt, received)
-    return attempt.abort(error, answered=bool(received))
+    return attempt.abort(error, received)
 
 
 def _settled(attempt: Attempt, received: list[BaseMessage]) -> Any:
-    yield from attempt.close(received)
+    yield from attempt.close(received, whole=False)
     return False
 
 

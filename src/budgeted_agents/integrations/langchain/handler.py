@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from budgeted_agents.budget import Policy
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain import endings, open_calls
+from budgeted_agents.integrations.langchain.content import ModelContent, ToolContent
 from budgeted_agents.integrations.langchain.context import Assigned
 from budgeted_agents.integrations.langchain.governance import Governance, current, may_block
 from budgeted_agents.integrations.langchain.governed_model import SELF_METERED
@@ -120,6 +121,8 @@ class GoverningHandler(BaseCallbackHandler):
             params = kwargs.get("invocation_params") or _NOTHING
             observed = observe(governance, messages[0], metadata, params, expected=self.expected)
             admission = self._hold(governance, observed, metadata, parent_run_id)
+            if governance.meter.keeps_content:
+                admission = replace(admission, content=ModelContent(messages[0]))
         except BaseException:
             self._give_back(run_id)  # the call is not made, and nobody else is told so
             raise
@@ -222,7 +225,7 @@ class GoverningHandler(BaseCallbackHandler):
         governance = self.governance_of(metadata)
         waiting = _admitted.get()
         if waiting and waiting[0].run is governance.run:
-            open_calls.tools.add(run_id, self, OpenToolCall(governance, waiting.pop()))
+            self._add_tool(run_id, governance, waiting.pop(), kwargs.get("inputs") or input_str)
             return
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         governance = self._without_counted(governance, run_id)
@@ -231,11 +234,16 @@ class GoverningHandler(BaseCallbackHandler):
         attribution = governance.attribution(metadata)
         steps = admit_tool(governance.meter, governance.run, name, attribution, step=metadata.get("langgraph_step"))
         try:
-            open_calls.tools.add(run_id, self, OpenToolCall(governance, drive(steps)))
+            self._add_tool(run_id, governance, drive(steps), kwargs.get("inputs") or input_str)
         except BudgetExceeded as refusal:
             for call in open_calls.tools.take_all(run_id):
                 drive(cancel_tool(call.governance.meter, call.admission))
             raise governance.refuse(refusal, metadata) from None
+
+    def _add_tool(self, run_id: UUID, governance: Governance, admission: ToolAdmission, arguments: Any) -> None:
+        if governance.meter.keeps_content:
+            admission = replace(admission, content=ToolContent(arguments))
+        open_calls.tools.add(run_id, self, OpenToolCall(governance, admission))
 
     def _without_counted(self, governance: Governance, run_id: UUID) -> Governance:
         """The governance without the budgets that another one counts this tool call in."""
@@ -252,6 +260,8 @@ class GoverningHandler(BaseCallbackHandler):
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         if call := open_calls.tools.take(run_id, self):
+            if call.admission.content is not None:
+                call.admission.content.answered(output)
             drive(settle_tool(call.governance.meter, call.admission))
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
@@ -294,7 +304,7 @@ def _hold_more(call: OpenModelCall) -> bool:
         admission = drive(admit(governance.meter, governance.run, wanted, step=held.step, may_wait=may_block))
     except BudgetExceeded:
         return False
-    call.admission = replace(admission, started_at=held.started_at, flags=held.flags)
+    call.admission = replace(admission, started_at=held.started_at, flags=held.flags, content=held.content)
     drive(give_back(governance.meter, held.id, governance.run.session))
     return True
 

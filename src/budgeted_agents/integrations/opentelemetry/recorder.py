@@ -2,11 +2,13 @@
 
 A span has the attributes that the journal writes, but for its bookkeeping, and the times of the call. It is a child of
 the span that was current where the call was admitted. Where there was none, the first span of a run becomes the root of
-its trace, and the others its children. No prompt, answer or argument is in a record, so none can be in a span.
+its trace, and the others its children. No prompt, answer or argument is in a record, so none is in a span unless the
+recorder was asked for them.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
@@ -20,21 +22,30 @@ except ImportError as error:
         'Install it: pip install "budgeted-agents[otel]"'
     ) from error
 
+from budgeted_agents.errors import InvalidRecorder
 from budgeted_agents.integrations.opentelemetry.instruments import Instruments
 from budgeted_agents.ledgers import Ledger
 from budgeted_agents.traces import BudgetEvent, CallRecord, ToppedUp
 from budgeted_agents.traces.records import attributes, spans
+from budgeted_agents.traces.records.content import Content
+from budgeted_agents.traces.records.recorder import ContentRecorder
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
+VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+"""OpenTelemetry's environment variable for whether content is captured, and where."""
+
+_ON_SPANS = ("span_only", "span_and_event")
+"""Its values that mean spans."""
+
 MOST_RUNS = 4_096
 """Runs whose trace is remembered at a time."""
 
 
-class OpenTelemetryRecorder:
+class OpenTelemetryRecorder(ContentRecorder):
     """Hand it to ``BudgetedGraph``, ``budgeted``, ``CostCallback`` or ``BudgetMiddleware`` as ``recorders=(...,)``.
 
     One instance serves any number of them, in any number of threads.
@@ -45,6 +56,11 @@ class OpenTelemetryRecorder:
         ledger: observed for ``budget.utilization``; None for no such metric.
         dimensions: attribution that becomes an attribute of ``budget.cost``, e.g. ``("tenant", "feature")``. Each
             combination of values is a time series of its own.
+        content: whether a call's span also says what the call says: its messages, a tool's arguments and result. None
+            goes by the environment variable ``OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT``; without it, no.
+
+    Raises:
+        InvalidRecorder: ``content`` is neither True, False nor None.
     """
 
     def __init__(
@@ -54,7 +70,9 @@ class OpenTelemetryRecorder:
         *,
         ledger: Ledger | None = None,
         dimensions: tuple[str, ...] = (),
+        content: bool | None = None,
     ) -> None:
+        self._keeps_content = _asked_for_content() if content is None else _checked(content)
         self._tracer = trace.get_tracer(spans.SCOPE, tracer_provider=tracer_provider)
         self._instruments = Instruments(meter_provider, ledger, dimensions)
         self._roots: OrderedDict[str, SpanContext] = OrderedDict()
@@ -66,11 +84,16 @@ class OpenTelemetryRecorder:
             return ""
         return f"00-{around.trace_id:032x}-{around.span_id:016x}-{around.trace_flags & 0xFF:02x}"
 
-    def call(self, record: CallRecord) -> None:
+    @property
+    def keeps_content(self) -> bool:
+        return self._keeps_content
+
+    def call(self, record: CallRecord, content: Content | None = None) -> None:
         times = spans.nanoseconds(record.started_at), spans.nanoseconds(record.ended_at)
         kind = SpanKind.INTERNAL if record.kind == "tool" else SpanKind.CLIENT
         found = attributes.described(record)
-        self._span(spans.span_name(record), kind, found, times, record.parent, record.run, failed=bool(record.error))
+        name, failed = spans.span_name(record), bool(record.error)
+        self._span(name, kind, found, times, record.parent, record.run, failed=failed, content=content)
         self._instruments.call(record)
 
     def event(self, event: BudgetEvent) -> None:
@@ -95,12 +118,15 @@ class OpenTelemetryRecorder:
         parent: str,
         run: str,
         failed: bool = False,
+        content: Content | None = None,
     ) -> None:
         with self._lock:  # of two first spans of a run, one is the root
             around = _context_of(parent) if parent else self._around(run)
             span = self._tracer.start_span(name, around, kind, found, start_time=times[0])
             if not parent:
                 self._remember(run, span.get_span_context())
+        if content is not None and span.is_recording():
+            span.set_attributes(content.attributes)
         if failed:
             span.set_status(Status(StatusCode.ERROR))
         span.end(times[1])
@@ -115,6 +141,18 @@ class OpenTelemetryRecorder:
         self._roots.move_to_end(run)
         if len(self._roots) > MOST_RUNS:
             self._roots.popitem(last=False)
+
+
+def _asked_for_content() -> bool:
+    return os.environ.get(VARIABLE, "").strip().lower() in _ON_SPANS
+
+
+def _checked(content: object) -> bool:
+    if isinstance(content, bool):
+        return content
+    remedy = "Write content=True to keep what calls say, content=False not to"
+    place = "OpenTelemetryRecorder"
+    raise InvalidRecorder("is neither True nor False", field="content", value=content, place=place, remedy=remedy)
 
 
 def _context_of(parent: str) -> Context:

@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from budgeted_agents.ledgers import Account, TopUp
 from budgeted_agents.money import NANO
+from budgeted_agents.traces.records import content
 from budgeted_agents.traces.records.event import BudgetEvent, EventKind
 from budgeted_agents.traces.records.record import CallRecord
 from budgeted_agents.traces.records.recorder import ToppedUp
@@ -46,8 +47,8 @@ _COUNTS = {"granted": "budget.granted_tokens"}
 _OPTIONAL_COUNTS = {"step": "budget.step", "output_limit": "gen_ai.request.max_tokens"}
 _MONEY = {"cost": "budget.cost_usd", "reserved": "budget.reserved_usd"}
 
-UNIQUE = frozenset({RESERVATION, TOP_UP, *_MONEY.values()})
-"""Text attributes that differ from call to call."""
+UNIQUE = frozenset({RESERVATION, TOP_UP, *_MONEY.values()}) | content.NAMES
+"""Text attributes that differ from call to call, or must not be remembered."""
 
 _USAGE = {
     "input_tokens": "gen_ai.usage.input_tokens",

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from budgeted_agents.errors import InvalidJournal, JournalUnavailable
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.records import spans
+from budgeted_agents.traces.records.content import Content
 from budgeted_agents.traces.records.event import BudgetEvent
 from budgeted_agents.traces.records.record import CallRecord
-from budgeted_agents.traces.records.recorder import Recorded, ToppedUp
+from budgeted_agents.traces.records.recorder import ContentRecorder, Recorded, ToppedUp
 
 SUFFIX = ".journal"
 """A ledger's journal stands beside it: ``spend.db.journal/``. (``spend.db-journal`` is what SQLite calls its own.)"""
@@ -43,23 +44,39 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | ge
 
 
 @dataclass(unsafe_hash=True)
-class Journal:
+class Journal(ContentRecorder):
     """Writes calls, events and top-ups down. A recorder; two of one folder are equal.
 
     Args:
         path: the folder; it is made with the first line.
         rotate_at: bytes after which a file is full.
+        content: whether what calls say is kept as well: messages, and the arguments and results of tools.
+
+    Raises:
+        InvalidJournal: the path names no folder, or ``content`` is neither True nor False.
     """
 
     path: Path
     rotate_at: int = ROTATE_AT
+    content: bool = field(default=False, compare=False)
     _number: int = field(default=0, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.path = _folder(self.path)
+        if not isinstance(self.content, bool):
+            remedy = "Write content=True to keep what calls say, content=False not to"
+            problem = "is neither True nor False"
+            raise InvalidJournal(problem, field="content", value=self.content, place="Journal", remedy=remedy)
 
     def parent(self) -> str:
         return ""
 
-    def call(self, record: CallRecord) -> None:
-        self._write(record)
+    @property
+    def keeps_content(self) -> bool:
+        return self.content
+
+    def call(self, record: CallRecord, content: Content | None = None) -> None:
+        self._write(record, content)
 
     def event(self, event: BudgetEvent) -> None:
         self._write(event)
@@ -71,12 +88,12 @@ class Journal:
         """Its files, the oldest first."""
         return sorted(self.path.glob("journal-*.jsonl"))
 
-    def _write(self, recorded: Recorded) -> None:
+    def _write(self, recorded: Recorded, content: Content | None = None) -> None:
         """Raises:
         JournalUnavailable: the disk is full, the folder may not be written, or the text cannot be.
         """
         try:
-            line = spans.to_line(recorded)
+            line = spans.to_line(recorded, content=content)
             number = self._number or max(map(number_of, self.files()), default=1)
             while not self._appended(line, number):
                 number += 1
@@ -177,18 +194,17 @@ def open_journal(journal: JournalLike, ledger_url: str) -> Journal | None:
     """
     if journal is False:
         return None
-    if isinstance(journal, Journal):
-        return journal
     if journal is None or journal is True:
         named = os.environ.get(VARIABLE, "")
         folder = beside(ledger_url) if not named else None if named.lower() == "off" else Path(named)
         return None if folder is None else Journal(folder.absolute())
-    path = _folder(journal)
+    given = journal if isinstance(journal, Journal) else Journal(_folder(journal))
+    path = given.path.absolute()
     if path.exists() and not path.is_dir():
-        raise _refused("is a file", journal)
+        raise _refused("is a file", str(given.path))
     if not path.parent.is_dir():
-        raise _refused(f"is in a folder that does not exist, {path.parent}", journal)
-    return Journal(path)
+        raise _refused(f"is in a folder that does not exist, {path.parent}", str(given.path))
+    return replace(given, path=path)
 
 
 def beside(ledger_url: str) -> Path | None:
@@ -200,7 +216,7 @@ def beside(ledger_url: str) -> Path | None:
 def _folder(given: object) -> Path:
     if not isinstance(given, str | os.PathLike) or not str(given) or "\0" in str(given):
         raise _refused("names no folder", given)
-    return Path(given).absolute()
+    return Path(given)
 
 
 def _append(descriptor: int, line: bytes, size: int) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, Self
+from abc import ABC, abstractmethod
+from typing import NamedTuple, Protocol, Self, TypeGuard
 
 from budgeted_agents.ledgers import Balance, TopUp
+from budgeted_agents.traces.records.content import Content
 from budgeted_agents.traces.records.event import BudgetEvent
 from budgeted_agents.traces.records.record import CallRecord
 
@@ -48,3 +50,21 @@ class Recorder(Protocol):
 
     def top_up(self, topped_up: ToppedUp) -> None:
         """An account's limit was raised."""
+
+
+class ContentRecorder(ABC):
+    """A base of recorders that can be asked to keep what calls say as well. Any other recorder never gets to see it."""
+
+    @property
+    @abstractmethod
+    def keeps_content(self) -> bool:
+        """Whether it was asked to."""
+
+    @abstractmethod
+    def call(self, record: CallRecord, content: Content | None = None) -> None:
+        """A call has ended and is about to be booked; ``content`` is what it says, if this is to be kept."""
+
+
+def keeps_content(recorder: object) -> TypeGuard[ContentRecorder]:
+    """Whether a recorder is to be told what calls say."""
+    return isinstance(recorder, ContentRecorder) and recorder.keeps_content

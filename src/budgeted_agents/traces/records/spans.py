@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from budgeted_agents.traces.records import attributes as otel
+from budgeted_agents.traces.records.content import Content
 from budgeted_agents.traces.records.event import BudgetEvent
 from budgeted_agents.traces.records.record import CallRecord
 from budgeted_agents.traces.records.recorder import Recorded, ToppedUp
@@ -34,17 +35,20 @@ _IS_ID = re.compile("[0-9a-f]{32}").fullmatch
 _TRACEPARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
-def to_line(recorded: Recorded, service: str = SCOPE) -> bytes:
+def to_line(recorded: Recorded, service: str = SCOPE, content: Content | None = None) -> bytes:
     """One line of an OTLP JSON file, its end included.
 
     Args:
         recorded: the call, event or top-up.
         service: the ``service.name`` of the resource; short ASCII text without quotes.
+        content: what the call says, if this is to be kept.
 
     Raises:
         TypeError: it has text that is no Unicode (half a character).
     """
     span, attributes = _call(recorded) if isinstance(recorded, CallRecord) else _moment(recorded)
+    if content is not None:
+        attributes = {**attributes, **content.attributes}
     pairs = b",".join([_pair(name, value) for name, value in attributes.items()])
     head = _HEAD % (service.encode(), SCOPE.encode())
     return b"".join((head, orjson.dumps(span)[:-1], b',"attributes":[', pairs, b"]}", _TAIL))
