@@ -83,6 +83,13 @@ def content_in(journal: Path, operation: str = "chat") -> list[dict[str, Any]]:
     return [_content(found.items()) for found in pairs if found.get("gen_ai.operation.name") == operation]
 
 
+def _plain(value: Any) -> Any:
+    """An attribute's value; a list of texts as OTLP's JSON has it, and as the SDK does, is the same."""
+    if isinstance(value, dict):
+        return [each["stringValue"] for each in value["values"]]
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _content(attributes: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in attributes:
@@ -90,5 +97,5 @@ def _content(attributes: Iterable[tuple[str, Any]]) -> dict[str, Any]:
         if short in ("system_instructions", "input.messages", "output.messages", "tool.call.arguments"):
             found[short] = json.loads(value)
         elif short in ("tool.call.result", "budget.content.cut"):
-            found[short] = value
+            found[short] = _plain(value)
     return found

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import HumanMessage, SystemMessage
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
@@ -27,7 +27,7 @@ from budgeted_agents.errors import InvalidJournal, InvalidRecorder
 from budgeted_agents.integrations.opentelemetry.recorder import VARIABLE
 from budgeted_agents.reports.verification import verify
 from budgeted_agents.testing import LocalProvider, Reply
-from budgeted_agents.traces.records.journal import Journal, read_journal
+from budgeted_agents.traces.records.journal import LONGEST_LINE, Journal, read_journal
 from budgeted_agents.traces.records.rebuild import folded, rebuild
 from tests.attach.support import openai, serving
 from tests.opentelemetry.conversations import (
@@ -49,6 +49,7 @@ from tests.opentelemetry.conversations import (
     marks_in_telemetry,
 )
 from tests.opentelemetry.support import SetUp
+from tests.traces.support import a_call
 
 SYSTEM = [{"type": "text", "content": f"Keep to {RULES}."}]
 ASKED = {"role": "user", "parts": [{"type": "text", "content": f"What is {QUESTION}?"}]}
@@ -168,7 +169,7 @@ def test_who_did_not_ask_for_it_does_not_get_it(provider: LocalProvider, set_up:
 @GOVERNED
 async def test_so_it_is_where_everything_is_awaited(provider: LocalProvider, set_up: SetUp, governed: bool) -> None:
     raw = openai(provider)
-    app = create_agent(budgeted_model(raw) if governed else raw, [look_up], system_prompt=f"Keep to {RULES}.")
+    app: Any = create_agent(budgeted_model(raw) if governed else raw, [look_up], system_prompt=f"Keep to {RULES}.")
     callback = CostCallback(budget=Budget(usd="1.00"), recorders=[set_up.recorder(content=True)])
     await app.ainvoke(INPUT, {**THREAD, "callbacks": [callback]})
     async for _ in app.astream(INPUT, {**THREAD, "callbacks": [callback]}, stream_mode="messages"):
@@ -189,17 +190,13 @@ def test_an_agent_with_the_middleware_that_lands(provider: LocalProvider, set_up
 
 @GOVERNED
 def test_each_attempt_has_its_own(set_up: SetUp, governed: bool) -> None:
-    with serving(
-        [Reply("slow down", status=429), Reply("again", status=500), Reply(f"The {ANSWER} is yes.")]
-    ) as provider:
-        raw = openai(provider, max_retries=2)
-        model = budgeted_model(raw) if governed else raw.with_retry(stop_after_attempt=3, wait_exponential_jitter=False)
-        raw.max_retries = 2 if governed else 0
+    with serving([Reply("slow down", status=429), Reply(f"The {ANSWER} is yes.")]) as provider:
+        raw = openai(provider, max_retries=1 if governed else 0)
+        model = budgeted_model(raw) if governed else raw.with_retry(stop_after_attempt=2, wait_exponential_jitter=False)
         callback = CostCallback(budget=Budget(usd="1.00"), recorders=[set_up.recorder(content=True)])
         model.invoke(INPUT["messages"], {"callbacks": [callback]})
-    *failed, last = content_of(set_up)
-    assert failed == [{"input.messages": [ASKED]}] * (2 if governed else len(failed))
-    assert last == {"input.messages": [ASKED], "output.messages": [ANSWERED]}
+    asked = {"input.messages": [ASKED]}
+    assert content_of(set_up) == [asked, {**asked, "output.messages": [ANSWERED]}]
 
 
 @GOVERNED
@@ -295,26 +292,34 @@ def test_a_switch_that_is_none_is_refused(tmp_path: Path) -> None:
         Journal(tmp_path, content="no")  # type: ignore[arg-type]
 
 
-def test_a_span_that_is_not_sampled_asks_for_no_content() -> None:
-    class Unread:
-        def answered(self, answer: Any, *, whole: bool = True) -> None:
-            raise AssertionError("not called here")
+class Unread:
+    """Content that nobody may ask for."""
 
-        @property
-        def attributes(self) -> dict[str, Any]:
-            raise AssertionError("nobody keeps this span")
+    def answered(self, answer: Any, *, whole: bool = True) -> None:
+        raise AssertionError("there is no answer")
 
-    from tests.traces.support import a_call
+    @property
+    def attributes(self) -> dict[str, Any]:
+        raise AssertionError("nobody keeps this span")
 
+
+def test_for_a_span_that_is_not_sampled_none_is_put_together() -> None:
     OpenTelemetryRecorder(TracerProvider(sampler=ALWAYS_OFF), content=True).call(a_call(), Unread())
 
 
-def test_long_texts_are_cut_and_named(provider: LocalProvider, set_up: SetUp, tmp_path: Path) -> None:
+def test_long_histories_keep_their_end_and_fit_in_a_line(
+    provider: LocalProvider, set_up: SetUp, tmp_path: Path
+) -> None:
+    """Texts of characters that are escaped twice, so that lines are as long as they get."""
     journal = Journal(tmp_path / "calls", content=True)
-    recorders = [set_up.recorder(content=True)]
-    callback = CostCallback(budget=Budget(usd="100"), journal=journal, recorders=recorders)
-    history = [HumanMessage(f"{number} " + '"\\' * 20_000) for number in range(9)]
+    callback = CostCallback(budget=Budget(usd="9"), journal=journal, recorders=[set_up.recorder(content=True)])
+    history = [SystemMessage('"' * 200_000), *(HumanMessage(str(n) + '"' * 20_000) for n in range(9))]
     openai(provider).invoke(history, {"callbacks": [callback]})
     (found,) = content_in(journal.path)
-    assert "budget.content.cut" in str(found) or found
-    assert [line.recorded for line in read_journal(journal.path, [])]
+    assert content_of(set_up) == [found]
+    assert found["budget.content.cut"] == ["gen_ai.system_instructions", "gen_ai.input.messages"]
+    assert [message["parts"][0]["content"][0] for message in found["input.messages"]] == ["7", "8"]
+    assert found["system_instructions"][0]["content"].endswith('"…')
+    (file,) = journal.files()
+    assert file.stat().st_size < LONGEST_LINE
+    assert len(list(read_journal(journal.path, []))) == 1

@@ -62,7 +62,7 @@ class ModelContent:
         for answer in _merged(self._answers):
             message = _message(answer)
             if message["parts"] or self._is_whole:
-                yield message | {"finish_reason": _finish_reason(answer) or ("stop" if self._is_whole else "error")}
+                yield message | {"finish_reason": _finish_reason(answer, self._is_whole)}
 
 
 class ToolContent:
@@ -185,10 +185,11 @@ _PARTS: Mapping[str, Callable[[Mapping[str, Any]], Part]] = {
 }
 
 
-def _finish_reason(answer: BaseMessage) -> str:
-    """Why it ended; empty if it does not say."""
+def _finish_reason(answer: BaseMessage, is_whole: bool) -> str:
     said = answer.response_metadata
     reason = str(said.get("finish_reason") or said.get("stop_reason") or said.get("done_reason") or "").lower()
-    if not reason and isinstance(answer, AIMessage) and answer.tool_calls:
-        return "tool_call"
-    return _FINISH_REASONS.get(reason, reason)
+    if reason:
+        return _FINISH_REASONS.get(reason, reason)
+    if not is_whole:
+        return "error"
+    return "tool_call" if isinstance(answer, AIMessage) and answer.tool_calls else "stop"

@@ -87,11 +87,17 @@ class Written:
 
 
 def as_json(value: Any) -> bytes:
-    """A value as JSON. What JSON has no form for is written as the text that Python has for it."""
+    """A value as JSON. What JSON has no form for is written as the text that Python has for it; a number that is none
+    as null."""
     try:
         return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:  # half a character, or a number of more than 64 bits
-        return _encoded(json.dumps(value, default=str, skipkeys=True, ensure_ascii=False))
+        plain = json.loads(json.dumps(value, default=str, skipkeys=True), parse_constant=_null)
+        return _encoded(json.dumps(plain, ensure_ascii=False, separators=(",", ":")))
+
+
+def _null(constant: str) -> None:
+    """What stands for NaN and the infinities."""
 
 
 def _fitting(items: Iterator[bytes], room: int) -> tuple[list[bytes], bool]:
