@@ -36,7 +36,7 @@ ROTATE_AT = 64 * 1024 * 1024
 """Bytes after which a file is full."""
 
 LONGEST_LINE = 1024 * 1024
-"""Bytes of the longest line that is read; a span of ours has some 3,000."""
+"""Bytes of the longest line that is read; a span of ours has some 3,000, and with content up to 400,000."""
 
 JournalLike: TypeAlias = "Journal | str | os.PathLike[str] | bool | None"
 
