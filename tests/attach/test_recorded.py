@@ -100,6 +100,23 @@ def test_a_graph_and_a_callback_on_one_ledger_write_a_call_down_once(provider: L
     assert_written(tmp_path / "spend.db.journal", provider)
 
 
+def test_a_journal_that_the_url_names(provider: LocalProvider, journal: Path, tmp_path: Path) -> None:
+    """A URL that says more is a URL of the same ledger all the same: what both see is charged once."""
+    url = f"sqlite:///{tmp_path}/spend.db"
+    app = graph_of(openai(provider), ledger=f"{url}?journal={journal}")
+    callback = CostCallback(budget=Budget(name="mine", usd="0.50"), ledger=url, journal=False)
+    app.invoke({"messages": []}, {**THREAD, "callbacks": [callback]})
+    assert_written(journal, provider)
+    assert callback.spend_of("t1").cost_nanos == provider.bill_nanos
+    assert not (tmp_path / "spend.db.journal").exists()
+
+
+def test_a_url_that_wants_no_journal(provider: LocalProvider, tmp_path: Path) -> None:
+    app = graph_of(openai(provider), ledger=f"sqlite:///{tmp_path}/spend.db?journal=off")
+    app.invoke({"messages": []}, THREAD)
+    assert not (tmp_path / "spend.db.journal").exists()
+
+
 def test_embeddings_are_named_so(provider: LocalProvider, journal: Path) -> None:
     callback = CostCallback(budget=Budget(usd="1.00"), journal=journal)
     url = provider.base_url

@@ -9,6 +9,7 @@ import pytest
 
 from budgeted_agents.budget import Budget
 from budgeted_agents.ledgers import open_ledger
+from budgeted_agents.ledgers.urls import place_of
 from budgeted_agents.meter import recorders_of
 from tests.cli.conftest import Command
 from tests.meter.support import Rig
@@ -17,7 +18,11 @@ from tests.meter.support import Rig
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     """A ledger with three calls, and its journal."""
-    url = f"sqlite:///{tmp_path / 'spend.db'}"
+    return used(f"sqlite:///{tmp_path / 'spend.db'}")
+
+
+def used(url: str) -> str:
+    """The URL of a ledger, in which three calls are booked now."""
     rig = Rig(open_ledger(url), [Budget(usd="1.00", tokens=100_000)])
     rig.meter.recorders = recorders_of(url, None, ())
     for tokens in (1_000, 2_000, 3_000):
@@ -27,7 +32,7 @@ def url(tmp_path: Path) -> str:
 
 
 def lose(url: str) -> None:
-    for file in Path(url[10:]).parent.glob("spend.db*"):
+    for file in Path(place_of(url)[10:]).parent.glob("spend.db*"):
         if file.is_file():
             file.unlink()
 
@@ -58,6 +63,18 @@ def test_a_top_up_is_written_down_and_comes_back(run: Command, url: str) -> None
     assert json.loads(run("budget", "show", url, "--json")[1])["balances"] == before["balances"]
 
 
+def test_a_journal_that_the_url_names(run: Command, tmp_path: Path) -> None:
+    url = used(f"sqlite:///{tmp_path / 'spend.db'}?journal={tmp_path / 'elsewhere'}")
+    more = ["--budget", "session", "--scope", "session=s1", "--usd", "0.50", "--by", "ada"]
+    assert run("budget", "top-up", url, *more)[0] == 0
+    before = json.loads(run("ledger", "verify", url, "--json")[1])
+    assert before["agrees"]
+    lose(url)
+    code, out, _ = run("ledger", "rebuild", url, "--json")
+    assert (code, json.loads(out)) == (0, {**before, "restored": 4})
+    assert sorted(file.name for file in tmp_path.iterdir() if file.is_dir()) == ["elsewhere"]
+
+
 def test_what_differs_is_named_and_leaves_with_1(run: Command, url: str, tmp_path: Path) -> None:
     other = f"sqlite:///{tmp_path / 'other.db'}"
     open_ledger(other).close()
@@ -84,6 +101,8 @@ def test_a_damaged_line_is_told_and_the_rest_is_used(run: Command, url: str) -> 
         (["verify", "sqlite:///nowhere.db"], "is not there"),
         (["rebuild", "sqlite:///nowhere.db"], "is no journal"),
         (["rebuild", "memory://"], "--journal"),
+        (["rebuild", "sqlite:///nowhere.db?journal=off"], "--journal"),
+        (["verify", "sqlite:///nowhere.db?mode=ro"], "?journal="),
     ],
 )
 def test_what_is_not_there_leaves_with_2(

@@ -15,6 +15,7 @@ from budgeted_agents.errors import InvalidLedger, LedgerError
 from budgeted_agents.ledgers import Account, Hold, MemoryLedger, open_ledger
 from budgeted_agents.ledgers.sqlite import SqliteLedger
 from budgeted_agents.ledgers.sqlite.location import network_file_system
+from budgeted_agents.ledgers.urls import is_off, parsed, place_of
 
 ACCOUNT = Account("session")
 
@@ -42,6 +43,35 @@ def test_a_relative_path_is_made_absolute_so_that_its_url_works_from_anywhere(
 
 
 @pytest.mark.parametrize(
+    ("said", "journal"),
+    [("calls", "calls"), ("a b%26c", "a b&c"), ("../%C3%A9", "../é"), ("/var/log/spend", "/var/log/spend")],
+)
+@pytest.mark.parametrize("place", ["memory://", "sqlite:///spend.db"])
+def test_a_journal_that_a_url_names_is_in_the_url_of_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, said: str, journal: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ledger = open_ledger(f"{place}?journal={said}")
+    monkeypatch.chdir("/")
+    for known in (ledger, open_ledger(ledger.url)):
+        assert parsed(known.url).journal == str(tmp_path / journal)
+        assert place_of(known.url) == place.replace("spend.db", f"{tmp_path}/spend.db")
+
+
+def test_a_url_may_want_no_journal() -> None:
+    ledger = open_ledger("memory://?journal=Off")
+    assert (ledger.url, is_off(parsed(ledger.url).journal)) == ("memory://?journal=Off", True)
+
+
+def test_a_shared_ledger_has_one_journal(tmp_path: Path) -> None:
+    shared = open_ledger(f"memory://with-a-journal?journal={tmp_path}/a")
+    assert open_ledger("memory://with-a-journal") is open_ledger(shared.url) is shared
+    with pytest.raises(InvalidLedger, match="is open already, as memory://with-a-journal"):
+        open_ledger(f"memory://with-a-journal?journal={tmp_path}/b")
+    shared.close()
+
+
+@pytest.mark.parametrize(
     ("url", "remedy"),
     [
         ("", "sqlite:///spend.db"),
@@ -57,8 +87,17 @@ def test_a_relative_path_is_made_absolute_so_that_its_url_works_from_anywhere(
         ("sqlite:///folder/", "sqlite:///spend.db"),
         ("sqlite://:memory:", "memory://"),
         ("sqlite:///:memory:", "memory://"),
-        ("sqlite:///spend.db?mode=ro", "without options"),
-        ("sqlite:///spend\0.db", "without options"),
+        ("sqlite:///spend.db?mode=ro", "?journal="),
+        ("sqlite:///spend.db?", "?journal="),
+        ("sqlite:///spend.db?journal", "?journal=off"),
+        ("sqlite:///spend.db?journal=", "?journal=off"),
+        ("sqlite:///spend.db?journal=%00", "?journal=off"),
+        ("sqlite:///spend.db?journal=a&journal=b", "once"),
+        ("sqlite:///spend.db?journal=a&mode=ro", "once"),
+        ("sqlite:///?journal=calls", "sqlite:///spend.db"),
+        ("memory://?mode=ro", "?journal="),
+        ("sqlite:///spend\0.db", "path of a file"),
+        ("sqlite:///spend#1.db", "path of a file"),
         ("memroy://", "memory://"),
         ("memory:", "memory://"),
         ("memory://a/b", "memory://tests"),

@@ -174,6 +174,32 @@ def test_the_environment_speaks_where_the_code_does_not(tmp_path: Path, monkeypa
     assert open_journal(None, url) is None
 
 
+def test_the_code_speaks_before_the_url_and_the_url_before_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/spend.db"
+    named, none = f"{url}?journal={tmp_path}/a%20b", f"{url}?journal=OFF"
+    own = Journal(tmp_path / "own")
+    for said in (str(tmp_path / "all"), "off", ""):
+        monkeypatch.setenv(VARIABLE, said)
+        assert open_journal(None, named) == open_journal(True, named) == Journal(tmp_path / "a b")
+        assert open_journal(None, none) is None
+        assert open_journal(own.path, named) == open_journal(own.path, none) == own
+        assert open_journal(False, named) is open_journal("off", named) is None
+    assert beside(named) == tmp_path / "spend.db.journal"
+
+
+@pytest.mark.parametrize("named", ["no/such/folder", __file__])
+def test_what_cannot_be_a_journal_is_refused_wherever_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    with pytest.raises(InvalidJournal, match="open_journal: journal="):
+        open_journal(None, f"sqlite:///{tmp_path}/spend.db?journal={named}")
+    monkeypatch.setenv(VARIABLE, named)
+    with pytest.raises(InvalidJournal, match="open_journal: journal="):
+        open_journal(None, f"sqlite:///{tmp_path}/spend.db")
+
+
 @pytest.mark.parametrize("bad", ["", 3, "no/such/folder", __file__, "a\0b"])
 def test_what_cannot_be_a_journal_is_refused(bad: object) -> None:
     with pytest.raises(InvalidJournal, match="open_journal: journal="):

@@ -30,7 +30,7 @@ from budgeted_agents.errors import BudgetedAgentsError
 @click.option(
     "--journal",
     type=click.Path(path_type=Path),
-    help="Folder to write the calls down in.  [default: beside the ledger, or a temporary one]",
+    help="Folder to write the calls down in.  [default: the ledger's own, or a temporary one]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the show.")
 def command(
@@ -53,7 +53,7 @@ def command(
     from budgeted_agents.budget import Budget
     from budgeted_agents.demo import compare, opened, three_budgets, watch
     from budgeted_agents.demo.setting import BUDGET
-    from budgeted_agents.traces.records.journal import beside
+    from budgeted_agents.traces.records.journal import open_journal
 
     logging.getLogger("budgeted_agents").setLevel(logging.CRITICAL)  # the show prints events itself
     console = Console(stderr=as_json, quiet=as_json)
@@ -71,7 +71,8 @@ def command(
         console.print(Text(f"{setting.docs} · budget ${budget.usd}\n", style="dim"))
         with console.status("Loading LiteLLM ..."):
             setting.load()
-        folder = journal or beside(ledger) or Path(tempfile.mkdtemp(prefix="budgeted-agents-demo-")) / "journal"
+        own = open_journal(journal, ledger)
+        folder = own.path if own else Path(tempfile.mkdtemp(prefix="budgeted-agents-demo-")) / "journal"
         shown = watch(console, setting, budget, ledger, folder)
         console.print()
         compared = compare(console, setting, three_budgets(budget))

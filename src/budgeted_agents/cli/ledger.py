@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _JOURNAL = click.option(
     "--journal",
     type=click.Path(path_type=Path),
-    help="The journal's folder, or one of its files.  [default: the one beside the ledger]",
+    help="The journal's folder, or one of its files.  [default: the ledger's own]",
 )
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON; amounts as integers, USD in nano-USD.")
 
@@ -57,12 +57,14 @@ def rebuild(ledger: str, journal: Path | None, as_json: bool) -> None:
 
 
 def _folder(ledger: str, journal: Path | None) -> Path:
-    from budgeted_agents.traces.records.journal import beside
+    from budgeted_agents.traces.records.journal import open_journal
 
-    folder = journal or beside(ledger)
-    if folder is None:
-        raise click.UsageError("a ledger in memory has no journal of its own; name one with --journal")
-    return folder
+    if journal is not None:
+        return journal
+    own = open_journal(None, ledger)
+    if own is None:
+        raise click.UsageError("this ledger keeps no journal; name one with --journal")
+    return own.path
 
 
 def _compare(book: Ledger, folder: Path, as_json: bool, restore: bool = False) -> None:

@@ -15,6 +15,7 @@ from budgeted_agents.doctor.findings import Finding
 from budgeted_agents.doctor.trial import SPEND_LIMITS
 from budgeted_agents.ledgers import Ledger
 from budgeted_agents.ledgers.sqlite.location import mounts, network_file_system
+from budgeted_agents.ledgers.urls import place_of
 
 _SAFE_SQLITE = (3, 51, 3)
 """The first version without the race in which a reset of the write-ahead log can lose pages."""
@@ -31,7 +32,7 @@ def ledger_findings(ledger: Ledger) -> Iterator[Finding]:
             'Give a ledger that lasts: ledger="sqlite:///spend.db"',
         )
     if ledger.url.startswith("sqlite:///"):
-        yield from _sqlite_findings(Path(ledger.url.removeprefix("sqlite:///")))
+        yield from _sqlite_findings(Path(place_of(ledger.url).removeprefix("sqlite:///")))
 
 
 def _sqlite_findings(path: Path) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from budgeted_agents.errors import BudgetExceeded, UnknownPrice
 from budgeted_agents.estimate import Margins
 from budgeted_agents.governor import Plans
 from budgeted_agents.ledgers import Balance, Ledger, MemoryLedger
+from budgeted_agents.ledgers.urls import place_of
 from budgeted_agents.meter import Meter
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.usage import Usage
@@ -264,6 +265,7 @@ def trial_meters(cut: Cut) -> Iterator[list[Used]]:
 
 def _view(ledger: Ledger, ledgers: dict[object, MemoryLedger]) -> View:
     """A view of the trial's ledger in the place of this one. Ledgers in memory without a name each keep their own."""
-    kept = id(ledger) if ledger.url == "memory://" else ledger.url
+    place = place_of(ledger.url)
+    kept = id(ledger) if place == "memory://" else place
     trial = ledgers.setdefault(kept, MemoryLedger())
-    return View(trial, "memory://" if ledger.url == "memory://" else f"memory://trial-of-{ledger.url}")
+    return View(trial, place if place == "memory://" else f"memory://trial-of-{place}")

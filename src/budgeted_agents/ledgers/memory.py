@@ -23,6 +23,7 @@ from budgeted_agents.ledgers.contract import (
     State,
 )
 from budgeted_agents.ledgers.rules import Attempt
+from budgeted_agents.ledgers.urls import LedgerUrl
 
 
 class MemoryLedger:
@@ -30,12 +31,13 @@ class MemoryLedger:
 
     Args:
         name: shown in ``url``; ``open_ledger("memory://name")`` shares one ledger by name.
+        journal: what its URL says of its journal; a ledger itself writes none.
     """
 
     blocking = False
 
-    def __init__(self, name: str = "") -> None:
-        self.url = f"memory://{name}"
+    def __init__(self, name: str = "", journal: str = "") -> None:
+        self.url = str(LedgerUrl(f"memory://{name}", journal))
         self._lock = Lock()
         self._open = True
         self._balances: dict[str, Balance] = {}

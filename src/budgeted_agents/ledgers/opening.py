@@ -9,6 +9,7 @@ from threading import Lock
 from budgeted_agents.errors import InvalidLedger
 from budgeted_agents.ledgers.contract import Ledger
 from budgeted_agents.ledgers.memory import MemoryLedger
+from budgeted_agents.ledgers.urls import LedgerUrl, is_off, parsed
 
 _SCHEMES = {
     "memory": 'Use "memory://" for a ledger in this process',
@@ -25,7 +26,7 @@ def open_ledger(url: str) -> Ledger:
 
     ``memory://`` is a new ledger in this process; ``memory://name`` the one of that name, shared by the whole process
     until it is closed. ``sqlite:///relative.db`` and ``sqlite:////absolute/path.db`` are files, shared by the
-    processes of one host.
+    processes of one host. ``?journal=folder`` or ``?journal=off`` at the end says where calls are written down.
 
     Raises:
         InvalidLedger: no ledger can be at this URL; the message says what to write instead.
@@ -34,25 +35,30 @@ def open_ledger(url: str) -> Ledger:
     """
     if not isinstance(url, str):
         raise _refused(url, "is not a string", _SCHEMES["sqlite"])
-    scheme, separator, rest = url.partition("://")
+    scheme, separator, _ = url.partition("://")
     if scheme == "memory" and separator:
-        return _memory(url, rest)
+        return _memory(parsed(url))
     if scheme == "sqlite" and separator:
-        return _sqlite(url, rest)
+        return _sqlite(parsed(url))
     if scheme in _LATER:
         raise _refused(url, "names a Redis ledger, which this version does not have", _SCHEMES["sqlite"])
     raise _refused(url, "is not a ledger's URL", _remedy(scheme))
 
 
-def _memory(url: str, name: str) -> Ledger:
+def _memory(url: LedgerUrl) -> Ledger:
+    name, journal = url.place.removeprefix("memory://"), _from_anywhere(url.journal)
     if not name:
-        return MemoryLedger()
+        return MemoryLedger(journal=journal)
     if not name.replace("-", "").replace("_", "").isalnum():
-        raise _refused(url, "has a name of other characters than letters, digits, - and _", 'Use e.g. "memory://tests"')
+        raise _refused(
+            str(url), "has a name of other characters than letters, digits, - and _", 'Use e.g. "memory://tests"'
+        )
     with _shared_lock:
         shared = _shared.get(name)
         if shared is None or shared.closed:
-            shared = _shared[name] = MemoryLedger(name)
+            shared = _shared[name] = MemoryLedger(name, journal)
+        if journal and shared.url != str(LedgerUrl(url.place, journal)):
+            raise _refused(str(url), f"is open already, as {shared.url}", "Open it by one URL, or give it another name")
         return shared
 
 
@@ -65,12 +71,13 @@ def open_existing(url: str) -> Ledger:
     """
     if url.startswith("memory://"):
         raise _refused(url, "is in the memory of another process", _SCHEMES["sqlite"])
-    if url.startswith("sqlite:///") and not Path(url[len("sqlite:///") :]).exists():
+    if url.startswith("sqlite:///") and not Path(parsed(url).place[len("sqlite:///") :]).exists():
         raise _refused(url, "is not there", "Name the ledger's file; a graph makes it at its first run")
     return open_ledger(url)
 
 
-def _sqlite(url: str, rest: str) -> Ledger:
+def _sqlite(given: LedgerUrl) -> Ledger:
+    url, rest = str(given), given.place.removeprefix("sqlite://")
     if ":memory:" in rest or rest == "":
         raise _refused(url, "names no file", 'Use "memory://" for a ledger without a file')
     if not rest.startswith("/"):
@@ -78,13 +85,16 @@ def _sqlite(url: str, rest: str) -> Ledger:
     path = rest[1:]
     if not path or path.endswith("/"):
         raise _refused(url, "names no file", _SCHEMES["sqlite"])
-    if "?" in path or "#" in path or "\0" in path:
-        raise _refused(
-            url, "has characters a ledger's path cannot have (?, # or NUL)", "Give a path alone, without options"
-        )
+    if "#" in path or "\0" in path:
+        raise _refused(url, "has characters a ledger's path cannot have (# or NUL)", "Give the path of a file")
     from budgeted_agents.ledgers.sqlite import SqliteLedger  # loaded only where it is used
 
-    return SqliteLedger(path)
+    return SqliteLedger(path, _from_anywhere(given.journal))
+
+
+def _from_anywhere(journal: str) -> str:
+    """A journal's folder, if one is named, as a path that does not go by the working directory."""
+    return str(Path(journal).absolute()) if journal and not is_off(journal) else journal
 
 
 def _remedy(scheme: str) -> str:

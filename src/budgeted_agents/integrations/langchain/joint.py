@@ -9,6 +9,7 @@ from typing import Any
 from budgeted_agents.budget import Budget, Policy
 from budgeted_agents.integrations.langchain.governance import Governance
 from budgeted_agents.ledgers import Ledger
+from budgeted_agents.ledgers.urls import place_of
 
 _AMOUNTS = ("usd", "tokens", "model_calls", "loops", "depth", "context_tokens", "requests_per_minute")
 _SAME_ACCOUNT = ("per", "window", "timezone", "where", "mode")
@@ -21,7 +22,7 @@ def joins(one: Governance, other: Governance) -> bool:
 
 def same_ledger(one: Ledger, other: Ledger) -> bool:
     """Whether two ledgers keep the same money. Every unnamed ledger in memory keeps its own."""
-    return one is other or (one.url == other.url and one.url != "memory://")
+    return one is other or (place_of(one.url) == place_of(other.url) != "memory://")
 
 
 def joined(lead: Governance, others: Iterable[Governance]) -> Governance:

@@ -14,6 +14,7 @@ from budgeted_agents.governor import matching
 from budgeted_agents.integrations.langchain.governance import Governance, namespace
 from budgeted_agents.integrations.langchain.handler import BudgetHandler
 from budgeted_agents.integrations.langchain.interrupts import BudgetInterrupt
+from budgeted_agents.ledgers.urls import place_of
 from budgeted_agents.meter import Meter, Run, Steps, new_id
 from budgeted_agents.meter.refusals import over_cap
 
@@ -98,7 +99,7 @@ def _inside(meter: Meter, outer: Meter, metadata: Mapping[str, Any]) -> Meter:
     """The outer meter with the inner one's budgets added: both hold, on one ledger, all or nothing."""
     if meter is outer:
         return outer
-    if meter.ledger.url != outer.ledger.url and meter.ledger.url != "memory://":
+    if place_of(meter.ledger.url) not in (place_of(outer.ledger.url), "memory://"):
         raise InvalidGraph(
             "a graph inside another one has a ledger of its own, so that no call could be charged to both at once",
             field="ledger",

@@ -23,6 +23,7 @@ from budgeted_agents.ledgers.contract import (
 from budgeted_agents.ledgers.rules import Attempt
 from budgeted_agents.ledgers.sqlite import rows
 from budgeted_agents.ledgers.sqlite.store import Store
+from budgeted_agents.ledgers.urls import LedgerUrl
 
 _PAGE = 500
 """Rows read at a time, so that a long report holds no read transaction open while it is consumed."""
@@ -36,6 +37,7 @@ class SqliteLedger:
 
     Args:
         path: the file; created if it does not exist. Its directory must exist, on a local disk.
+        journal: what its URL says of its journal; a ledger itself writes none.
 
     Raises:
         InvalidLedger: the path cannot be a ledger.
@@ -45,9 +47,9 @@ class SqliteLedger:
 
     blocking = True
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, journal: str = "") -> None:
         absolute = Path(path).absolute()
-        self.url = f"sqlite:///{absolute}"
+        self.url = str(LedgerUrl(f"sqlite:///{absolute}", journal))
         self._store = Store(absolute)
         self._store.open()
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from budgeted_agents.errors import InvalidJournal, JournalUnavailable
+from budgeted_agents.ledgers.urls import is_off, parsed, place_of
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.records import spans
 from budgeted_agents.traces.records.content import Content
@@ -185,19 +186,19 @@ def open_journal(journal: JournalLike, ledger_url: str) -> Journal | None:
     """The journal that goes with a ledger, or None.
 
     Args:
-        journal: a journal or its folder; False for none; None or True for the folder that ``BUDGETED_AGENTS_JOURNAL``
-            names, else for the one beside a ledger in a file. A ledger in memory has none of its own.
+        journal: a journal or its folder; False or ``off`` for none; None or True for what the ledger's URL says, else
+            for what ``BUDGETED_AGENTS_JOURNAL`` says, else for the folder beside a ledger in a file. A ledger in memory
+            has none of its own.
         ledger_url: the ledger's URL.
 
     Raises:
         InvalidJournal: the setting is of the wrong type, or names no folder.
+        InvalidLedger: the URL has options that no ledger has.
     """
-    if journal is False:
-        return None
     if journal is None or journal is True:
-        named = os.environ.get(VARIABLE, "")
-        folder = beside(ledger_url) if not named else None if named.lower() == "off" else Path(named)
-        return None if folder is None else Journal(folder.absolute())
+        journal = parsed(ledger_url).journal or os.environ.get(VARIABLE) or beside(ledger_url)
+    if journal is None or isinstance(journal, bool) or is_off(journal):
+        return None
     given = journal if isinstance(journal, Journal) else Journal(_folder(journal))
     path = given.path.absolute()
     if path.exists() and not path.is_dir():
@@ -209,7 +210,7 @@ def open_journal(journal: JournalLike, ledger_url: str) -> Journal | None:
 
 def beside(ledger_url: str) -> Path | None:
     """The folder beside a ledger's file; None if the ledger has no file."""
-    scheme, _, path = ledger_url.partition(":///")
+    scheme, _, path = place_of(ledger_url).partition(":///")
     return Path(f"{path}{SUFFIX}") if scheme == "sqlite" and path else None
 
 
