@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from langchain_anthropic import ChatAnthropic
 from langchain_google_genai import ChatGoogleGenerativeAI
-from langchain_openai import ChatOpenAI
+from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import SecretStr
 
 from budgeted_agents import CostCallback
@@ -42,6 +42,15 @@ def anthropic(provider: LocalProvider, **settings: Any) -> ChatAnthropic:
 def gemini(provider: LocalProvider, **settings: Any) -> ChatGoogleGenerativeAI:
     settings = {"max_output_tokens": 100, "max_retries": 0, **settings}
     return ChatGoogleGenerativeAI(model="gemini-3.5-flash-lite", base_url=provider.url, api_key=KEY, **settings)
+
+
+def embeddings_of(provider: LocalProvider) -> OpenAIEmbeddings:
+    return OpenAIEmbeddings(
+        model="text-embedding-3-small",
+        base_url=provider.base_url,
+        api_key=KEY,
+        check_embedding_ctx_length=False,  # otherwise it loads a vocabulary from the network
+    )
 
 
 PACKAGES = pytest.mark.parametrize("make", [openai, anthropic, gemini], ids=["openai", "anthropic", "gemini"])

@@ -10,7 +10,6 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.tools import tool
-from langchain_openai import OpenAIEmbeddings
 from langgraph.graph import END, START, MessagesState
 from langgraph.prebuilt import ToolNode
 
@@ -25,7 +24,7 @@ from budgeted_agents import (
 from budgeted_agents.testing import LocalProvider
 from budgeted_agents.traces import CallRecord
 from budgeted_agents.traces.records.journal import read_journal
-from tests.attach.support import KEY, openai, serving
+from tests.attach.support import embeddings_of, openai, serving
 
 THREAD: Any = {"configurable": {"thread_id": "t1"}}
 QUESTION = [HumanMessage("Which trees grow here?")]
@@ -119,9 +118,7 @@ def test_a_url_that_wants_no_journal(provider: LocalProvider, tmp_path: Path) ->
 
 def test_embeddings_are_named_so(provider: LocalProvider, journal: Path) -> None:
     callback = CostCallback(budget=Budget(usd="1.00"), journal=journal)
-    url = provider.base_url
-    raw = OpenAIEmbeddings(model="text-embedding-3-small", base_url=url, api_key=KEY, check_embedding_ctx_length=False)
-    budgeted_embeddings(raw, callback).embed_query("trees")
+    budgeted_embeddings(embeddings_of(provider), callback).embed_query("trees")
     (call,) = calls_in(journal)
     assert (call.operation, call.model_used) == ("embeddings", "text-embedding-3-small")
 

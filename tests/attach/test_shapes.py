@@ -21,11 +21,11 @@ from budgeted_agents import Budget, BudgetExceeded, CostCallback, budgeted_embed
 from budgeted_agents.errors import InvalidGraph
 from budgeted_agents.testing import LocalProvider, Reply, Request
 from tests.attach.support import (
-    KEY,
     PACKAGES,
     Heard,
     anthropic,
     assert_balanced,
+    embeddings_of,
     litellm,
     openai,
     serving,
@@ -41,15 +41,6 @@ ANSWER = Reply("Oaks and elms.", output_tokens=40)
 def provider() -> Iterator[LocalProvider]:
     with serving() as provider:
         yield provider
-
-
-def embeddings_of(provider: LocalProvider) -> OpenAIEmbeddings:
-    return OpenAIEmbeddings(
-        model="text-embedding-3-small",
-        base_url=provider.base_url,
-        api_key=KEY,
-        check_embedding_ctx_length=False,  # otherwise it loads a vocabulary from the network
-    )
 
 
 @pytest.mark.parametrize("streamed", [False, True])

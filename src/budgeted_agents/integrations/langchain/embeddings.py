@@ -4,7 +4,7 @@ them: not in a vector store, not in a retriever. The model itself has to be wrap
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -14,7 +14,13 @@ from budgeted_agents.errors import BudgetExceeded, InvalidGraph
 from budgeted_agents.estimate import tokenizer_for
 from budgeted_agents.governor import ModelCall, Quote
 from budgeted_agents.integrations.langchain.callback import CostCallback
-from budgeted_agents.integrations.langchain.governance import Governance, ambient_metadata, current, landing_budgets
+from budgeted_agents.integrations.langchain.governance import (
+    Governance,
+    ambient_metadata,
+    current,
+    landing_budgets,
+    may_block,
+)
 from budgeted_agents.integrations.langchain.quoting import price_of
 from budgeted_agents.meter import Admission, Steps, admit, adrive, drive, fail, settle
 from budgeted_agents.prices import Price
@@ -92,7 +98,7 @@ class _EmbeddingCall:
 
     def __enter__(self) -> Any:
         if self._governance is not None:
-            self._open = drive(self._admitted(self._governance))
+            self._open = drive(self._admitted(self._governance, may_block))
         return self._given
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -102,7 +108,7 @@ class _EmbeddingCall:
     async def __aenter__(self) -> Any:
         if self._governance is not None:
             blocking = self._governance.meter.ledger.blocking
-            self._open = await adrive(self._admitted(self._governance), blocking=blocking)
+            self._open = await adrive(self._admitted(self._governance, lambda: True), blocking=blocking)
         return self._given
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
@@ -110,7 +116,7 @@ class _EmbeddingCall:
             blocking = self._governance.meter.ledger.blocking
             await adrive(self._ended(self._governance, error), blocking=blocking)
 
-    def _admitted(self, governance: Governance) -> Steps[tuple[Admission, Price]]:
+    def _admitted(self, governance: Governance, may_wait: Callable[[], bool]) -> Steps[tuple[Admission, Price]]:
         name = _model_name(self._given)
         price = price_of(governance, name, None)
         tokens = sum(map(tokenizer_for(name).count, self._texts))
@@ -122,7 +128,7 @@ class _EmbeddingCall:
         landing = landing_budgets()
         call = ModelCall(who, (quote,), 0, clampable=False, landing=landing, operation="embeddings")
         try:
-            admission = yield from admit(governance.meter, governance.run, call)
+            admission = yield from admit(governance.meter, governance.run, call, may_wait=may_wait)
         except BudgetExceeded as refusal:
             raise governance.refuse(refusal, self._metadata) from None
         return admission, price
