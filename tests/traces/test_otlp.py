@@ -16,6 +16,7 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 from budgeted_agents.traces.call import CACHE_TTL_UNKNOWN, ESTIMATED, NO_USAGE_RECORDED, TracedCall
 from budgeted_agents.traces.files import FileSource
 from budgeted_agents.traces.formats.otlp import FORMAT
+from budgeted_agents.traces.formats.otlp.conversations import MOST
 from budgeted_agents.usage import Usage
 from tests.traces.otlp_lines import TRACE, chat, line, request, span, write
 
@@ -164,12 +165,51 @@ def test_embeddings_and_errors_and_calls_without_usage(tmp_path: Path) -> None:
     assert calls[1].flags == (NO_USAGE_RECORDED,)
 
 
-def test_a_session_is_a_conversation_else_a_trace(tmp_path: Path) -> None:
+def test_a_session_is_a_conversation_else_that_of_its_trace_else_the_trace(tmp_path: Path) -> None:
     per_call = chat("a" * 16, gen_ai__conversation__id="resp_0e32")
     with_both = chat("b" * 16, gen_ai__conversation__id="resp_0e33", session__id="s9")
     plain = chat("c" * 16)
     sessions = [call.session for call in read(tmp_path, line(per_call, with_both, plain))]
-    assert sessions == [TRACE, "s9", "conversation-1"]
+    assert sessions == ["s9", "s9", "conversation-1"]
+    assert only(tmp_path, line(per_call)).session == TRACE
+
+
+def unnamed(number: int, trace: str = TRACE) -> dict[str, Any]:
+    """A call that names no session."""
+    return chat(f"{number:016x}", trace=trace, without="gen_ai.conversation.id")
+
+
+AGENT = span("f" * 16, **{"gen_ai.operation.name": "invoke_agent", "gen_ai.conversation.id": "s1"})
+"""No call, but it knows the session."""
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_call_that_names_no_session_has_that_of_its_trace(tmp_path: Path, place: int) -> None:
+    """Wherever in the file it is named, and whatever is in between; the calls stay in their order."""
+    other = chat("9" * 16, trace="1" * 32)
+    lines = [line(unnamed(1), other), line(unnamed(2), unnamed(3, "2" * 32))]
+    lines.insert(place, line(AGENT))
+    assert [(call.span, call.session) for call in read(tmp_path, *lines)] == [
+        (f"{1:016x}", "s1"),
+        ("9" * 16, "conversation-1"),
+        (f"{2:016x}", "s1"),
+        (f"{3:016x}", "2" * 32),
+    ]
+
+
+@pytest.mark.parametrize("apart", [MOST - 1, MOST])
+def test_calls_wait_for_a_session_no_longer_than_is_bearable(tmp_path: Path, apart: int) -> None:
+    others = [unnamed(number, f"{number:032x}") for number in range(1, apart)]
+    calls = read(tmp_path, line(unnamed(0), *others), line(AGENT))
+    assert calls[0].session == ("s1" if apart < MOST else TRACE)
+    assert [call.trace for call in calls[1:]] == [call.session for call in calls[1:]] == [o["traceId"] for o in others]
+
+
+def test_no_more_sessions_are_remembered_than_is_bearable(tmp_path: Path) -> None:
+    others = [chat(f"{number:016x}", trace=f"{number:032x}") for number in range(1, MOST)]
+    known = read(tmp_path, line(AGENT, *others[1:]), line(unnamed(0)))
+    forgotten = read(tmp_path, line(AGENT, *others), line(unnamed(0)))
+    assert (known[-1].session, forgotten[-1].session) == ("s1", TRACE)
 
 
 def test_records_of_our_own_are_named_by_their_reservation(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from budgeted_agents.traces.audit.tallies import Judged, Loops, SessionTally
 from budgeted_agents.traces.call import TracedCall
 from budgeted_agents.traces.files import FileSource
 from budgeted_agents.traces.formats.otlp import FORMAT
+from budgeted_agents.traces.formats.otlp.conversations import Conversations
 from budgeted_agents.traces.formats.otlp.layouts import Layout
 from budgeted_agents.traces.formats.otlp.shapes import NOTHING, Attribute, Span, Value
 from budgeted_agents.traces.formats.otlp.spans import SpanMapper
@@ -64,9 +65,9 @@ def mapped(mapper: SpanMapper, attributes: list[Attribute]) -> TracedCall | None
 
 @given(st.lists(ATTRIBUTES, max_size=6))
 def test_spans_are_read_one_after_another_as_each_alone(spans: list[list[Attribute]]) -> None:
-    together = SpanMapper(Problems("a"))
+    together = SpanMapper(Problems("a"), Conversations())
     for attributes in [*spans, *reversed(spans)]:
-        assert mapped(together, attributes) == mapped(SpanMapper(Problems("a")), attributes)
+        assert mapped(together, attributes) == mapped(SpanMapper(Problems("a"), Conversations()), attributes)
 
 
 @given(st.lists(KEYS, max_size=8))

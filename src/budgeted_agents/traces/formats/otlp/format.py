@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from budgeted_agents.traces.call import MAY_BE_SUM, TracedCall
+from budgeted_agents.traces.formats.otlp.conversations import MOST, Conversations, names_none
 from budgeted_agents.traces.formats.otlp.protobuf import is_length_prefixed
 from budgeted_agents.traces.formats.otlp.reading import has_lines, spans_of
 from budgeted_agents.traces.formats.otlp.spans import SpanMapper
@@ -43,11 +44,18 @@ class OtlpFormat:
         return has_lines(source.head)
 
     def read_part(self, source: Source) -> Iterator[TracedCall]:
-        call_of = SpanMapper(source.problems).call_of
+        conversations = Conversations()
+        call_of = SpanMapper(source.problems, conversations).call_of
         for span, scope, resource, line in spans_of(source):
             call = call_of(span, scope, resource, line)
             if call is not None:
-                yield call
+                if conversations.waiting or names_none(call):
+                    conversations.waiting.append(call)
+                else:
+                    yield call
+            if len(conversations.waiting) >= MOST or len(conversations.sessions) >= MOST:
+                yield from conversations.settled()
+        yield from conversations.settled()
 
     def settle(self, source: Source, suspects: list[TracedCall]) -> Iterator[TracedCall]:
         if suspects:

@@ -15,6 +15,7 @@ from budgeted_agents.traces.call import (
     NO_USAGE_RECORDED,
     TracedCall,
 )
+from budgeted_agents.traces.formats.otlp.conversations import Conversations
 from budgeted_agents.traces.formats.otlp.layouts import Layout, Layouts
 from budgeted_agents.traces.formats.otlp.names import NO_CALL, SUM, Role
 from budgeted_agents.traces.formats.otlp.numbers import END_OF_TIME, cost_of, count_of
@@ -36,10 +37,12 @@ class SpanMapper:
 
     Args:
         problems: where it says what it could not read.
+        conversations: is told the sessions that spans name, also those that are no calls.
     """
 
-    def __init__(self, problems: Problems) -> None:
+    def __init__(self, problems: Problems, conversations: Conversations) -> None:
         self._problems = problems
+        self._conversations = conversations
         self._layouts = Layouts()
         self._resources = Resources()
         self._nameless = 0
@@ -60,17 +63,22 @@ class SpanMapper:
         except InvalidUsage as error:
             self._problems.skip(f"{error.field}: {error.problem}; the span is skipped", line)
             return None
+        session = _session(attributes, at)
+        if session and span.trace_id not in self._conversations.sessions:
+            self._conversations.sessions[span.trace_id] = session
         role = role_of(attributes, at, scope, has_usage=bool(counted))
         if not role:
             return None
-        call = self._call(span, at, counted, resource, line)
+        call = self._call(span, at, counted, session, resource, line)
         if role != "model" or not counted or at.is_odd:
             _tell_apart(call, span, role, at.found(attributes), counted)
         if at.has_rare or span.status.code:
             self._add_rare(call, span, at.found(attributes))
         return call
 
-    def _call(self, span: Span, at: Layout, counted: Counted, resource: msgspec.Raw, line: int) -> TracedCall:
+    def _call(
+        self, span: Span, at: Layout, counted: Counted, session: str, resource: msgspec.Raw, line: int
+    ) -> TracedCall:
         """What every call has."""
         attributes, trace = span.attributes, span.trace_id
         started, ended = self._times(span, line)
@@ -78,7 +86,7 @@ class SpanMapper:
         name = f"{trace}/{span.span_id}" if span.span_id else self._name(line)
         return TracedCall(
             id=name,
-            session=_session(attributes, at) or trace or name,
+            session=session or trace or name,
             trace=trace,
             span=span.span_id,
             parent=span.parent_span_id,
