@@ -33,7 +33,8 @@ DATA = "aGVsbG8="
 def said(*prompt: BaseMessage, answer: tuple[BaseMessage, ...] = (), whole: bool = True) -> dict[str, Any]:
     content = ModelContent(prompt)
     content.answered(answer, whole=whole)
-    return {name.removeprefix("gen_ai."): json.loads(value) for name, value in content.attributes.items()}
+    found = {name.removeprefix("gen_ai."): value for name, value in content.attributes.items()}
+    return {name: json.loads(value) if isinstance(value, str) else [*value] for name, value in found.items()}
 
 
 def parts(message: BaseMessage) -> Any:
@@ -117,6 +118,22 @@ def test_what_a_model_thinks_and_calls() -> None:
         text("Let me see."),
         {"type": "tool_call", "id": "c1", "name": "look_up", "arguments": {"word": "tree"}},
     ]
+
+
+def test_calls_whose_arguments_are_no_json_and_calls_without_an_id_are_told_as_well() -> None:
+    invalid: Any = {"name": "look_up", "args": '{"word', "id": "c1", "error": None}
+    call: Any = {"name": "look_up", "args": {"word": "oak"}, "id": None}
+    broken = {"type": "tool_call", "id": "c1", "name": "look_up", "arguments": '{"word'}
+    nameless = {"type": "tool_call", "id": None, "name": "look_up", "arguments": {"word": "oak"}}
+    for metadata in ({}, {"model_provider": "openai"}):
+        message = AIMessage("", tool_calls=[call], invalid_tool_calls=[invalid], response_metadata=metadata)
+        assert sorted(parts(message), key=str) == sorted([broken, nameless], key=str)
+
+
+def test_a_message_that_makes_no_sense_is_passed_over() -> None:
+    found = said(HumanMessage("before"), HumanMessage([{"type": "text"}]), HumanMessage("after"))
+    assert [message["parts"] for message in found["input.messages"]] == [[text("before")], [text("after")]]
+    assert found["budget.content.cut"] == ["gen_ai.input.messages"]
 
 
 def test_what_the_provider_runs_itself() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.tools import tool
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
@@ -186,6 +187,29 @@ def test_an_agent_with_the_middleware_that_lands(provider: LocalProvider, set_up
     assert first == CHATS[0]
     assert landing["output.messages"] == [ANSWERED]
     assert content_of(set_up, "execute_tool") == TOOLS
+
+
+def test_a_graph_that_lands(provider: LocalProvider, set_up: SetUp) -> None:
+    app = agent(provider, budget=Budget(model_calls=2), recorders=(set_up.recorder(content=True),))
+    app.invoke(INPUT, THREAD)
+    first, landing = content_of(set_up)
+    assert first == CHATS[0]
+    assert {mark for mark in MARKS if mark in str(landing["input.messages"])} >= {QUESTION, MEANING}
+    assert landing["output.messages"] == [ANSWERED]
+
+
+@tool
+def breaks(word: str) -> str:
+    """Break."""
+    raise RuntimeError(f"{MEANING} is too much to tell")
+
+
+def test_a_tool_that_fails_has_no_result(set_up: SetUp) -> None:
+    callback = CostCallback(budget=Budget(tool_calls=5), recorders=[set_up.recorder(content=True)])
+    with pytest.raises(RuntimeError):
+        breaks.invoke({"word": WORD}, {"callbacks": [callback]})
+    assert content_of(set_up, "execute_tool") == [{"tool.call.arguments": {"word": WORD}}]
+    assert marks_in_telemetry(set_up) == {WORD}
 
 
 @GOVERNED

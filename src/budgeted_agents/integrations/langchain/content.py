@@ -101,7 +101,17 @@ def _message(message: BaseMessage) -> Part:
 def _parts(message: BaseMessage) -> Iterable[Part]:
     if isinstance(message, ToolMessage):
         return [{"type": "tool_call_response", "id": message.tool_call_id, "response": message.content}]
-    return map(_part, message.content_blocks)
+    blocks = message.content_blocks
+    return map(_part, [*blocks, *_missing_calls(message, blocks)])
+
+
+def _missing_calls(message: BaseMessage, blocks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Calls of tools that LangChain leaves out of the blocks: those whose arguments are no JSON, or that have no id."""
+    if not isinstance(message, AIMessage):
+        return []
+    named = {block.get("id") for block in blocks if "tool_call" in block["type"]}
+    calls: list[Mapping[str, Any]] = [*message.tool_calls, *message.invalid_tool_calls]
+    return [{**call, "type": "tool_call"} for call in calls if call.get("id") not in named]
 
 
 def _part(block: Any) -> Part:
