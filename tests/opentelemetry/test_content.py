@@ -47,7 +47,8 @@ from tests.opentelemetry.conversations import (
     looks_up_once,
     marks_in,
     marks_in_files,
-    marks_in_telemetry,
+    marks_in_metrics,
+    marks_in_spans,
 )
 from tests.opentelemetry.support import SetUp
 from tests.traces.support import a_call
@@ -136,7 +137,7 @@ def test_nothing_of_it_is_anywhere_by_default(
     assert len(provider.requests) >= 2
     assert report.refusals
     assert (tmp_path / "spend.db.journal").is_dir()
-    assert marks_in_files(tmp_path) == marks_in_telemetry(set_up) == set()
+    assert marks_in_files(tmp_path) == marks_in_spans(set_up) == marks_in_metrics(set_up) == set()
     assert marks_in(repr(report) + str(report.to_json()) + caplog.text) == set()
 
 
@@ -151,19 +152,19 @@ def test_the_ledger_and_the_log_have_none_of_it_either_way(
     app = agent(provider, ledger=ledger, journal=journal, recorders=(set_up.recorder(content=True),))
     app.invoke(INPUT, THREAD)
     report = app.spend(THREAD)
-    assert marks_in_files(journal.path) == marks_in_telemetry(set_up) == MARKS
-    assert marks_in_files(tmp_path / "ledger") == set()
+    assert marks_in_files(journal.path) == marks_in_spans(set_up) == MARKS
+    assert marks_in_files(tmp_path / "ledger") == marks_in_metrics(set_up) == set()
     assert marks_in(repr(report) + str(report.to_json()) + repr(ledger.entries()) + caplog.text) == set()
 
 
 def test_who_did_not_ask_for_it_does_not_get_it(provider: LocalProvider, set_up: SetUp, tmp_path: Path) -> None:
     agent(provider, journal=tmp_path / "calls", recorders=(set_up.recorder(content=True),)).invoke(INPUT, THREAD)
-    assert marks_in_telemetry(set_up) == MARKS
+    assert marks_in_spans(set_up) == MARKS
     assert marks_in_files(tmp_path) == set()
     other = SetUp()
     journal = Journal(tmp_path / "more", content=True)
     agent(provider, journal=journal, recorders=(other.recorder(),)).invoke(INPUT, THREAD)
-    assert marks_in_telemetry(other) == set()
+    assert marks_in_spans(other) == set()
     assert marks_in_files(tmp_path) == MARKS
 
 
@@ -209,7 +210,7 @@ def test_a_tool_that_fails_has_no_result(set_up: SetUp) -> None:
     with pytest.raises(RuntimeError):
         breaks.invoke({"word": WORD}, {"callbacks": [callback]})
     assert content_of(set_up, "execute_tool") == [{"tool.call.arguments": {"word": WORD}}]
-    assert marks_in_telemetry(set_up) == {WORD}
+    assert marks_in_spans(set_up) == {WORD}
 
 
 @GOVERNED
@@ -255,7 +256,7 @@ def test_a_refused_call_says_nothing(provider: LocalProvider, set_up: SetUp, tmp
     with pytest.raises(BudgetExceeded):
         openai(provider).invoke(INPUT["messages"], {"callbacks": [callback]})
     assert set_up.spans("budget refusal")
-    assert marks_in_telemetry(set_up) == marks_in_files(tmp_path) == set()
+    assert marks_in_spans(set_up) == marks_in_files(tmp_path) == set()
 
 
 def test_two_that_see_a_call_keep_it_once_each_as_asked(provider: LocalProvider, set_up: SetUp, tmp_path: Path) -> None:
@@ -266,7 +267,7 @@ def test_two_that_see_a_call_keep_it_once_each_as_asked(provider: LocalProvider,
     app.invoke(INPUT, {**THREAD, "callbacks": [callback]})
     assert content_in(journal.path) == CHATS
     assert len(set_up.spans("chat")) == 2
-    assert marks_in_telemetry(set_up) == set()
+    assert marks_in_spans(set_up) == set()
     ledger.close()
 
 
