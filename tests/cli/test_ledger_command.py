@@ -1,15 +1,20 @@
-"""``budgeted-agents ledger verify | rebuild``, on a real ledger and its journal."""
+"""``budgeted-agents ledger verify | rebuild | forget``, on a real ledger and its journal."""
 
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 
 from budgeted_agents.budget import Budget
+<<<<<<< HEAD
 from budgeted_agents.ledgers import open_ledger
 from budgeted_agents.ledgers.urls import place_of
+=======
+from budgeted_agents.ledgers import Account, Hold, open_ledger
+>>>>>>> 3711184 (Let ledgers forget what ended long ago: by themselves in memory, by a command in SQLite)
 from budgeted_agents.meter import recorders_of
 from tests.cli.conftest import Command
 from tests.meter.support import Rig
@@ -113,3 +118,41 @@ def test_what_is_not_there_leaves_with_2(
     assert (code, out) == (2, "")
     assert message in err
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_ledger_forgets_is_told_by_its_journal_and_not_booked_again(run: Command, url: str) -> None:
+    before = json.loads(run("ledger", "verify", url, "--json")[1])
+    book = open_ledger(url)
+    last = max(entry.closed_at or 0.0 for entry in book.entries())
+    assert book.forget(last + 1, limit=2) == 2
+    book.close()
+    for command, restored in (("verify", 0), ("rebuild", 0)):
+        code, out, _ = run("ledger", command, url, "--json")
+        told = {**before, "matching": 1, "forgotten": 2, "restored": restored}
+        assert (code, json.loads(out)) == (0, told)
+    assert "2 forgotten by the ledger" in run("ledger", "verify", url)[1]
+
+
+def test_the_command_forgets_what_is_older_than_asked(run: Command, tmp_path: Path) -> None:
+    url, now = f"sqlite:///{tmp_path / 'spend.db'}", time.time()
+    book = open_ledger(url)
+    for id, days in (("old", 40), ("older", 400), ("recent", 10)):
+        book.reserve(id, [Hold(Account("session"), 100, 5)], floor=0, ask=0, now=now - days * 86_400, ttl=60)
+        book.settle(id, {"usd": 5}, now=now - days * 86_400)
+    book.close()
+    assert (
+        run("ledger", "forget", url, "--older-than", "30")[1]
+        == "2 calls that ended more than 30 days ago are forgotten.\n"
+    )
+    assert json.loads(run("ledger", "forget", url, "--older-than", "30", "--json")[1])["forgotten"] == 0
+    book = open_ledger(url)
+    assert [entry.id for entry in book.entries()] == ["recent"]
+    assert book.balances([Account("session")])[0].spent == 15
+    book.close()
+
+
+@pytest.mark.parametrize("days", ["0", "-3", "soon"])
+def test_a_time_that_is_none_is_refused(run: Command, url: str, days: str) -> None:
+    code, _, error = run("ledger", "forget", url, "--older-than", days)
+    assert code == 2
+    assert "--older-than" in error

@@ -43,6 +43,10 @@ class Naive:
         self.charged[id] = self.held.pop(id)
         self.presumed.add(id)
 
+    def forget(self, id: str) -> None:
+        """The id is free again, and its charges stay."""
+        self.charged[f"{len(self.charged)} calls ago, {id}"] = self.charged.pop(id, {})
+
     def of(self, key: str) -> tuple[int, int]:
         spent = sum(charges.get(key, 0) for charges in self.charged.values())
         return spent, sum(holds.get(key, 0) for holds in self.held.values())
@@ -131,6 +135,13 @@ class LedgersAgree(RuleBasedStateMachine):
         answer = self.both("credit", f"credit-{id}", account, amount, limit=LIMITS[on], now=self.now)
         if not isinstance(answer, type) and not known:
             self.naive.credit[f"credit-{id}"] = amount
+
+    @rule(ago=st.floats(0, 40), limit=st.integers(0, 3))
+    def forget(self, ago: float, limit: int) -> None:
+        known = {entry.id for entry in self.memory.entries()}
+        assert self.both("forget", self.now - ago, limit) <= limit
+        for id in known - {entry.id for entry in self.memory.entries()}:
+            self.naive.forget(id)
 
     @rule(seconds=st.floats(0.5, 20))
     def time_passes(self, seconds: float) -> None:

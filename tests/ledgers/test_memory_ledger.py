@@ -1,4 +1,4 @@
-"""What only a ledger in memory does: let go of what is settled."""
+"""What only a ledger in memory does: it forgets by itself, so that a process may run for months."""
 
 from __future__ import annotations
 
@@ -9,40 +9,54 @@ ACCOUNT = Account("session")
 
 
 def reserve(ledger: MemoryLedger, id: str, now: float = NOW) -> None:
-    answer = ledger.reserve(id, [Hold(ACCOUNT, 1_000, 10)], floor=0, ask=0, now=now, ttl=60, session="s1")
+    answer = ledger.reserve(id, [Hold(ACCOUNT, 1_000_000, 10)], floor=0, ask=0, now=now, ttl=60, session=f"s{id[-1]}")
     assert isinstance(answer, Reservation)
 
 
-def test_what_is_settled_is_forgotten_and_stays_spent() -> None:
-    ledger = MemoryLedger()
-    for id in ("settled", "released", "presumed", "open"):
-        reserve(ledger, id)
-    ledger.note("s1", {"kind": "refusal"}, now=NOW)
-    ledger.settle("settled", {"usd": 7}, now=NOW)
-    ledger.release("released", now=NOW)
-    ledger.presume("presumed", now=NOW)
-    ledger.forget()
-    assert (
-        [entry.id for entry in ledger.entries()] == [entry.id for entry in ledger.entries("s1")] == ["presumed", "open"]
-    )
-    assert list(ledger.notes()) == []
-    assert ledger.balances([ACCOUNT]) == (Balance(ACCOUNT, 1_000, spent=17, held=10, presumed=10),)
+def spend(ledger: MemoryLedger, calls: range) -> None:
+    for number in calls:
+        reserve(ledger, f"call {number}", NOW + number / 100)
+        ledger.settle(f"call {number}", {"usd": 7}, now=NOW + number / 100)
 
 
-def test_what_is_under_way_ends_as_ever() -> None:
-    ledger = MemoryLedger()
+def test_no_more_is_kept_than_asked_for_and_all_stays_spent() -> None:
+    ledger = MemoryLedger(entries=100)
+    spend(ledger, range(1_000))
+    kept = [entry.id for entry in ledger.entries()]
+    assert kept == [f"call {number}" for number in range(1_000 - len(kept), 1_000)]
+    assert 100 <= len(kept) <= 110
+    assert sum(len(list(ledger.entries(f"s{digit}"))) for digit in range(10)) == len(kept)
+    assert ledger.balances([ACCOUNT]) == (Balance(ACCOUNT, 1_000_000, spent=7_000),)
+    assert ledger.forgotten == NOW + (1_000 - len(kept) - 1) / 100
+
+
+def test_what_is_under_way_and_what_is_presumed_is_kept_however_much_comes_after() -> None:
+    ledger = MemoryLedger(entries=100)
     for id in ("one", "two", "late"):
         reserve(ledger, id)
     ledger.presume("late", now=NOW)
-    ledger.forget()
-    reserve(ledger, "three", NOW + 30)
+    spend(ledger, range(500))
     ledger.settle("one", {"usd": 3}, now=NOW + 31)
     assert ledger.settle("late", {"usd": 4}, now=NOW + 31).late
     assert ledger.expire(NOW + 60) == ["two"]
-    assert {entry.id: entry.state for entry in ledger.entries()} == {
+    first = list(ledger.entries())[:3]
+    assert {entry.id: entry.state for entry in first} == {
+        "one": State.SETTLED,
         "two": State.PRESUMED,
         "late": State.SETTLED,
-        "one": State.SETTLED,
-        "three": State.RESERVED,
     }
-    assert ledger.balances([ACCOUNT]) == (Balance(ACCOUNT, 1_000, spent=17, held=10, presumed=10),)
+    assert ledger.balances([ACCOUNT])[0].spent == 500 * 7 + 3 + 10 + 4
+
+
+def test_notes_do_not_pile_up_either() -> None:
+    ledger = MemoryLedger(entries=100)
+    for number in range(1_000):
+        ledger.note("s1", {"number": number}, now=NOW)
+    assert [note.body["number"] for note in ledger.notes()][-100:] == list(range(900, 1_000))
+    assert len(list(ledger.notes())) <= 110
+
+
+def test_all_is_kept_where_that_is_asked_for() -> None:
+    ledger = MemoryLedger(entries=None)
+    spend(ledger, range(300))
+    assert (len(list(ledger.entries())), ledger.forgotten) == (300, 0)

@@ -1,4 +1,4 @@
-"""``budgeted-agents ledger``: compare a ledger with its journal, or rebuild it from there."""
+"""``budgeted-agents ledger``: compare a ledger with its journal, rebuild it from there, let it forget."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ _JOURNAL = click.option(
     type=click.Path(path_type=Path),
     help="The journal's folder, or one of its files.  [default: the ledger's own]",
 )
+_DAY = 86_400
+_BATCH = 1_000
+"""Calls forgotten in one transaction, so that no other process waits long."""
+
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON; amounts as integers, USD in nano-USD.")
 
 
 @click.group("ledger")
 def command() -> None:
-    """Compare a ledger with its journal, or rebuild it from there."""
+    """Compare a ledger with its journal, rebuild it from there, or let it forget."""
 
 
 @command.command("verify")
@@ -54,6 +58,26 @@ def rebuild(ledger: str, journal: Path | None, as_json: bool) -> None:
     folder = _folder(ledger, journal)
     read_journal(folder, [])  # must be there before a ledger is made
     _compare(open_ledger(ledger), folder, as_json, restore=True)
+
+
+@command.command("forget")
+@click.argument("ledger")
+@click.option("--older-than", "days", type=click.FloatRange(min=1), required=True, metavar="DAYS", help="Keep so many.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def forget(ledger: str, days: float, as_json: bool) -> None:
+    """Let LEDGER forget the single calls and notes of long ago, so that its file stops growing.
+
+    Balances, top-ups, and calls of which nobody knows what they cost stay. The journal is not touched.
+    """
+    import time
+
+    from budgeted_agents.ledgers import open_existing
+
+    book, before, gone = open_existing(ledger), time.time() - days * _DAY, 0
+    while some := book.forget(before, _BATCH):
+        gone += some
+    what = {"forgotten": gone, "before": before}
+    click.echo(json.dumps(what) if as_json else f"{gone:,} calls that ended more than {days:g} days ago are forgotten.")
 
 
 def _folder(ledger: str, journal: Path | None) -> Path:

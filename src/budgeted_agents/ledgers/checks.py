@@ -154,6 +154,12 @@ def check_expire(now: float, limit: int) -> None:
     check_amount("limit", limit, "expire")
 
 
+def check_forget(before: float, limit: int) -> None:
+    """Raises as ``check_expire``."""
+    check_times("", "forget", now=before)
+    check_amount("limit", limit, "forget")
+
+
 def check_credit(id: str, account: Account, amount: int, limit: int, now: float) -> None:
     """A top-up, but its memo. Raises as the checks it makes."""
     check_id(id, "credit")

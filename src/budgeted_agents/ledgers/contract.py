@@ -312,6 +312,17 @@ class Ledger(Protocol):
     def note(self, session: str, body: Memo, *, now: float) -> None:
         """Append a note to a session."""
 
+    def forget(self, before: float, limit: int = 1000) -> int:
+        """Let go of what was settled or released before a time, and of notes from before it: the oldest first, at most
+        ``limit`` of each. Balances, top-ups, and what is reserved or presumed stay. How many reservations went.
+
+        An id that is forgotten counts as new, so take a time before which nobody will ask again.
+        """
+
+    @property
+    def forgotten(self) -> float:
+        """What ended up to this time may have been forgotten; 0 where nothing was."""
+
     def entries(self, session: str | None = None) -> Iterator[Entry]:
         """Reservations in the order they were made, of one session or of all."""
 

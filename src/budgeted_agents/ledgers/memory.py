@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count
+from itertools import count, islice, takewhile
 from threading import Lock
 
 from budgeted_agents.errors import LedgerUnavailable
@@ -25,6 +26,12 @@ from budgeted_agents.ledgers.contract import (
 from budgeted_agents.ledgers.rules import Attempt
 from budgeted_agents.ledgers.urls import LedgerUrl
 
+MOST_ENTRIES = 20_000
+"""Ended reservations that a ledger in memory keeps for reports, about 2 KB each."""
+
+_SLACK = 1.1
+"""How far above that they may grow, so that many are forgotten at a time."""
+
 
 class MemoryLedger:
     """Keeps money for one process. See ``contract.Ledger`` for what each verb promises.
@@ -32,12 +39,16 @@ class MemoryLedger:
     Args:
         name: shown in ``url``; ``open_ledger("memory://name")`` shares one ledger by name.
         journal: what its URL says of its journal; a ledger itself writes none.
+        entries: how many reservations and notes to keep; beyond that the oldest that have ended are forgotten, so that
+            a process may run for months. None keeps all.
     """
 
     blocking = False
 
-    def __init__(self, name: str = "", journal: str = "") -> None:
+    def __init__(self, name: str = "", journal: str = "", *, entries: int | None = MOST_ENTRIES) -> None:
         self.url = str(LedgerUrl(f"memory://{name}", journal))
+        self._keeps = math.inf if entries is None else entries
+        self._forgotten = 0.0
         self._lock = Lock()
         self._open = True
         self._balances: dict[str, Balance] = {}
@@ -80,6 +91,8 @@ class MemoryLedger:
                 for balance in answer.balances:
                     self._balances[balance.account.key] = balance
                 self._remember(attempt)
+                if len(self._attempts) > self._keeps * _SLACK:
+                    self._forget(math.inf, len(self._attempts) - int(self._keeps))
             return answer
 
     def settle(
@@ -181,6 +194,20 @@ class MemoryLedger:
             if not self._open:
                 raise self._closed()
             self._notes.append((session, now, text))
+            if len(self._notes) > self._keeps * _SLACK:
+                del self._notes[: len(self._notes) - int(self._keeps)]
+
+    def forget(self, before: float, limit: int = 1000) -> int:
+        checks.check_forget(before, limit)
+        with self._lock:
+            if not self._open:
+                raise self._closed()
+            self._forgotten = max(self._forgotten, before)
+            return self._forget(before, limit)
+
+    @property
+    def forgotten(self) -> float:
+        return self._forgotten
 
     def entries(self, session: str | None = None) -> Iterator[Entry]:
         with self._lock:
@@ -196,18 +223,6 @@ class MemoryLedger:
                 raise self._closed()
             kept = list(self._notes)
         return (rules.note(*parts) for parts in kept if session is None or parts[0] == session)
-
-    def forget(self) -> None:
-        """Let go of settled and released reservations, and of notes; balances stay.
-
-        For a replay of millions of calls, which asks for balances only. An id that is forgotten counts as new.
-        """
-        closed = (rules.SETTLED, rules.RELEASED)
-        with self._lock:
-            kept = [attempt for attempt in self._attempts.values() if attempt.state not in closed]
-            self._attempts, self._by_session, self._deadlines, self._notes = {}, {}, [], []
-            for attempt in kept:
-                self._remember(attempt)
 
     def close(self) -> None:
         self._open = False
@@ -242,6 +257,21 @@ class MemoryLedger:
         for balance in settlement.balances:
             self._balances[balance.account.key] = balance
         return settlement
+
+    def _forget(self, before: float, limit: int) -> int:
+        ended = (attempt for attempt in self._attempts.values() if rules.is_forgettable(attempt, before))
+        gone = list(islice(ended, limit))
+        for attempt in gone:
+            del self._attempts[attempt.id]
+            self._forgotten = max(self._forgotten, attempt.closed_at or 0.0)
+        for session in {attempt.session for attempt in gone}:
+            kept = [attempt for attempt in self._by_session.pop(session, ()) if attempt.id in self._attempts]
+            if kept:
+                self._by_session[session] = kept
+        until = min(before, self._forgotten)
+        old = sum(1 for _ in takewhile(lambda note: note[1] < until, islice(self._notes, limit)))
+        del self._notes[:old]
+        return len(gone)
 
     def _presume_overdue(self, now: float, limit: int) -> list[str]:
         presumed: list[str] = []

@@ -305,6 +305,11 @@ def check_credit(id: str, known: tuple[str, int], body: tuple[str, int]) -> None
         )
 
 
+def is_forgettable(attempt: Attempt, before: float) -> bool:
+    """Whether an attempt ended before a time, and as nothing can change any more: what is presumed may be settled."""
+    return attempt.state in (SETTLED, RELEASED) and attempt.closed_at is not None and attempt.closed_at < before
+
+
 # Answers
 
 

@@ -47,7 +47,7 @@ class AccountCheck:
     Attributes:
         key: the account's key.
         spent: what the ledger says was spent.
-        by_entries: the same by the ledger's own reservations.
+        by_entries: the same by the ledger's own reservations, and by the journal for those it has forgotten.
         by_journal: the same by the journal, with what the ledger presumed when nobody reported back.
         held, held_by_entries: what the ledger holds for calls in flight, and by its own reservations.
         credit, credit_by_journal: top-ups.
@@ -93,6 +93,7 @@ class Verification:
         accounts: every account, in the order of its first use.
         problems: lines of the journal that could not be used.
         restored: calls and top-ups that a rebuild has booked just before.
+        forgotten: those that the ledger has been told to forget; the journal alone tells of them.
     """
 
     matching: int
@@ -103,6 +104,7 @@ class Verification:
     accounts: tuple[AccountCheck, ...]
     problems: tuple[Problem, ...] = ()
     restored: int = 0
+    forgotten: int = 0
 
     @property
     def agrees(self) -> bool:
@@ -118,6 +120,7 @@ class Verification:
             "presumed": self.presumed,
             "in_flight": self.in_flight,
             "unmade": self.unmade,
+            "forgotten": self.forgotten,
             "differences": [{name: getattr(each, name) for name in each.__slots__} for each in self.differences],
             "accounts": [account.to_json() for account in self.accounts],
             "problems": [str(problem) for problem in self.problems],
@@ -127,6 +130,7 @@ class Verification:
         parts = [f"{self.restored:,} restored"] if self.restored else []
         parts += [f"{self.matching:,} agree", f"{self.presumed:,} presumed without a sign of their workers"]
         parts += [f"{self.in_flight:,} in flight", f"{len(self.differences):,} differ"]
+        parts += [f"{self.forgotten:,} forgotten by the ledger"] if self.forgotten else []
         verdict = "Ledger and journal agree" if self.agrees else "Ledger and journal differ"
         return f"{verdict}: {', '.join(parts)}."
 
@@ -162,7 +166,13 @@ def verify(ledger: Ledger, journal: Ledger, problems: Sequence[Problem] = (), re
             counts[verdict] += 1
         if verdict == "presumed":
             presumed.update(dict(entry.charged))
-    differences += [Difference("missing", entry.id, entry.session, "-", _told(entry)) for entry in said.values()]
+    forgotten = ledger.forgotten
+    for entry in said.values():
+        if entry.closed_at is not None and entry.closed_at <= forgotten and entry.state is not State.PRESUMED:
+            counts["forgotten"] += 1
+            spent.update(dict(entry.charged))
+        else:
+            differences.append(Difference("missing", entry.id, entry.session, "-", _told(entry)))
     accounts = tuple(_checks(ledger, journal, spent, held, presumed))
     return Verification(
         matching=counts["matching"],
@@ -173,6 +183,7 @@ def verify(ledger: Ledger, journal: Ledger, problems: Sequence[Problem] = (), re
         accounts=accounts,
         problems=tuple(problems),
         restored=restored,
+        forgotten=counts["forgotten"],
     )
 
 

@@ -50,8 +50,8 @@ from budgeted_agents.simulation.tiers import (
 )
 from budgeted_agents.traces.call import CLIENT_CACHE_HIT, ESTIMATED, SYNTHETIC, TracedCall
 
-_FORGET_EVERY = 2_000
-"""Calls after which the ledger lets go of what is settled."""
+_MOST_ENTRIES = 2_000
+"""Calls that the ledger remembers; a simulation asks it for balances only."""
 
 _BEFORE_OTHERS, _AFTER_OTHERS = 0, 1
 """At one moment calls end before others are looked at again, so that what they give back is there."""
@@ -88,13 +88,12 @@ class Simulation:
         self._output_limit = output_limit
         self._counts_money = any(budget.usd is not None for budget in policy.budgets)
         self._now = 0.0
-        self._ledger = MemoryLedger()
+        self._ledger = MemoryLedger(entries=_MOST_ENTRIES)
         self._meter = Meter(
             policy, self._ledger, PriceBook(), listeners=(self._hear,), clock=lambda: self._now, logs=False
         )
         self._events: list[tuple[float, int, int, Callable[[], None]]] = []
         self._order = count()
-        self._conducted = 0
         self._speaker = Moment(0, 0.0, "", "")
         self._overran = False
 
@@ -196,7 +195,6 @@ class Simulation:
         session.outcome.overruns += self._overran
         for tool, _ in call.tools:
             self._begin_tool(session, call, tool, self._now)
-        self._tidy()
 
     def _settle(self, admission: Admission, played: _Played) -> None:
         session, call = played.session, played.timed.call
@@ -244,7 +242,6 @@ class Simulation:
 
     def _end_tool(self, admission: ToolAdmission) -> None:
         drive(settle_tool(self._meter, admission))
-        self._tidy()
 
     # What is heard meanwhile
 
@@ -257,8 +254,3 @@ class Simulation:
             outcome.watched = moment
         elif event.kind == "overrun":
             self._overran = True
-
-    def _tidy(self) -> None:
-        self._conducted += 1
-        if self._conducted % _FORGET_EVERY == 0:
-            self._ledger.forget()

@@ -35,6 +35,7 @@ from budgeted_agents.ledgers.contract import (
     State,
 )
 from budgeted_agents.money import MAX_AMOUNT
+from budgeted_agents.testing.ledger_forgetting import Forgetting
 from budgeted_agents.testing.ledger_guards import Guarding
 from budgeted_agents.testing.ledger_steps import SESSION, TENANT, TOKENS, balance, entry, figures, refused, reserve
 
@@ -435,5 +436,7 @@ class Remembering:
         assert ledger.balances([]) == ()
 
 
-class LedgerContract(Granting, Refusing, Settling, Releasing, Expiring, Repeating, Crediting, Remembering, Guarding):
+class LedgerContract(
+    Granting, Refusing, Settling, Releasing, Expiring, Repeating, Crediting, Remembering, Forgetting, Guarding
+):
     """All of them. A subclass gives a fixture ``ledger``: a new, empty ledger for each test."""

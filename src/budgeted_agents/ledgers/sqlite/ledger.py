@@ -164,6 +164,16 @@ class SqliteLedger:
         with self._store.write(durable=False) as db:
             db.execute("INSERT INTO notes (session, at, body) VALUES (?, ?, ?)", (session, now, text))
 
+    def forget(self, before: float, limit: int = 1000) -> int:
+        checks.check_forget(before, limit)
+        with self._store.write(durable=False) as db:
+            return rows.forget(db, before, limit)
+
+    @property
+    def forgotten(self) -> float:
+        with self._store.read() as db:
+            return rows.forgotten(db)
+
     def entries(self, session: str | None = None) -> Iterator[Entry]:
         after = 0
         while True:

@@ -107,6 +107,27 @@ def close(db: sqlite3.Connection, attempt: Attempt) -> None:
     )
 
 
+def forget(db: sqlite3.Connection, before: float, limit: int) -> int:
+    """Delete what ended before a time and cannot change any more, and older notes; the number of reservations."""
+    db.execute(
+        "INSERT INTO forgotten VALUES (1, ?) ON CONFLICT DO UPDATE SET until = max(until, excluded.until)", (before,)
+    )
+    db.execute(
+        "DELETE FROM notes WHERE seq IN (SELECT seq FROM notes WHERE at < ? ORDER BY seq LIMIT ?)", (before, limit)
+    )
+    gone = db.execute(
+        "DELETE FROM reservations WHERE seq IN (SELECT seq FROM reservations"
+        " WHERE state IN ('settled', 'released') AND closed_at < ? ORDER BY seq LIMIT ?)",
+        (before, limit),
+    )
+    return gone.rowcount
+
+
+def forgotten(db: sqlite3.Connection) -> float:
+    """The time up to which something may have been deleted."""
+    return float(db.execute("SELECT coalesce(max(until), 0) FROM forgotten").fetchone()[0])
+
+
 def _attempt(row: Any) -> Attempt:
     id, session, body, reserved_at, deadline, memo, state, granted, holds, closed_at, actual, late, record, seq = row
     held = tuple([(account_of(key), taken) for key, taken in json.loads(holds)])

@@ -55,6 +55,12 @@ def credits_and_notes(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX notes_by_session ON notes (session, seq)")
 
 
+@migration
+def forgetting(db: sqlite3.Connection) -> None:
+    """The time up to which ended reservations may have been deleted: one row, once that was done."""
+    db.execute("CREATE TABLE forgotten (one INTEGER PRIMARY KEY CHECK (one = 1), until REAL NOT NULL) STRICT")
+
+
 def prepare(db: sqlite3.Connection, path: str) -> None:
     """Bring a new or older file up to date. Call inside a write transaction.
 

@@ -1,7 +1,7 @@
 """A ledger out of a journal: what it says is booked again by the ledger's own verbs.
 
 Every verb is idempotent by id, so that a journal may be replayed into an empty ledger, into one that survived in part,
-and again: what is booked stays as it is.
+and again: what is booked stays as it is. What a ledger was told to forget is left out: it is in the balances already.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def rebuild(ledger: Ledger, lines: Iterable[Line], problems: list[Problem], *, w
     Raises:
         LedgerUnavailable: the ledger's storage fails.
     """
-    changed = 0
+    changed, forgotten = 0, ledger.forgotten
     for line in lines:
         try:
-            changed += _restored(ledger, line.recorded, with_records)
+            changed += _restored(ledger, line.recorded, forgotten, with_records)
         except (InvalidInput, ValueError) as error:
             problems.append(Problem(line.place, f"cannot be booked: {error}"))
     return changed
@@ -46,14 +46,15 @@ def rebuild(ledger: Ledger, lines: Iterable[Line], problems: list[Problem], *, w
 
 def folded(lines: Iterable[Line], problems: list[Problem]) -> Ledger:
     """A ledger in memory with what a journal says and nothing else; it keeps no records."""
-    ledger = MemoryLedger()
+    ledger = MemoryLedger(entries=None)
     rebuild(ledger, lines, problems, with_records=False)
     return ledger
 
 
-def _restored(ledger: Ledger, recorded: Recorded, with_records: bool) -> bool:
+def _restored(ledger: Ledger, recorded: Recorded, forgotten: float, with_records: bool) -> bool:
     if isinstance(recorded, CallRecord):
-        return recorded.booked and _restored_call(ledger, recorded, with_records)
+        is_forgotten = recorded.ended_at <= forgotten and recorded.outcome != "presumed"
+        return recorded.booked and not is_forgotten and _restored_call(ledger, recorded, with_records)
     return isinstance(recorded, ToppedUp) and _restored_top_up(ledger, recorded)
 
 
