@@ -9,12 +9,8 @@ from pathlib import Path
 import pytest
 
 from budgeted_agents.budget import Budget
-<<<<<<< HEAD
-from budgeted_agents.ledgers import open_ledger
-from budgeted_agents.ledgers.urls import place_of
-=======
 from budgeted_agents.ledgers import Account, Hold, open_ledger
->>>>>>> 3711184 (Let ledgers forget what ended long ago: by themselves in memory, by a command in SQLite)
+from budgeted_agents.ledgers.urls import place_of
 from budgeted_agents.meter import recorders_of
 from tests.cli.conftest import Command
 from tests.meter.support import Rig

@@ -179,7 +179,7 @@ def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path: Path) -> Non
     path = tmp_path / "spend.db"
     open_ledger(f"sqlite:///{path}").close()
     with sqlite3.connect(path) as db:
-        db.executescript("DROP TABLE credits; DROP TABLE notes; PRAGMA user_version = 1;")
+        db.executescript("DROP TABLE credits; DROP TABLE notes; DROP TABLE forgotten; PRAGMA user_version = 1;")
     db.close()
     ledger = open_ledger(f"sqlite:///{path}")
     ledger.note("s", {}, now=1)
