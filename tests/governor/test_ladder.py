@@ -79,7 +79,7 @@ def test_each_way_says_why() -> None:
         "pressure 92% on budget 'session'"
     )
     kept = candidates(call(100, 10), ALERTED, held_tier=1, min_output=128)
-    assert kept[0].reason == "kept on the cheaper tier while pressure lasts"
+    assert kept[0].reason == "kept on the cheaper tier"
 
 
 def test_a_whole_answer_may_be_as_long_as_asked_and_a_shortened_one_no_shorter_than_useful() -> None:

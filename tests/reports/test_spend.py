@@ -203,7 +203,7 @@ def test_the_table_shows_each_call_and_why(ledger: Ledger) -> None:
     assert row(text, "2", "gpt-4o", "gpt-4o-mini", "pressure 92% on budget 'session'")
     assert "cut off at 500 tokens" in text
     assert "estimated" in text
-    assert row(text, "tool search")
+    assert row(text, "search", "tool")
     assert "released after RateLimit" in text
     assert "presumed after Timeout" in text
     assert "never settled" in text

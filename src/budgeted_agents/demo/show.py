@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from budgeted_agents.ledgers import open_ledger
 from budgeted_agents.meter import BudgetEvent, new_id
 from budgeted_agents.money import NANO, format_usd, to_usd
 from budgeted_agents.reports import SpendReport
+from budgeted_agents.reports.tables import grouped
 from budgeted_agents.traces import CallRecord
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def watch(console: Console, setting: Setting, budget: Budget, ledger: str, journ
         state = update
         calls = app.spend(config).calls
         _print_events(console, events, "downgrade", "landing")
-        for call, times in _grouped(calls[shown:]):
+        for call, times in grouped(calls[shown:]):
             spent += call.cost
             console.print(_step(call, times, spent, budget))
         shown = len(calls)
@@ -79,13 +79,6 @@ def compare(console: Console, setting: Setting, budgets: Sequence[Budget]) -> li
             rows.append((budget, app.spend(config), _answer_of(state)))
     console.print(_comparison(rows))
     return [{"budget_usd": str(b.usd), "answer": answer, "report": report.to_json()} for b, report, answer in rows]
-
-
-def _grouped(calls: Sequence[CallRecord]) -> Iterator[tuple[CallRecord, int]]:
-    """Calls, with equal tool calls of one step as one and their number."""
-    for (kind, _, _, _), group in groupby(calls, key=lambda c: (c.kind, c.step, c.tool, c.id if not c.tool else "")):
-        same = list(group)
-        yield same[0], len(same) if kind == "tool" else 1
 
 
 def _step(call: CallRecord, times: int, spent: int, budget: Budget) -> Text:

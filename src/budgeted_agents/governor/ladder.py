@@ -91,7 +91,7 @@ def _tier_order(quotes: Sequence[Quote], state: Pressure, held_tier: int) -> lis
     if len(quotes) == 1:
         return [(quotes[0], AS_ASKED)]
     start = 0 if state.relieved else min(held_tier, len(quotes) - 1)
-    reason = AS_ASKED if start == 0 else "kept on the cheaper tier while pressure lasts"
+    reason = AS_ASKED if start == 0 else "kept on the cheaper tier"
     if state.downgrades:
         cheaper = _next_cheaper(quotes, start)
         if cheaper is not None and start == 0:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import StringIO
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _BAR = 20
 _MOST_DIFFERENCES = 20
+_SHORT_NAME = 18
 
 
 def spend_table(report: SpendReport) -> RenderableType:
@@ -99,40 +101,67 @@ def as_text(report: SpendReport, width: int = 120) -> str:
 
 
 def _calls(report: SpendReport) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=plain(f"Session {report.session}"), title_justify="left")
-    for name in ("step", "node", "asked", "used"):
-        table.add_column(name, overflow="fold")
+    title = plain(f"Session {report.session}")
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=0)
+    rows = [_call_row(call, times) for call, times in grouped(report.calls)]
+    for place, name in enumerate(("step", "node", "asked", "used")):
+        # On 80 columns what explains a call is broken into lines before names are.
+        is_short = all(len(row[place]) <= _SHORT_NAME for row in rows)
+        table.add_column(name, overflow="fold", no_wrap=is_short)
     for name in ("in", "out", "cost"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("why", overflow="fold")
-    for call in report.calls:
-        table.add_row(*map(plain, call_row(call)))
+    for row in rows:
+        table.add_row(*map(plain, row))
     table.add_section()
     total = format_usd(report.cost_nanos)
     table.add_row("", "", "", "total", f"{report.input_tokens:,}", f"{report.output_tokens:,}", total, "")
     return table
 
 
-def call_row(call: CallRecord) -> tuple[str, ...]:
-    """A call as the cells of a row."""
+def grouped(calls: Iterable[CallRecord]) -> Iterator[tuple[CallRecord, int]]:
+    """Calls, with equal tool calls of one step as one and their number."""
+    for _, group in groupby(calls, key=lambda call: _likeness(call) if call.kind == "tool" else call.id):
+        same = list(group)
+        yield same[0], len(same)
+
+
+def _likeness(call: CallRecord) -> tuple[object, ...]:
+    """What tool calls have in common that can be shown as one."""
+    return (call.step, call.node, call.tool, call.outcome, call.error, call.flags)
+
+
+def _call_row(call: CallRecord, times: int) -> tuple[str, ...]:
+    """A call, or several that are alike, as the cells of a row."""
     why = [call.reason] if call.reason and call.reason != "as asked" else []
     if call.outcome != "settled":
         why.append(call.outcome + (f" after {call.error}" if call.error else ""))
     if call.output_limit is not None and call.output_tokens >= call.output_limit:
         why.append(f"cut off at {call.output_limit:,} tokens")
     why += call.flags
-    asked = call.model_asked or f"tool {call.tool}"
-    used = call.model_used if call.model_used != call.model_asked else "same" if call.model_used else ""
-    tokens = (f"{call.input_tokens:,}", f"{call.output_tokens:,}") if call.kind == "model" else ("", "")
-    cost = format_usd(call.cost) if call.kind == "model" else ""
-    return ("" if call.step is None else str(call.step), call.node, asked, used, *tokens, cost, "; ".join(why))
+    step = "" if call.step is None else str(call.step)
+    if call.kind == "tool":
+        return (step, call.node, call.tool, f"tool x {times}" if times > 1 else "tool", "", "", "", "; ".join(why))
+    tokens = (f"{call.input_tokens:,}", f"{call.output_tokens:,}")
+    return (step, call.node, call.model_asked, _used(call), *tokens, format_usd(call.cost), "; ".join(why))
+
+
+def _used(call: CallRecord) -> str:
+    """The model that was used, as it differs from the one asked for."""
+    if call.model_used == call.model_asked:
+        return "same"
+    provider, slash, _ = call.model_asked.rpartition("/")
+    return call.model_used.removeprefix(provider + slash)
 
 
 def balances_table(balances: Iterable[Balance]) -> Table:
     """Balances with a bar for the share that is spent."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in ("budget", "account", "spent", "of", "used"):
-        table.add_column(name, justify="right" if name in ("spent", "of") else "left", overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("budget", overflow="fold")
+    table.add_column("account", overflow="fold")
+    for name in ("spent", "of"):
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("used", no_wrap=True)
     for balance in balances:
         account = balance.account
         table.add_row(*map(plain, (account.budget, _account_text(account), *_amounts(balance))), _bar(balance))

@@ -12,8 +12,8 @@ from budgeted_agents.testing.conversation import Reply, Request
 ReplyPolicy = Callable[[Request], Reply]
 
 _WORD = re.compile(r"\w+")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n(?=\s*(?:[-*#|]|\d+\.))")  # lines may be wrapped, lists are not
-_HEADING = re.compile(r"^#.*$", re.MULTILINE)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n|\n(?=\s*(?:[-*]|\d+\.))")  # lines may be wrapped, lists are not
+_NOT_PROSE = re.compile(r"^(?:#|[ \t]*\|).*$", re.MULTILINE)
 _COMMON_WORDS = frozenset(
     _WORD.findall(
         "a about all an and any are as at be been between by can could do does each for from had has have how i if in "
@@ -86,8 +86,8 @@ def key_words(text: str) -> list[str]:
 
 
 def sentences_of(text: str) -> list[str]:
-    """The sentences and list items of a text, each on one line and once; headings are left out."""
-    plain = _HEADING.sub("\n", text)
+    """The sentences and list items of a text, each on one line and once; headings and tables are left out."""
+    plain = _NOT_PROSE.sub("\n", text)
     return list(dict.fromkeys(" ".join(sentence.split()) for sentence in _SENTENCE_END.split(plain)))
 
 
