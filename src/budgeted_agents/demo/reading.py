@@ -16,7 +16,7 @@ PAGE, PAGE_CHARACTERS = 80, 7_900
 
 def thorough_replies(reads: int) -> ReplyPolicy:
     """As ``research_replies``, but with the best hits read it turns to their next pages, up to ``reads`` in all."""
-    usual = research_replies(reads=reads)
+    usual = research_replies(reads=reads, sentences=2)
 
     def reply_to(request: Request) -> Reply:
         reply = usual(request)
