@@ -3,8 +3,8 @@
 python -m benchmarks.imports
 
 CPU time. The statements take turns in fresh interpreters, so that a noisy machine disturbs all alike; the figures are
-medians. Each round imports from another depth of the stack: CPython keeps the frames of calls in pieces of 16 KB, and an
-import that happens to go back and forth across the end of one takes up to a tenth longer, whoever it is that imports.
+medians. Each round imports from another depth of the stack: CPython keeps the frames of calls in pieces of 16 KB, and
+an import that happens to go back and forth across the end of one takes up to a tenth longer, whoever it is that imports.
 What a budget loads besides is shown, and has no goal.
 """
 
@@ -40,7 +40,7 @@ print(json.dumps([took * 1000, [name for name in {heavy!r} if name in sys.module
 
 
 def measured(statement: str, depth: int) -> tuple[float, list[str]]:
-    """Milliseconds of a statement, so many calls deep in a fresh interpreter, and which heavy packages it brought in."""
+    """Milliseconds of a statement, so many calls deep in a new interpreter, and which heavy packages it brought in."""
     script = _SCRIPT.format(statement=statement, depth=depth, heavy=HEAVY)
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
     took, brought = json.loads(ran.stdout)
