@@ -4,7 +4,7 @@ python -m benchmarks.imports
 
 CPU time. The statements take turns in fresh interpreters, so that a noisy machine disturbs all alike; the figures are
 medians. Each round imports from another depth of the stack: CPython keeps the frames of calls in pieces of 16 KB, and
-an import that happens to go back and forth across the end of one takes up to a tenth longer, whoever it is that imports.
+an import that happens to go back and forth across the end of one takes up to a tenth longer, whoever imports.
 What a budget loads besides is shown, and has no goal.
 """
 
