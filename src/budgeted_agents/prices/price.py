@@ -40,6 +40,7 @@ class Price:
         source: where the row comes from, e.g. ``"litellm 1.106.2"`` or a file.
         max_input_tokens: the most input the model takes, in tokens; None if the list does not say.
         max_output_tokens: the most output the model gives, in tokens; None if the list does not say.
+        varies: whether calls cost more in some regions or at some speeds that only an answer may tell (Claude's).
         writes_cache_unasked: whether the provider may write (and bill) its prompt cache without being asked to.
     """
 
@@ -55,6 +56,7 @@ class Price:
         "model",
         "provider",
         "source",
+        "varies",
         "writes_cache_unasked",
     )
 
@@ -67,6 +69,7 @@ class Price:
         self.writes_cache_unasked = row.has("cache_creation_input_token_cost") and not any(
             name in row.model for name in _ASKED_CACHES
         )
+        self.varies = bool(row.mapping("provider_specific_entry"))
         tables = compile_tables(row, region)
         self._tables: dict[str | None, Table] = {None: tables["standard"]}
         self._tables.update(tables)

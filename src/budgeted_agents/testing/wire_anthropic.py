@@ -136,6 +136,7 @@ def _envelope(
         "stop_sequence": None,
     }
     usage = _wire_usage(answer.usage, output_tokens)
+    usage |= {name: request.body[name] for name in ("inference_geo", "speed") if name in request.body}
     return body if answer.omit_usage else body | {"usage": usage}
 
 

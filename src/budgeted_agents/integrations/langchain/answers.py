@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
@@ -60,6 +60,19 @@ def said(messages: Sequence[BaseMessage]) -> tuple[UsageMetadata | None, str]:
             usage = message.usage_metadata or None
         billed = billed or message.response_metadata.get("model_name") or ""
     return usage, billed
+
+
+def served(messages: Sequence[BaseMessage]) -> tuple[str | None, str | None]:
+    """The region that Claude says it was served in, and its speed, as a service tier; None where it is the usual."""
+    for message in messages:
+        usage = message.response_metadata.get("usage")
+        if isinstance(usage, Mapping):
+            region, speed = usage.get("inference_geo"), usage.get("speed")
+            return (None if region in _ANYWHERE else region), ("fast" if speed == "fast" else None)
+    return None, None
+
+
+_ANYWHERE = (None, "global", "not_available")
 
 
 def estimated(messages: Sequence[BaseMessage], quote: Quote, longest: int | None = None) -> Usage:

@@ -20,7 +20,7 @@ from budgeted_agents.integrations.langchain import answers, introspect
 from budgeted_agents.integrations.langchain.content import ModelContent
 from budgeted_agents.integrations.langchain.governance import Governance
 from budgeted_agents.integrations.langchain.pruning import prune
-from budgeted_agents.integrations.langchain.quoting import UNPRICED, Quoted, Tier, quote
+from budgeted_agents.integrations.langchain.quoting import UNPRICED, Quoted, Tier, price_as_served, quote
 from budgeted_agents.integrations.langchain.tools import tools_for
 from budgeted_agents.meter import Admission, Pause, Steps, admit, fail, keep_alive, settle
 from budgeted_agents.meter.outcomes import retryable
@@ -111,6 +111,12 @@ class Attempt:
         if admission.content is not None:
             admission.content.answered(messages, whole=whole)
         answered = answers.of_messages(messages, admission.way.quote)
+        service_tier = answered.service_tier
+        if price.varies:
+            region, speed = answers.served(messages)
+            price = price_as_served(self.governance, price, region)
+            asked = introspect.service_tier(self.tiers[admission.way.quote.tier].model, self.kwargs)
+            service_tier = service_tier or speed or asked
         unpriced = (UNPRICED,) if price.source == UNPRICED else ()
         yield from settle(
             self.governance.meter,
@@ -118,7 +124,7 @@ class Attempt:
             answered.usage,
             price,
             billed=answered.billed_model or str((output or {}).get("model_name") or ""),
-            service_tier=answered.service_tier,
+            service_tier=service_tier,
             flags=answered.flags + unpriced,
         )
 

@@ -12,7 +12,7 @@ from budgeted_agents.errors import BudgetExceeded, InvalidUsage
 from budgeted_agents.integrations.langchain import answers
 from budgeted_agents.integrations.langchain.answers import Answered
 from budgeted_agents.integrations.langchain.open_calls import OpenModelCall
-from budgeted_agents.integrations.langchain.quoting import UNPRICED
+from budgeted_agents.integrations.langchain.quoting import UNPRICED, price_as_served
 from budgeted_agents.meter import Steps, cancel, fail, settle
 from budgeted_agents.usage import Usage
 
@@ -49,6 +49,8 @@ def answered(call: OpenModelCall, response: LLMResult) -> Steps[Any]:
         model = call.observed.quote.model
         message = f"An answer of {model} says nothing of its usage: it is charged by an estimate"
         governance.meter.publish("unmetered", message, governance.run.session)
+    if call.observed.price.varies:
+        return _settled(call, found, *answers.served(messages))
     return _settled(call, found)
 
 
@@ -62,14 +64,16 @@ def failed(call: OpenModelCall, error: BaseException, response: Any) -> Steps[An
     return fail(call.governance.meter, call.admission, error, call.observed.price, answered=came)
 
 
-def _settled(call: OpenModelCall, found: Answered) -> Steps[Any]:
+def _settled(
+    call: OpenModelCall, found: Answered, region: str | None = None, service_tier: str | None = None
+) -> Steps[Any]:
     return settle(
         call.governance.meter,
         call.admission,
         found.usage,
-        call.observed.price,
+        price_as_served(call.governance, call.observed.price, region),
         billed=found.billed_model,
-        service_tier=found.service_tier,
+        service_tier=found.service_tier or service_tier,
         flags=found.flags + ((UNPRICED,) if call.observed.unpriced else ()),
     )
 

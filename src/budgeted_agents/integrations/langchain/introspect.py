@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
 
@@ -100,9 +101,25 @@ def answers(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int:
 
 
 def service_tier(model: BaseChatModel, kwargs: Mapping[str, Any]) -> str | None:
-    """The service tier the call asks for (``flex``, ``priority``), if any."""
+    """The service tier the call asks for (``flex``, ``priority``, Claude's ``fast``), if any."""
     tier = kwargs.get("service_tier") or _setting(model, "service_tier")
+    if tier is None and "fast" in (kwargs.get("speed"), (_setting(model, "model_kwargs") or {}).get("speed")):
+        return "fast"
     return tier if isinstance(tier, str) else None
+
+
+def region(model: BaseChatModel, kwargs: Mapping[str, Any]) -> str | None:
+    """The region the call asks to be served in, where that may cost more: Claude's geography, OpenAI's data
+    residency, Vertex AI's location."""
+    for asked in (kwargs.get("inference_geo"), _setting(model, "inference_geo"), _setting(model, "location")):
+        if isinstance(asked, str) and asked:
+            return asked
+    host = urlsplit(str(_setting(model, "openai_api_base") or "")).hostname or ""
+    return host.partition(".")[0] if host.endswith(_RESIDENCY) else None
+
+
+_RESIDENCY = ".api.openai.com"
+"""Hosts of OpenAI's data residency are a region before this: ``eu.api.openai.com``."""
 
 
 def retries_of(model: BaseChatModel) -> int:

@@ -24,7 +24,7 @@ from budgeted_agents.integrations.langchain.quoting import UNPRICED, price_of, u
 from budgeted_agents.prices import Price
 
 _METADATA = ("ls_model_name", "ls_provider", "ls_max_tokens")
-_PARAMETERS = ("model_name", "model", "_type", "n", "service_tier", *LIMIT_FIELDS)
+_PARAMETERS = ("model_name", "model", "_type", "n", "service_tier", "speed", "inference_geo", *LIMIT_FIELDS)
 """What is read of a call's metadata and parameters, besides its tools."""
 
 _MOST_MODELS = 256
@@ -130,8 +130,9 @@ def _looked_up(governance: Governance, metadata: Mapping[str, Any], params: Mapp
     """
     edition = governance.meter.prices.edition  # first, so that a change of prices meanwhile shows the next time
     name, provider = _named(metadata, params)
-    price = price_of(governance, name, provider)
-    answers, tier = params.get("n"), params.get("service_tier")
+    region = params.get("inference_geo")
+    price = price_of(governance, name, provider, region if isinstance(region, str) else None)
+    answers, tier = params.get("n"), params.get("service_tier") or params.get("speed")
     return ObservedModel(
         name,
         price,

@@ -63,7 +63,9 @@ def quote(
     Raises:
         UnknownPrice: a tier has no known price, and some budget counts money.
     """
-    prices = tuple(price_of(governance, tier.name, tier.provider) for tier in tiers)
+    prices = tuple(
+        price_of(governance, tier.name, tier.provider, introspect.region(tier.model, kwargs)) for tier in tiers
+    )
     asked = introspect.asked_limit(tiers[0].model, kwargs)
     asks = [output_limit(asked, price) for price in prices]
     useful = asked or min(usual_answer(governance, attribution), asks[0])
@@ -126,18 +128,23 @@ def usual_answer(governance: Governance, attribution: Mapping[str, str]) -> int:
     return governor.usual_answer(governance.run.longest_answer(attribution.get("node", "")))
 
 
-def price_of(governance: Governance, name: str, provider: str | None) -> Price:
-    """A model's price; where no budget counts money, an unknown one does not matter and is marked as such.
+def price_of(governance: Governance, name: str, provider: str | None, region: str | None = None) -> Price:
+    """A model's price in a region; where no budget counts money, an unknown one does not matter and is marked as such.
 
     Raises:
         UnknownPrice: none is known, and some budget counts money: an unknown price is not $0.
     """
     try:
-        return governance.meter.prices.price(name, provider)
+        return governance.meter.prices.price(name, provider, region)
     except UnknownPrice:
         if any(budget.usd is not None for budget in governance.meter.policy.budgets):
             raise
         return _unpriced(name)
+
+
+def price_as_served(governance: Governance, price: Price, region: str | None) -> Price:
+    """The price in the region that an answer says it was served in; the price itself where it says none."""
+    return price if region is None else governance.meter.prices.find(price.model, region=region) or price
 
 
 UNPRICED = "unpriced"
