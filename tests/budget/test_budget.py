@@ -23,6 +23,7 @@ SHARE = "Give a share of the limit between 0 and 1, e.g. 0.8"
 NUMBER = "Give a number, e.g. 0.5"
 NOT_NEGATIVE = "Give a number that is not negative"
 NAME = "Use at most 100 printable characters, none of them a space at an end"
+CONTEXT = "Say from how many input tokens on, e.g. context_tokens=16_000"
 ZONE = 'Use an IANA name, e.g. "Europe/Paris"'
 SEVERAL = 'Give a name, or several, e.g. ("tenant", "feature")'
 ALERT_FIRST = "Alert first, then downgrade: give a downgrade_at that is not below alert_at"
@@ -60,6 +61,8 @@ BAD: list[tuple[dict[str, Any], str, object, str]] = [
     ({"loops": 0}, "loops", 0, ABOVE_ZERO),
     ({"depth": -1}, "depth", -1, ABOVE_ZERO),
     ({"context_tokens": "16k"}, "context_tokens", "16k", WHOLE),
+    ({"context_tokens": 16_000, "context_overflow": "forget"}, "context_overflow", "forget", NAMED),
+    ({"context_overflow": "summarize"}, "context_overflow", "summarize", CONTEXT),
     ({"requests_per_minute": 0}, "requests_per_minute", 0, ABOVE_ZERO),
     ({"alert_at": 1.2}, "alert_at", 1.2, SHARE),
     ({"alert_at": -0.1}, "alert_at", -0.1, NOT_NEGATIVE),

@@ -21,11 +21,10 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Send
 
 from budgeted_agents import Budget, BudgetedGraph, budgeted, budgeted_model
-from budgeted_agents.integrations.langchain.pruning import shortened
+from budgeted_agents.integrations.langchain.shortening import shortened
 from budgeted_agents.testing import LocalProvider, Reply, fixed
-from budgeted_agents.testing.conversation import Message
-from budgeted_agents.testing.conversation import ToolCall as WireCall
 from budgeted_agents.testing.histories import check_history
+from tests.langchain.histories import histories, wire
 from tests.langgraph.support import State, calls_tool, openai_model, serving, slim, thread
 
 BEGIN = {"messages": [], "visits": 0}
@@ -204,35 +203,6 @@ def test_an_agent_used_as_a_tool_counts_as_depth_and_the_outer_agent_goes_on() -
 
 
 # -- context ------------------------------------------------------------------------------------------------------
-
-
-def wire(history: list[Any]) -> list[Message]:
-    """LangChain's messages as the provider checks them."""
-    roles = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool"}
-    return [
-        Message(
-            roles[m.type],
-            m.text,
-            tuple(WireCall(c["name"], c["args"], c["id"]) for c in getattr(m, "tool_calls", ())),
-            getattr(m, "tool_call_id", ""),
-        )
-        for m in history
-    ]
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> list[Any]:
-    """Any history a provider accepts: user turns, answers, and rounds of tool calls with results in any order."""
-    history: list[Any] = [SystemMessage("Be brief.")] if draw(st.booleans()) else []
-    history.append(HumanMessage("first"))
-    for turn in range(draw(st.integers(0, 8))):
-        calls = draw(st.integers(0, 3))
-        ids = [f"c{turn}_{n}" for n in range(calls)]
-        history.append(AIMessage("hm", tool_calls=[{"name": "f", "args": {}, "id": id} for id in ids]))
-        history += [ToolMessage(f"result {id}", tool_call_id=id) for id in draw(st.permutations(ids))]
-        if draw(st.booleans()):
-            history.append(HumanMessage(f"turn {turn}"))
-    return history
 
 
 @given(histories())

@@ -15,6 +15,7 @@ from budgeted_agents.money import MAX_AMOUNT, parse_usd
 
 OnExhausted = Literal["land", "suspend", "raise"]
 Mode = Literal["enforce", "shadow"]
+ContextOverflow = Literal["trim", "summarize"]
 
 DEFAULT_LANDING_RESERVE = 0.03
 """Share of a session's budget that only the finalizer may spend, unless the budget says otherwise."""
@@ -61,6 +62,8 @@ class Budget(BaseModel):
         loops: visits of one node in a run (a fan-out of one step is one visit).
         depth: agents inside agents; 1 forbids sub-agents.
         context_tokens: input tokens of one call; above it the context is pruned where that is possible.
+        context_overflow: what becomes of the turns that have to go then: ``trim`` drops them, ``summarize`` has the
+            cheapest tier sum them up.
         requests_per_minute: model calls begun in one minute of the clock.
         alert_at, downgrade_at: pressure (share of the limit, 0 to 1) of the ladder's first steps.
         landing_reserve: share of the limit only the finalizer may spend; by default 0.03 for budgets per session or run
@@ -89,6 +92,7 @@ class Budget(BaseModel):
     loops: Count | None = None
     depth: Count | None = None
     context_tokens: Count | None = None
+    context_overflow: ContextOverflow = "trim"
     requests_per_minute: Count | None = None
 
     alert_at: Share = 0.8
@@ -189,6 +193,12 @@ def _check_limits(budget: Budget) -> None:
         raise _Contradiction("tool_calls", budget.tool_calls, "names no tool", 'Give a number, or e.g. {"search": 5}')
 
 
+def _check_context(budget: Budget) -> None:
+    if budget.context_overflow == "summarize" and budget.context_tokens is None:
+        remedy = "Say from how many input tokens on, e.g. context_tokens=16_000"
+        raise _Contradiction("context_overflow", budget.context_overflow, "has no context_tokens to go by", remedy)
+
+
 def _check_thresholds(budget: Budget) -> None:
     alert, downgrade, reserve = budget.alert_at, budget.downgrade_at, budget.landing_reserve
     for field, share in (("alert_at", alert), ("downgrade_at", downgrade)):
@@ -204,7 +214,7 @@ def _check_thresholds(budget: Budget) -> None:
 
 LIMITS = ("usd", "tokens", "model_calls", "tool_calls", "loops", "depth", "context_tokens", "requests_per_minute")
 
-_CHECKS = (_check_name, _check_dimensions, _check_zone, _check_limits, _check_thresholds)
+_CHECKS = (_check_name, _check_dimensions, _check_zone, _check_limits, _check_context, _check_thresholds)
 
 _REMEDIES = {
     "extra_forbidden": "Remove it, or see the fields of Budget for the right name",

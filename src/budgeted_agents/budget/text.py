@@ -7,7 +7,7 @@ from typing import Any
 from budgeted_agents.budget.budget import Budget
 from budgeted_agents.errors import InvalidBudget
 
-_TEXTS = frozenset({"usd", "name", "window", "timezone", "on_exhausted", "mode"})
+_TEXTS = frozenset({"usd", "name", "window", "timezone", "context_overflow", "on_exhausted", "mode"})
 _SHARES = frozenset({"alert_at", "downgrade_at", "landing_reserve", "max_wait"})
 _EXAMPLE = 'Write fields of Budget, e.g. "usd=1.00,tool_calls=20"'
 

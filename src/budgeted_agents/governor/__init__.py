@@ -2,7 +2,15 @@
 
 from budgeted_agents.governor.call import Candidate, ModelCall, Quote
 from budgeted_agents.governor.holds import matching
-from budgeted_agents.governor.ladder import CALM, Pressure, candidates, context_limit, least_output, pressure
+from budgeted_agents.governor.ladder import (
+    CALM,
+    Pressure,
+    candidates,
+    context_limit,
+    least_output,
+    pressure,
+    tightest_on_context,
+)
 from budgeted_agents.governor.plan import Plan, Plans, model_plan, tool_plan
 from budgeted_agents.governor.quoting import USUAL_LIMIT, output_limit, quoted, usual_answer
 from budgeted_agents.governor.topping_up import budget_to_top_up, top_up_lines
@@ -25,6 +33,7 @@ __all__ = [
     "output_limit",
     "pressure",
     "quoted",
+    "tightest_on_context",
     "tool_plan",
     "top_up_lines",
     "usual_answer",

@@ -44,6 +44,7 @@ class ModelCall(Struct, frozen=True):
         clampable: whether the output limit can be changed; if not, the call fits whole or not at all.
         landing: names of the budgets whose landing reserve this call may spend.
         operation: ``embeddings``, or empty for a chat.
+        purpose: what the library makes it for, in a few words; empty for a call of the application's own.
     """
 
     attribution: Attribution
@@ -52,6 +53,7 @@ class ModelCall(Struct, frozen=True):
     clampable: bool = True
     landing: frozenset[str] = frozenset()
     operation: str = ""
+    purpose: str = ""
 
 
 class Candidate(Struct, frozen=True):

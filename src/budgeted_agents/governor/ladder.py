@@ -119,4 +119,11 @@ def least_output(budgets: Iterable[Budget]) -> int:
 
 def context_limit(budgets: Iterable[Budget]) -> int | None:
     """The tightest cap on input tokens among these budgets that enforce one."""
-    return min((b.context_tokens for b in budgets if b.context_tokens is not None and not b.shadow), default=None)
+    budget = tightest_on_context(budgets)
+    return None if budget is None else budget.context_tokens
+
+
+def tightest_on_context(budgets: Iterable[Budget]) -> Budget | None:
+    """The budget with the tightest cap on input tokens that is enforced; of equal caps, one that asks for summaries."""
+    capped = [(b.context_tokens, b.context_overflow == "trim", b) for b in budgets if b.context_tokens and not b.shadow]
+    return min(capped, key=lambda cap: cap[:2])[2] if capped else None

@@ -7,7 +7,7 @@ from budgeted_agents.meter.outcomes import BillingTable
 from budgeted_agents.meter.recording import recorders_of
 from budgeted_agents.meter.run import Run
 from budgeted_agents.meter.settlement import cancel, fail, keep_alive, settle
-from budgeted_agents.meter.steps import Pause, Steps, adrive, drive, until_pause
+from budgeted_agents.meter.steps import Either, Pause, Steps, adrive, drive, until_pause
 from budgeted_agents.meter.tools import ToolAdmission, admit_tool, cancel_tool, settle_tool
 from budgeted_agents.traces import BudgetEvent
 
@@ -15,6 +15,7 @@ __all__ = [
     "Admission",
     "BillingTable",
     "BudgetEvent",
+    "Either",
     "Listener",
     "Meter",
     "Pause",

@@ -197,10 +197,17 @@ def _admission(meter: Meter, attempt: _Attempt, way: Candidate, plan: Plan, rese
         attempt.started_at,
         reservation.deadline,
         attempt.step,
-        (f"shadow: budget {missed!r} would have refused",) if missed else (),
+        _flags(attempt.call, missed),
         reservation,
         parent_of(meter.recorders) if meter.recorders else "",
     )
+
+
+def _flags(call: ModelCall, missed: str) -> tuple[str, ...]:
+    """What the record says of a call from the beginning."""
+    if not (call.purpose or missed):
+        return ()
+    return tuple(filter(None, (call.purpose, missed and f"shadow: budget {missed!r} would have refused")))
 
 
 def _missed(way: Candidate, plan: Plan, reservation: Reservation) -> str:
@@ -213,8 +220,10 @@ def _missed(way: Candidate, plan: Plan, reservation: Reservation) -> str:
 
 
 def _refuse(meter: Meter, attempt: _Attempt, way: Candidate, refusal: Refusal) -> Steps[None]:
-    error = from_ledger(refusal, f"a call of {way.quote.model} with {way.quote.input_tokens:,} input tokens")
-    yield from meter.refused(attempt.run, error, attempt.call.attribution.get("node", ""))
+    call, quote = attempt.call, way.quote
+    what = f"{call.purpose} by" if call.purpose else "a call of"
+    error = from_ledger(refusal, f"{what} {quote.model} with {quote.input_tokens:,} input tokens")
+    yield from meter.refused(attempt.run, error, call.attribution.get("node", ""))
     raise error
 
 

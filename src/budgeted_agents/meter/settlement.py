@@ -139,9 +139,10 @@ def settle(
     cost = price.cost(usage, service_tier)
     if "estimated" not in flags:
         meter.margins.learn(quote.model, quote.estimate, prompt)
-        is_cached = usage.cache_read or usage.cache_write_5m or usage.cache_write_1h
-        node = admission.call.attribution.get("node", "")
-        run.remember(node, answer, quote.model, prompt if is_cached else 0)
+        if not admission.call.purpose:  # what the application gets teaches what it is likely to get next
+            is_cached = usage.cache_read or usage.cache_write_5m or usage.cache_write_1h
+            node = admission.call.attribution.get("node", "")
+            run.remember(node, answer, quote.model, prompt if is_cached else 0)
     if cost > admission.reserved > 0:
         flags += ("overrun",)
     ended = _ended(meter, admission, "settled", price, cost, flags, usage, billed, service_tier)

@@ -1,8 +1,9 @@
 """Steps: the order in which a call is conducted, written once and driven by sync and async code alike.
 
-A conducting function is a generator. It yields what has to be done (a ``Pause``, or a function that may wait for I/O)
-and is sent the result; it never waits itself. ``drive`` runs it in this thread, ``adrive`` on an event loop. Both hand
-an interruption (cancellation, KeyboardInterrupt) to the generator, whose clean-up steps are then run to the end.
+A conducting function is a generator. It yields what has to be done (a ``Pause``, a function that may wait for I/O, or
+``Either`` of two ways to do it) and is sent the result; it never waits itself. ``drive`` runs it in this thread,
+``adrive`` on an event loop. Both hand an interruption (cancellation, KeyboardInterrupt) to the generator, whose
+clean-up steps are then run to the end.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import contextvars
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,26 @@ class Pause:
     def __call__(self) -> None:
         time.sleep(self.seconds)
 
+    async def on_loop(self) -> None:
+        await asyncio.sleep(self.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Either:
+    """Something slow that a thread waits for in one way (``call``) and an event loop in another (``acall``)."""
+
+    call: Callable[[], Any]
+    acall: Callable[[], Awaitable[Any]]
+
+    def __call__(self) -> Any:
+        return self.call()
+
+    async def on_loop(self) -> Any:
+        return await self.acall()
+
+
+_SLOW = (Pause, Either)
+"""Effects that an event loop performs in a way of their own."""
 
 Effect = Callable[[], Any]
 T = TypeVar("T")
@@ -85,8 +106,8 @@ async def adrive(steps: Steps[T], *, blocking: bool) -> T:
 
 
 async def _perform(effect: Effect, blocking: bool) -> Any:
-    if isinstance(effect, Pause):
-        return await asyncio.sleep(effect.seconds)
+    if isinstance(effect, _SLOW):
+        return await effect.on_loop()
     if not blocking:
         return effect()
     context = contextvars.copy_context()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
@@ -11,6 +12,9 @@ from msgspec import Struct
 from budgeted_agents.errors import InvalidUsage
 from budgeted_agents.governor import Quote
 from budgeted_agents.integrations.langchain.messages import parts_of
+from budgeted_agents.integrations.langchain.quoting import UNPRICED, price_as_served
+from budgeted_agents.meter import Admission, Meter, Steps, settle
+from budgeted_agents.prices import Price
 from budgeted_agents.usage import Usage, service_tier
 
 
@@ -21,6 +25,41 @@ class Answered(Struct, frozen=True):
     billed_model: str = ""
     service_tier: str | None = None
     flags: tuple[str, ...] = ()
+
+
+def settle_answer(
+    meter: Meter,
+    admission: Admission,
+    price: Price,
+    messages: Sequence[BaseMessage],
+    output: Mapping[str, Any] | None = None,
+    *,
+    asked_tier: str | None = None,
+) -> Steps[None]:
+    """Charge a call with what its answer says it used.
+
+    Args:
+        meter, admission: what the call is conducted with, and how it was admitted.
+        price: of the model that was called, where it was asked to be served.
+        messages: the answer.
+        output: what the answer says besides its messages.
+        asked_tier: the service tier that was asked for, which holds where prices vary and the answer says nothing.
+    """
+    answered = of_messages(messages, admission.way.quote)
+    tier = answered.service_tier
+    if price.varies:
+        region, speed = served(messages)
+        price, tier = price_as_served(meter, price, region), tier or speed or asked_tier
+    unpriced = (UNPRICED,) if price.source == UNPRICED else ()
+    yield from settle(
+        meter,
+        admission,
+        answered.usage,
+        price,
+        billed=answered.billed_model or str((output or {}).get("model_name") or ""),
+        service_tier=tier,
+        flags=answered.flags + unpriced,
+    )
 
 
 def of_messages(messages: Sequence[BaseMessage], quote: Quote) -> Answered:

@@ -20,9 +20,9 @@ from budgeted_agents.integrations.langchain import answers, introspect
 from budgeted_agents.integrations.langchain.content import ModelContent
 from budgeted_agents.integrations.langchain.governance import Governance
 from budgeted_agents.integrations.langchain.pruning import prune
-from budgeted_agents.integrations.langchain.quoting import UNPRICED, Quoted, Tier, price_as_served, quote
+from budgeted_agents.integrations.langchain.quoting import Quoted, Tier, quote
 from budgeted_agents.integrations.langchain.tools import tools_for
-from budgeted_agents.meter import Admission, Pause, Steps, admit, fail, keep_alive, settle
+from budgeted_agents.meter import Admission, Pause, Steps, admit, fail, keep_alive
 from budgeted_agents.meter.outcomes import retryable
 
 _FIRST_RETRY_PAUSE, _LONGEST_RETRY_PAUSE = 0.5, 8.0
@@ -58,6 +58,7 @@ class Attempt:
     retries: int = 0
     _admission: Admission | None = field(default=None, init=False)
     _quoted: Quoted | None = field(default=None, init=False)
+    _pruned: list[BaseMessage] | None = field(default=None, init=False)
     _failures: int = field(default=0, init=False)
 
     def open(self, *, may_wait: Callable[[], bool] = lambda: True) -> Steps[Target]:
@@ -75,9 +76,11 @@ class Attempt:
         attribution = governance.attribution(self.metadata)
         try:
             yield from governance.check_depth(self.metadata, attribution)
-            messages = yield from prune(governance, self.tiers[0].name, self.messages, self.kwargs, attribution)
-            self._quoted = quote(governance, self.tiers, messages, self.kwargs, attribution, clampable=True)
             step = self.metadata.get("langgraph_step")
+            if self._pruned is None:  # another attempt sends the same
+                self._pruned = yield from prune(governance, self.tiers, self.messages, self.kwargs, attribution, step)
+            messages = self._pruned
+            self._quoted = quote(governance, self.tiers, messages, self.kwargs, attribution, clampable=True)
             self._admission = yield from admit(
                 governance.meter, governance.run, self._quoted.call, step=step, may_wait=may_wait
             )
@@ -110,22 +113,9 @@ class Attempt:
         admission, price = self._opened()
         if admission.content is not None:
             admission.content.answered(messages, whole=whole)
-        answered = answers.of_messages(messages, admission.way.quote)
-        service_tier = answered.service_tier
-        if price.varies:
-            region, speed = answers.served(messages)
-            price = price_as_served(self.governance, price, region)
-            asked = introspect.service_tier(self.tiers[admission.way.quote.tier].model, self.kwargs)
-            service_tier = service_tier or speed or asked
-        unpriced = (UNPRICED,) if price.source == UNPRICED else ()
-        yield from settle(
-            self.governance.meter,
-            admission,
-            answered.usage,
-            price,
-            billed=answered.billed_model or str((output or {}).get("model_name") or ""),
-            service_tier=service_tier,
-            flags=answered.flags + unpriced,
+        asked_tier = introspect.service_tier(self.tiers[admission.way.quote.tier].model, self.kwargs)
+        yield from answers.settle_answer(
+            self.governance.meter, admission, price, messages, output, asked_tier=asked_tier
         )
 
     def abort(self, error: BaseException, received: Sequence[BaseMessage] = ()) -> Steps[bool]:

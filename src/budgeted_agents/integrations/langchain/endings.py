@@ -71,7 +71,7 @@ def _settled(
         call.governance.meter,
         call.admission,
         found.usage,
-        price_as_served(call.governance, call.observed.price, region),
+        price_as_served(call.governance.meter, call.observed.price, region),
         billed=found.billed_model,
         service_tier=found.service_tier or service_tier,
         flags=found.flags + ((UNPRICED,) if call.observed.unpriced else ()),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from budgeted_agents.budget import Budget, Policy
+from budgeted_agents.governor import tightest_on_context
 from budgeted_agents.integrations.langchain.governance import Governance
 from budgeted_agents.ledgers import Ledger
 from budgeted_agents.ledgers.urls import place_of
@@ -69,6 +70,8 @@ def _tighter(one: Budget, other: Budget) -> Budget:
         limits = [limit for limit in (getattr(one, name), getattr(other, name)) if limit is not None]
         if limits:
             changes[name] = min(limits)
+    if (capped := tightest_on_context((one, other))) is not None:
+        changes["context_overflow"] = capped.context_overflow
     tools = _tighter_tools(one.tool_limits, other.tool_limits)
     return one.model_copy(update=changes | ({"tool_calls": tools} if tools else {}))
 

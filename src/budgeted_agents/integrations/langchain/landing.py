@@ -14,7 +14,7 @@ from budgeted_agents.errors import BudgetedAgentsError
 from budgeted_agents.integrations.langchain import introspect
 from budgeted_agents.integrations.langchain.governance import Governance
 from budgeted_agents.integrations.langchain.governed_model import governed
-from budgeted_agents.integrations.langchain.pruning import shortened
+from budgeted_agents.integrations.langchain.shortening import shortened
 from budgeted_agents.meter import Steps
 
 LANDING_PROMPT = (

@@ -1,7 +1,5 @@
-"""Keeping a history under a cap on context: clear old tool results, then drop the oldest turns, then give up.
-
-What is left is always a history that a provider accepts: no tool call without its result, no result without its call,
-system messages first, and a user's message to answer. Messages are never changed in place.
+"""Keeping a history under a cap on context: clear old tool results, then drop the oldest turns or have them summed up,
+then give up. Only what is sent gets shorter, never the state.
 """
 
 from __future__ import annotations
@@ -9,55 +7,62 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import BaseMessage, HumanMessage
 
-from budgeted_agents.governor import context_limit, matching
-from budgeted_agents.integrations.langchain.governance import Governance
-from budgeted_agents.integrations.langchain.messages import count, schema_texts
+from budgeted_agents.governor import matching, tightest_on_context
+from budgeted_agents.integrations.langchain.governance import Governance, landing_budgets
+from budgeted_agents.integrations.langchain.messages import schema_texts
+from budgeted_agents.integrations.langchain.overflow import Known, Overflow, Wanted, summary_message
+from budgeted_agents.integrations.langchain.quoting import Tier
+from budgeted_agents.integrations.langchain.shortening import Room, Version, shortened
+from budgeted_agents.integrations.langchain.summaries import Summaries, marks_of
+from budgeted_agents.integrations.langchain.summarizing import Summarizer, prompt_for
 from budgeted_agents.meter import Steps
 from budgeted_agents.meter.refusals import over_cap
 
-CLEARED = "[cleared to save context]"
-"""Stands in place of an old tool result."""
-
-KEPT_RESULTS = 3
-"""The latest tool results, which are cleared last."""
+_summaries = Summaries()
 
 
 def prune(
     governance: Governance,
-    model: str,
+    tiers: Sequence[Tier],
     messages: list[BaseMessage],
     kwargs: Mapping[str, Any],
     attribution: Mapping[str, str],
+    step: int | None,
 ) -> Steps[list[BaseMessage]]:
-    """The messages, or as many of them as the tightest cap on context allows, counted for ``model``.
+    """The messages, or what the tightest cap on context leaves of them.
+
+    Args:
+        governance: what governs the call.
+        tiers: the models, best first. Tokens are counted for the first; the cheapest sums up.
+        messages, kwargs: of the call.
+        attribution: who the call is for; ``step`` the graph's step it is made in.
 
     Raises:
         BudgetExceeded: not even the latest turn fits.
     """
     if "context_tokens" not in governance.meter.policy.caps:
         return messages
-    budgets = list(matching(governance.meter.policy, attribution))
-    limit = context_limit(budgets)
-    if limit is None:
+    budget = tightest_on_context(matching(governance.meter.policy, attribution))
+    if budget is None or budget.context_tokens is None:
         return messages
-    schemas = schema_texts(kwargs)
-
-    def size(history: Sequence[BaseMessage]) -> int:
-        return count(model, history, schemas)
-
-    if size(messages) <= limit:
+    room = Room(tiers[0].name, budget.context_tokens, schema_texts(kwargs))
+    if room.holds(messages):
         return messages
-    for shorter in shortened(messages):
-        if size(shorter) <= limit:
-            return shorter
-    name = next(budget.name for budget in budgets if budget.context_tokens == limit)
+    if budget.context_overflow == "summarize":
+        found = yield from _summed_up(Summarizer(governance, tiers, attribution, step), messages, room)
+        if found is not None:
+            return found
+    versions = shortened(messages)
+    found = room.longest(versions)
+    if found is not None:
+        return found
     error = over_cap(
-        name,
+        budget.name,
         "context_tokens",
-        needed=size(shorter),
-        limit=limit,
+        needed=room.size(versions[-1]),
+        limit=room.limit,
         what="a model call whose latest turn alone is too long",
         remedy="Raise context_tokens, or hand the model less at a time.",
     )
@@ -65,59 +70,35 @@ def prune(
     raise error
 
 
-def shortened(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:
-    """Ever shorter versions of a history, longest first."""
-    versions = _cleared(messages)
-    turns, system = _turns(versions[-1] if versions else messages), _system(messages)
-    for first in range(1, len(turns)):
-        kept = [message for turn in turns[first:] for message in turn]
-        versions.append([*system, *_opened_by_user(kept, turns[:first])])
-    return versions or [list(messages)]
+def _summed_up(summarizer: Summarizer, messages: list[BaseMessage], room: Room) -> Steps[Version | None]:
+    """The history with a summary in it, remembered or made now; or with old tool results cleared, if that is enough.
+
+    None if there is no summary to be had: the history is then shortened without one. A run that is landing makes none.
+    """
+    overflow, run = Overflow(messages, room), summarizer.governance.run
+    marks = marks_of(overflow.history.turns[:-1])  # the latest turn stays as it is
+    known = _summaries.find(run.session, marks)
+    found = overflow.with_results_cleared(known)
+    if found is not None:
+        return found
+    is_landing = run.exhausted is not None or landing_budgets()
+    wanted = None if is_landing else overflow.wanted(known)
+    if wanted is not None:
+        summary = yield from _summary(summarizer, known, wanted, room)
+        if summary is not None and not overflow.takes(wanted, summary):
+            summary = None
+        _summaries.keep(run.session, marks[wanted.covers - 1], summary)
+        known = known if summary is None else Known(wanted.covers, summary)
+    return None if known.summary is None else overflow.with_turns_dropped(known)
 
 
-def _cleared(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:
-    """Versions with ever more old tool results cleared, in a few strides rather than one by one."""
-    results = [
-        i for i, message in enumerate(messages) if isinstance(message, ToolMessage) and message.content != CLEARED
-    ]
-    versions: list[list[BaseMessage]] = []
-    old = len(results) - KEPT_RESULTS
-    for number in sorted({(old + 3) // 4, (old + 1) // 2, 3 * old // 4, old, len(results) - 1}):
-        if number > 0:
-            gone = set(results[:number])
-            versions.append([_without_content(m) if i in gone else m for i, m in enumerate(messages)])
-    return versions
-
-
-def _without_content(message: BaseMessage) -> BaseMessage:
-    return message.model_copy(update={"content": CLEARED})
-
-
-def _system(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    return [message for message in messages if isinstance(message, SystemMessage)]
-
-
-def _turns(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:
-    """The history in pieces that stand or fall together: a message, or tool calls with all their results."""
-    turns: list[list[BaseMessage]] = []
-    for message in messages:
-        if isinstance(message, SystemMessage):
-            continue
-        if isinstance(message, ToolMessage) and turns and _awaits(turns[-1], message):
-            turns[-1].append(message)
-        else:
-            turns.append([message])
-    return turns
-
-
-def _awaits(turn: Sequence[BaseMessage], result: ToolMessage) -> bool:
-    head = turn[0]
-    return isinstance(head, AIMessage) and any(call["id"] == result.tool_call_id for call in head.tool_calls)
-
-
-def _opened_by_user(kept: list[BaseMessage], dropped: Sequence[Sequence[BaseMessage]]) -> list[BaseMessage]:
-    """Providers want a user's message first: the latest one that was dropped is put back if none opens the rest."""
-    if kept and isinstance(kept[0], HumanMessage):
-        return kept
-    asked = [message for turn in dropped for message in turn if isinstance(message, HumanMessage)]
-    return [*asked[-1:], *kept]
+def _summary(summarizer: Summarizer, known: Known, wanted: Wanted, room: Room) -> Steps[HumanMessage | None]:
+    """The summary that is wanted; None if the budget does not cover it, the model fails, or says nothing."""
+    prompt = prompt_for(known.summary, wanted.dropped, Room(room.model, room.limit), wanted.tokens)
+    if prompt is None:
+        return None
+    try:
+        text = yield from summarizer.ask(prompt, wanted.tokens)
+    except Exception:  # noqa: BLE001 -- whatever keeps a summary from being made keeps no call from being made
+        return None
+    return summary_message(text) if text else None

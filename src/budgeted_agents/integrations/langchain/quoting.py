@@ -17,6 +17,7 @@ from budgeted_agents.governor import ModelCall, Quote, output_limit, quoted
 from budgeted_agents.integrations.langchain import introspect
 from budgeted_agents.integrations.langchain.governance import Governance, landing_budgets
 from budgeted_agents.integrations.langchain.messages import blocks_of, cache_write, counter, modalities, schema_texts
+from budgeted_agents.meter import Meter
 from budgeted_agents.prices import Price, PriceBook
 
 
@@ -142,9 +143,9 @@ def price_of(governance: Governance, name: str, provider: str | None, region: st
         return _unpriced(name)
 
 
-def price_as_served(governance: Governance, price: Price, region: str | None) -> Price:
+def price_as_served(meter: Meter, price: Price, region: str | None) -> Price:
     """The price in the region that an answer says it was served in; the price itself where it says none."""
-    return price if region is None else governance.meter.prices.find(price.model, region=region) or price
+    return price if region is None else meter.prices.find(price.model, region=region) or price
 
 
 UNPRICED = "unpriced"
