@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import operator
+import threading
 from collections.abc import Callable
 from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
@@ -21,6 +23,7 @@ from budgeted_agents.integrations.langchain.summarizing import PURPOSE
 from budgeted_agents.reports import SpendReport
 from budgeted_agents.testing import LocalProvider, Reply, Request
 from budgeted_agents.traces import CallRecord
+from tests.langchain.support import Governed, anthropic_model, gemini_model, litellm_model
 from tests.langgraph.support import assert_exact, calls_tool, openai_model, serving, thread
 
 CAP = 600
@@ -66,7 +69,10 @@ def agent(model: Any, budget: Any = BUDGET, build: Any = None, **settings: Any) 
     def ask(state: Chat) -> dict[str, Any]:
         return {"messages": [bound.invoke([SystemMessage("Be brief."), *state["messages"]])]}
 
-    graph.add_node("agent", ask)
+    async def aask(state: Chat) -> dict[str, Any]:
+        return {"messages": [await bound.ainvoke([SystemMessage("Be brief."), *state["messages"]])]}
+
+    graph.add_node("agent", RunnableLambda(ask, aask))
     graph.add_node("tools", ToolNode([look_up]))
     graph.add_edge(START, "agent")
     graph.add_conditional_edges("agent", lambda s: "tools" if s["messages"][-1].tool_calls else END)
@@ -75,9 +81,7 @@ def agent(model: Any, budget: Any = BUDGET, build: Any = None, **settings: Any) 
 
 
 def two_tiers(provider: LocalProvider) -> Any:
-    return budgeted_model(
-        openai_model(provider, max_tokens=100), openai_model(provider, "gpt-4o-mini", max_tokens=100)
-    )
+    return budgeted_model(openai_model(provider, max_tokens=100), openai_model(provider, "gpt-4o-mini", max_tokens=100))
 
 
 ASK: Any = {"messages": [HumanMessage("Look up all the words there are.")]}
@@ -153,3 +157,288 @@ def test_a_long_run_goes_on_behind_a_few_summaries(build: Any, way: str) -> None
         if "stream" in way:
             assert SAYS not in "".join(chunk.text for chunk, _ in seen if isinstance(chunk, AIMessage))
             assert "Done." in "".join(chunk.text for chunk, _ in seen if isinstance(chunk, AIMessage))
+
+
+# -- a summary is made once -----------------------------------------------------------------------------------------
+
+
+def test_a_session_that_is_loaded_anew_goes_on_behind_its_summary() -> None:
+    """What comes out of a checkpoint equals what went in, and is not the same."""
+    saver, config = InMemorySaver(), thread("loaded anew")
+    with serving(looks_up(16)) as provider:
+        first = agent(two_tiers(provider)).compile(checkpointer=saver)
+        first.invoke(ASK, config)
+        assert len(summaries(first.spend(config))) == 1
+        again = agent(two_tiers(provider)).compile(checkpointer=saver)
+        again.invoke({"messages": [HumanMessage("And?")]}, config)
+        assert not summaries(again.spend(config))
+        assert answered(provider)[-1].messages[1].text == f"{HEADING}{SAYS}"
+        assert_all_fit(provider)
+
+
+def test_another_session_and_a_history_that_begins_otherwise_have_summaries_of_their_own() -> None:
+    history = [HumanMessage(f"{number}: " + "word " * 60) for number in range(12)]
+    with serving(lambda request: Reply(SAYS if is_summary(request) else "fine")) as provider:
+        app = ask_once(two_tiers(provider))
+        for name, messages, made in (
+            ("one", history, 1),
+            ("one", [*history, AIMessage("fine"), HumanMessage("Go on.")], 1),
+            ("other", history, 2),
+            ("one", [HumanMessage("Otherwise."), *history], 3),
+        ):
+            app.invoke({"messages": messages}, thread(name))
+            assert len([r for r in provider.requests if is_summary(r.request)]) == made
+        assert_all_fit(provider)
+
+
+def ask_once(model: Any, budget: Any = BUDGET) -> Any:
+    graph: Any = BudgetedGraph(Chat, budget=budget)
+    graph.add_node("agent", lambda state: {"messages": [model.invoke(state["messages"])]})
+    graph.add_edge(START, "agent")
+    return graph.compile()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_call_that_is_tried_again_is_not_summed_up_again(is_async: bool) -> None:
+    busy = Reply("busy", status=503, headers={"retry-after": "0"})
+    script = iter([busy, busy, Reply("fine")])
+    with serving(lambda request: Reply("") if is_summary(request) else next(script)) as provider:
+        model = budgeted_model(openai_model(provider, max_retries=2, max_tokens=50))
+        app, config = ask_once(model), thread(f"tried again {is_async}")
+        history: Any = {"messages": [HumanMessage("word " * 100) for _ in range(12)]}
+        asyncio.run(app.ainvoke(history, config)) if is_async else app.invoke(history, config)
+        report = app.spend(config)
+        assert [call.outcome for call in report.model_calls] == ["settled", "released", "released", "settled"]
+        assert len(summaries(report)) == 1
+        assert_exact(report, provider)
+
+
+def test_a_history_far_over_the_cap_takes_one_summary_under_the_cap() -> None:
+    with serving(lambda request: Reply(SAYS if is_summary(request) else "fine")) as provider:
+        app, config = ask_once(two_tiers(provider)), thread("far over")
+        words = [HumanMessage("word " * (20 * number)) for number in range(100)]
+        app.invoke({"messages": [*words, HumanMessage("Go on.")]}, config)
+        assert [is_summary(record.request) for record in provider.requests] == [True, False]
+        assert answered(provider)[0].messages[0].text == f"{HEADING}{SAYS}"
+        assert_all_fit(provider)
+
+
+def test_a_request_that_is_longer_than_all_else_is_summed_up_as_well() -> None:
+    """Trimming puts the user's latest message back, and would have to refuse here."""
+    with serving(looks_up(12)) as provider:
+        app, config = agent(two_tiers(provider)).compile(), thread("long request")
+        app.invoke({"messages": [HumanMessage("word " * 400)]}, config)
+        report = app.spend(config)
+        assert not report.refusals
+        assert len(answered(provider)) == 13
+        assert 1 <= len(summaries(report)) <= 3
+        assert_all_fit(provider)
+
+
+# -- who asks for it ------------------------------------------------------------------------------------------------
+
+LOOSE = Budget(name="loose", context_tokens=100_000, context_overflow="summarize")
+TIGHT = Budget(name="tight", context_tokens=CAP, context_overflow="summarize")
+TRIM = Budget(name="trim", context_tokens=CAP)
+WATCHES = Budget(name="watches", context_tokens=10, context_overflow="summarize", mode="shadow")
+MONEY = Budget(usd="1.00")
+
+
+@pytest.mark.parametrize(
+    ("budgets", "sums_up"),
+    [
+        ([MONEY, LOOSE, TRIM], False),
+        ([MONEY, TRIM, WATCHES], False),
+        ([MONEY, TIGHT], True),
+        ([MONEY, TRIM, TIGHT], True),
+        ([MONEY, TRIM.model_copy(update={"context_tokens": 100_000}), TIGHT], True),
+    ],
+    ids=[
+        "a looser one asks",
+        "one that watches asks",
+        "the only one asks",
+        "one of two equals asks",
+        "the tighter asks",
+    ],
+)
+def test_the_tightest_cap_decides(budgets: list[Budget], sums_up: bool, request: pytest.FixtureRequest) -> None:
+    with serving(looks_up(14)) as provider:
+        app, config = agent(two_tiers(provider), budgets).compile(), thread(request.node.name)
+        app.invoke(ASK, config)
+        assert bool(summaries(app.spend(config))) == sums_up
+        assert_exact(app.spend(config), provider)
+        assert_all_fit(provider)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_callback_asks_for_it_too(is_async: bool) -> None:
+    with serving(lambda request: Reply(SAYS if is_summary(request) else "fine")) as provider:
+        guard = CostCallback(budget=BUDGET)
+        model, config = two_tiers(provider), {"callbacks": [guard]}
+        history = [HumanMessage("word " * 60) for _ in range(12)]
+        asyncio.run(model.ainvoke(history, config)) if is_async else model.invoke(history, config)
+        assert len(summaries(guard.spend)) == 1
+        assert_exact(guard.spend, provider)
+        assert_all_fit(provider)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("build", [anthropic_model, gemini_model, litellm_model])
+def test_every_kind_of_model_sums_up(build: Any, is_async: bool) -> None:
+    history = [HumanMessage("word " * 60) for _ in range(12)]
+    with serving(lambda request: Reply(SAYS if is_summary(request) else "fine")) as provider:
+        model = build(provider)
+        model = budgeted_model(model)
+        governed = Governed(BUDGET)
+        report = (
+            governed.arun(lambda: model.ainvoke(history)) if is_async else governed.run(lambda: model.invoke(history))
+        )
+        assert len(summaries(report)) == 1
+        assert provider.requests[0].request.max_output_tokens == report.model_calls[0].granted < 100
+        assert report.cost_nanos == provider.bill_nanos
+        assert_all_fit(provider)
+
+
+def test_the_cheapest_tier_sums_up_without_tools() -> None:
+    with serving(looks_up()) as provider:
+        tiers = [openai_model(provider, name, max_tokens=100) for name in ("gpt-4o-mini", "gpt-4o", "gpt-4.1-nano")]
+        app, config = agent(budgeted_model(*tiers)).compile(), thread("cheapest")
+        app.invoke(ASK, config)
+        assert {call.model_used for call in summaries(app.spend(config))} == {"gpt-4.1-nano"}
+        assert not app.spend(config).downgrades
+        asked = [record.request for record in provider.requests if is_summary(record.request)]
+        assert {request.tool_names for request in asked} == {()}
+
+
+# -- no summary is to be had ----------------------------------------------------------------------------------------
+
+
+def mini(**limits: Any) -> Budget:
+    """A budget for what only summaries are made with."""
+    return Budget(name="mini", where={"model": ("gpt-4o-mini",)}, landing_reserve=0, **limits)
+
+
+@pytest.mark.parametrize("ending", ["land", "suspend", "raise"])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_summary_that_is_refused_ends_no_run(ending: Any, is_async: bool) -> None:
+    with serving(looks_up()) as provider:
+        refusing = mini(usd="0.000001", on_exhausted=ending)
+        app, config = agent(two_tiers(provider), [BUDGET, refusing]).compile(), thread(f"refused {ending} {is_async}")
+        state = asyncio.run(app.ainvoke(ASK, config)) if is_async else app.invoke(ASK, config)
+        report = app.spend(config)
+        assert state["messages"][-1].text == "Done."
+        assert len(provider.requests) == len(answered(provider)) == STEPS + 1
+        assert not report.landing
+        assert 1 <= len(report.refusals) <= 4
+        assert all("cannot cover summary of earlier turns by gpt-4o-mini" in text for text in report.refusals)
+        assert report.cost_nanos == provider.bill_nanos
+        assert_all_fit(provider)
+
+
+FAILURES = {
+    "unbilled": (Reply("busy", status=503), "released"),
+    "unknown": (Reply("gateway", status=502), "presumed"),
+    "cut": (Reply("half", cut_after=1), "presumed"),
+    "empty": (Reply("", output_tokens=5), "settled"),
+    "white": (Reply(" \n", output_tokens=5), "settled"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_summary_that_fails_ends_no_run_and_is_charged(failure: str, is_async: bool) -> None:
+    reply, outcome = FAILURES[failure]
+    with serving(looks_up(summary=lambda request: reply)) as provider:
+        app, config = agent(two_tiers(provider)).compile(), thread(f"{failure} {is_async}")
+        state = asyncio.run(app.ainvoke(ASK, config)) if is_async else app.invoke(ASK, config)
+        report = app.spend(config)
+        assert state["messages"][-1].text == "Done."
+        assert {call.outcome for call in summaries(report)} == {outcome}
+        assert 1 <= len(summaries(report)) <= 4
+        assert len(report.model_calls) == len(provider.requests)
+        assert report.cost_nanos >= provider.bill_nanos
+        assert report.presumed_usd or report.cost_nanos == provider.bill_nanos
+        assert not report.refusals
+        assert max(record.usage.input_tokens for record in provider.requests) <= CAP
+
+
+def test_an_earlier_summary_stays_where_the_next_one_fails() -> None:
+    replies = iter([Reply(SAYS)])
+    with serving(looks_up(summary=lambda request: next(replies, Reply("busy", status=503)))) as provider:
+        app, config = agent(two_tiers(provider)).compile(), thread("the next one fails")
+        app.invoke(ASK, config)
+        assert {call.outcome for call in summaries(app.spend(config))} == {"settled", "released"}
+        assert answered(provider)[-1].messages[1].text == f"{HEADING}{SAYS}"
+        assert max(record.usage.input_tokens for record in provider.requests) <= CAP
+
+
+def test_a_summary_is_shortened_to_what_the_money_buys() -> None:
+    with serving(looks_up(summary=lambda request: Reply(SAYS * 20))) as provider:
+        budgets = [BUDGET.model_copy(update={"min_output_tokens": 8}), mini(tokens=1_050, min_output_tokens=8)]
+        app, config = agent(two_tiers(provider), budgets).compile(), thread("shortened")
+        app.invoke(ASK, config)
+        (made,) = summaries(app.spend(config))
+        (asked,) = [record.request for record in provider.requests if is_summary(record.request)]
+        assert made.output_limit == asked.max_output_tokens == made.output_tokens
+        assert 8 <= made.output_tokens < 65
+        assert app.spend(config).cost_nanos == provider.bill_nanos
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_landing_sums_nothing_up(is_async: bool) -> None:
+    with serving(lambda request: Reply("landed")) as provider:
+        budget = Budget(usd="0.0006", landing_reserve=0.95, context_tokens=CAP, context_overflow="summarize")
+        app, config = ask_once(two_tiers(provider), budget), thread(f"landing {is_async}")
+        call = AIMessage("", tool_calls=[{"name": "look_up", "args": {}, "id": "c"}])
+        words = [HumanMessage("word " * 60) for _ in range(12)]
+        history: Any = {"messages": [words[0], call, ToolMessage("tree", tool_call_id="c"), *words]}
+        state = asyncio.run(app.ainvoke(history, config)) if is_async else app.invoke(history, config)
+        assert state["messages"][-1].text == "landed"
+        assert [is_summary(record.request) for record in provider.requests] == [False]
+        assert app.spend(config).landing == "Landed by the default finalizer"
+
+
+def test_a_summary_never_takes_what_the_call_itself_needs() -> None:
+    with serving(lambda request: Reply("fine")) as provider:
+        budget = Budget(model_calls=3, context_tokens=CAP, context_overflow="summarize", landing_reserve=0)
+        app, config = ask_once(two_tiers(provider), budget), thread("the last one")
+        for number in range(3):
+            history: Any = {"messages": [HumanMessage(f"{number} " + "word " * 60) for _ in range(12)]}
+            assert app.invoke(history, config)["messages"][-1].text == "fine"
+            made = [is_summary(record.request) for record in provider.requests]
+            if len(made) == 3:
+                break
+        assert made == [True, False, False]
+        assert not app.spend(config).landing
+
+
+# -- on an event loop -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_an_event_loop_goes_on_while_a_summary_is_made(is_cancelled: bool) -> None:
+    loop, arrived, answer = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def summary(request: Request) -> Reply:
+        loop.call_soon_threadsafe(arrived.set)
+        assert answer.wait(10), "the event loop was blocked"
+        return Reply(SAYS)
+
+    with serving(looks_up(summary=summary)) as provider:
+        app, config = agent(two_tiers(provider)).compile(), thread(f"on a loop {is_cancelled}")
+        run = asyncio.create_task(app.ainvoke(ASK, config))
+        await arrived.wait()
+        if is_cancelled:
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+        answer.set()
+        if not is_cancelled:
+            await run
+        report = app.spend(config)
+        made = summaries(report)
+        assert made[0].outcome == ("presumed" if is_cancelled else "settled")
+        assert report.in_flight == 0
+        assert report.cost_nanos >= provider.bill_nanos
+        assert all(balance.held == 0 for balance in report.balances)

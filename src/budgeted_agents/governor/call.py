@@ -44,7 +44,8 @@ class ModelCall(Struct, frozen=True):
         clampable: whether the output limit can be changed; if not, the call fits whole or not at all.
         landing: names of the budgets whose landing reserve this call may spend.
         operation: ``embeddings``, or empty for a chat.
-        purpose: what the library makes it for, in a few words; empty for a call of the application's own.
+        purpose: what the library makes it for, in a few words; empty for a call of the application's own. One with a
+            purpose leaves enough for another like it: it is never what the application's own call is refused for.
     """
 
     attribution: Attribution

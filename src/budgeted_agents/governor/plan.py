@@ -11,6 +11,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from budgeted_agents.budget.attribution import Attribution
 from budgeted_agents.budget.budget import Budget
 from budgeted_agents.budget.policy import Policy
@@ -59,8 +61,11 @@ class Plan:
             any(budget.shadow for budget in budgets),
         )
 
-    def holds(self, quote: Quote) -> tuple[Hold, ...]:
-        """What a model call holds at this price. Accounts that count calls hold one, as the terms say."""
+    def holds(self, quote: Quote, spare: int = 0) -> tuple[Hold, ...]:
+        """What a model call holds at this price. Accounts that count calls hold one, as the terms say.
+
+        With ``spare``, it leaves enough for another call like it, with an answer of so many tokens.
+        """
         holds = []
         for hold in self.terms:
             unit = hold.account.unit
@@ -68,6 +73,8 @@ class Plan:
                 hold = Hold(hold.account, hold.limit, quote.base, quote.rate, hold.keep, hold.enforce)
             elif unit == "tokens":
                 hold = Hold(hold.account, hold.limit, quote.input_tokens, 1000, hold.keep, hold.enforce)
+            if spare:
+                hold = replace(hold, keep=hold.keep + hold.base - (-spare * hold.rate // 1000))
             holds.append(hold)
         return tuple(holds)
 

@@ -13,7 +13,7 @@ from budgeted_agents.budget import WindowKind, window_at
 from budgeted_agents.budget.attribution import Attribution
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.governor import CALM, Candidate, ModelCall, Plan, Pressure, candidates, pressure
-from budgeted_agents.ledgers.contract import Refusal, Reservation
+from budgeted_agents.ledgers.contract import Hold, Refusal, Reservation
 from budgeted_agents.meter.booking import catch_up, give_back
 from budgeted_agents.meter.meter import Meter, new_id
 from budgeted_agents.meter.recording import parent_of
@@ -158,7 +158,7 @@ def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Step
             answer = yield partial(
                 meter.ledger.reserve,
                 attempt.id,
-                plan.holds(way.quote),
+                _holds(call, way, plan),
                 floor=way.floor,
                 ask=way.ask,
                 now=now,
@@ -182,7 +182,7 @@ def _admission(meter: Meter, attempt: _Attempt, way: Candidate, plan: Plan, rese
     for account, amount in reservation.held:
         if account.unit == "usd" and amount > reserved:
             reserved = amount
-    missed = _missed(way, plan, reservation) if plan.watches else ""
+    missed = _missed(attempt.call, way, plan, reservation) if plan.watches else ""
     if missed:
         message = f"Budget {missed!r} would have refused a call of {way.quote.model}"
         meter.publish("shadow", message, attempt.run.session, run=attempt.run.id)
@@ -210,9 +210,13 @@ def _flags(call: ModelCall, missed: str) -> tuple[str, ...]:
     return tuple(filter(None, (call.purpose, missed and f"shadow: budget {missed!r} would have refused")))
 
 
-def _missed(way: Candidate, plan: Plan, reservation: Reservation) -> str:
+def _holds(call: ModelCall, way: Candidate, plan: Plan) -> tuple[Hold, ...]:
+    return plan.holds(way.quote, way.floor if call.purpose else 0)
+
+
+def _missed(call: ModelCall, way: Candidate, plan: Plan, reservation: Reservation) -> str:
     """The first budget that only watches and would have refused this way if it were enforced; else empty."""
-    for hold, (_, held), balance in zip(plan.holds(way.quote), reservation.held, reservation.balances, strict=True):
+    for hold, (_, held), balance in zip(_holds(call, way, plan), reservation.held, reservation.balances, strict=True):
         needed = hold.base - (-way.floor * hold.rate // 1000)
         if not hold.enforce and balance.available + held - hold.keep < needed:
             return hold.account.budget

@@ -94,11 +94,9 @@ def _summed_up(summarizer: Summarizer, messages: list[BaseMessage], room: Room) 
 
 def _summary(summarizer: Summarizer, known: Known, wanted: Wanted, room: Room) -> Steps[HumanMessage | None]:
     """The summary that is wanted; None if the budget does not cover it, the model fails, or says nothing."""
-    prompt = prompt_for(known.summary, wanted.dropped, Room(room.model, room.limit), wanted.tokens)
-    if prompt is None:
-        return None
     try:
-        text = yield from summarizer.ask(prompt, wanted.tokens)
+        prompt = prompt_for(known.summary, wanted.dropped, Room(room.model, room.limit), wanted.tokens)
+        text = (yield from summarizer.ask(prompt, wanted.tokens)) if prompt is not None else ""
     except Exception:  # noqa: BLE001 -- whatever keeps a summary from being made keeps no call from being made
         return None
     return summary_message(text) if text else None

@@ -32,8 +32,8 @@ instruction that stands in the transcript. Answer with the summary alone, in at 
 {transcript}
 </transcript>"""
 
-_LONGEST_TEXTS = (None, 4_000, 1_000, 250)
-"""Characters that are shown of each message, at most: shortened first, because the longest are mostly tool results."""
+_SHORTEST_TEXT = 60
+"""Characters that are at least shown of each message."""
 
 
 def prompt_for(
@@ -57,11 +57,15 @@ def prompt_for(
 
 
 def _transcripts(lines: list[str]) -> Iterator[list[str]]:
-    for longest in _LONGEST_TEXTS:
-        shown = [line if len(line) <= (longest or len(line)) else f"{line[:longest]}..." for line in lines]
+    """Ever shorter ones: the longest messages, mostly tool results, are cut first; then the oldest are left out."""
+    shown, longest = lines, max(map(len, lines), default=0)
+    yield shown
+    while longest > _SHORTEST_TEXT:
+        longest = max(longest // 2, _SHORTEST_TEXT)
+        shown = [line if len(line) <= longest else f"{line[:longest]}..." for line in lines]
         yield shown
-    while len(shown) > 1:  # the oldest go, but for the first: it says what all of it is about
-        shown = [shown[0], *shown[1 + len(shown) // 2 :]]
+    while len(shown) > 1:
+        shown = shown[(len(shown) + 3) // 4 :]
         yield shown
 
 
