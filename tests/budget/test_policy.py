@@ -107,6 +107,7 @@ BAD_FILES: list[tuple[str, str | bytes, str, str, str]] = [
     ("p.json", '{"budgets": []}', "budgets", "", "lists no budget"),
     ("p.json", '{"budgets": [5]}', "budgets", ": budgets[0]", "is not a table"),
     ("p.toml", ONE + "[limits]\nusd = 1", "limits", "", "is not a section of a policy file"),
+    ("p.toml", ONE + 'context_overflow = "summarize"', "context_overflow", ": budgets[0]", "has no context_tokens"),
     ("p.toml", "model_classes = 5\n" + ONE, "model_classes", "", "is not a table"),
     ("p.toml", ONE + '[model_classes]\npremium = "gpt-4o"', "model_classes.premium", "", "is not a list of model"),
     ("p.toml", ONE + "[model_classes]\npremium = [4]", "model_classes.premium", "", "is not a list of model names"),

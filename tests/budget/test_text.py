@@ -27,6 +27,10 @@ from budgeted_agents.errors import InvalidBudget
         ("usd=9,per=", {"usd": 9, "per": ()}),
         ("usd=9,where.model_class=premium+best", {"usd": 9, "where": {"model_class": ("premium", "best")}}),
         ("usd=9,alert_at=0.5,landing_reserve=0", {"usd": 9, "alert_at": 0.5, "landing_reserve": 0.0}),
+        (
+            "context_tokens=16000,context_overflow=summarize",
+            {"context_tokens": 16_000, "context_overflow": "summarize"},
+        ),
         ("usd=9,on_exhausted=raise,mode=shadow", {"usd": 9, "on_exhausted": "raise", "mode": "shadow"}),
     ],
 )
@@ -51,6 +55,7 @@ def test_a_line_says_what_budget_says(text: str, fields: dict[str, Any]) -> None
         ("", "usd"),
         ("usd=1,window=fortnight", "window"),
         ("usd=1,alert_at=nan", "alert_at"),
+        ("usd=1,context_overflow=summarize", "context_overflow"),
         ("usd=1,where=premium", "where"),
         ("usd.x=1", "usd"),
         ("tool_calls=9" * 1000, "tool_calls"),

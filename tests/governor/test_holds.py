@@ -35,6 +35,15 @@ def test_one_hold_for_each_limit_of_a_budget() -> None:
     )
 
 
+def test_a_call_that_spares_leaves_room_for_another_like_it() -> None:
+    budget = Budget(usd="1.00", tokens=50_000, model_calls=10, requests_per_minute=60)
+    spared = model_plan(Policy((budget,)), WHO, QUOTE, now=NOON).holds(QUOTE, 100)
+    needed = {"usd": 3_000_000 + 1_000_000, "tokens": 1_200 + 100, "model_calls": 1, "requests": 1}
+    for plain, hold in zip(holds(budget), spared, strict=True):
+        assert hold.keep == plain.keep + needed[hold.account.unit]
+        assert (hold.account, hold.base, hold.rate) == (plain.account, plain.base, plain.rate)
+
+
 def test_requests_are_counted_by_the_minute_whatever_the_budgets_window() -> None:
     budget = Budget(per="tenant", window="month", timezone="Asia/Tokyo", usd=5, requests_per_minute=60)
     money, requests = holds(budget)

@@ -18,6 +18,7 @@ from budgeted_agents.governor import (
     least_output,
     model_plan,
     pressure,
+    tightest_on_context,
 )
 from budgeted_agents.ledgers.contract import Balance
 
@@ -208,3 +209,16 @@ def test_the_strictest_budget_that_enforces_says_what_is_useful_and_how_much_con
     ]
     assert (least_output(budgets), context_limit(budgets)) == (256, 9_000)
     assert (least_output([]), context_limit([])) == (1, None)
+
+
+def test_the_tightest_cap_on_context_decides_what_becomes_of_old_turns() -> None:
+    trims = Budget(name="trims", context_tokens=9_000)
+    sums_up = Budget(name="sums up", context_tokens=9_000, context_overflow="summarize")
+    looser = Budget(name="looser", context_tokens=9_001, context_overflow="summarize")
+    watches = Budget(name="watches", context_tokens=100, context_overflow="summarize", mode="shadow")
+    assert tightest_on_context([looser, trims, watches, MONEY]) is trims
+    assert tightest_on_context([trims, sums_up, looser]) is sums_up
+    assert tightest_on_context([watches, MONEY]) is None
+
+
+MONEY = Budget(usd=1)

@@ -25,16 +25,24 @@ def wire(history: list[Any]) -> list[Message]:
     ]
 
 
+NONE = st.just(0)
+
+
 @st.composite
-def histories(draw: st.DrawFn) -> list[Any]:
-    """Any history a provider accepts: user turns, answers, and rounds of tool calls with results in any order."""
+def histories(draw: st.DrawFn, words: st.SearchStrategy[int] = NONE) -> list[Any]:
+    """Any history a provider accepts: user turns, answers, and rounds of tool calls with results in any order; results
+    and the user's messages are longer by so many words."""
+
+    def long(text: str) -> str:
+        return text + " word" * draw(words)
+
     history: list[Any] = [SystemMessage("Be brief.")] if draw(st.booleans()) else []
-    history.append(HumanMessage("first"))
+    history.append(HumanMessage(long("first")))
     for turn in range(draw(st.integers(0, 8))):
         calls = draw(st.integers(0, 3))
         ids = [f"c{turn}_{n}" for n in range(calls)]
         history.append(AIMessage("hm", tool_calls=[{"name": "f", "args": {}, "id": id} for id in ids]))
-        history += [ToolMessage(f"result {id}", tool_call_id=id) for id in draw(st.permutations(ids))]
+        history += [ToolMessage(long(f"result {id}"), tool_call_id=id) for id in draw(st.permutations(ids))]
         if draw(st.booleans()):
-            history.append(HumanMessage(f"turn {turn}"))
+            history.append(HumanMessage(long(f"turn {turn}")))
     return history

@@ -331,7 +331,7 @@ def test_a_summary_that_is_refused_ends_no_run(ending: Any, is_async: bool) -> N
         assert len(provider.requests) == len(answered(provider)) == STEPS + 1
         assert not report.landing
         assert 1 <= len(report.refusals) <= 4
-        assert all("cannot cover summary of earlier turns by gpt-4o-mini" in text for text in report.refusals)
+        assert all("cannot cover a summary of earlier turns by gpt-4o-mini" in text for text in report.refusals)
         assert report.cost_nanos == provider.bill_nanos
         assert_all_fit(provider)
 

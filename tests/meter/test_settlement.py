@@ -37,6 +37,23 @@ def test_a_settled_call_is_charged_what_it_cost_and_recorded(ledger: Ledger) -> 
     assert entry.record == record.to_json()
 
 
+def test_a_call_with_a_purpose_says_so_and_teaches_nothing_of_the_applications_own(ledger: Ledger) -> None:
+    rig = Rig(ledger, [Budget(usd="1.00")])
+    record = rig.spend(rig.admit(attribution={"node": "writer"}, purpose="a summary"), output=700)
+    assert record.flags == ("a summary",)
+    assert rig.run.longest_answer("writer") is None
+    rig.spend(rig.admit(attribution={"node": "writer"}), output=300)
+    assert rig.run.longest_answer("writer") == 300
+
+
+def test_a_call_with_a_purpose_leaves_enough_for_another_one(ledger: Ledger) -> None:
+    rig = Rig(ledger, [Budget(model_calls=2, landing_reserve=0, max_wait=0)])
+    rig.spend(rig.admit())
+    with pytest.raises(BudgetExceeded, match="cannot cover a summary by gpt-4o with 8,000 input tokens"):
+        rig.admit(purpose="a summary")
+    assert rig.spend(rig.admit()).outcome == "settled"
+
+
 def test_a_failure_that_was_not_billed_costs_nothing(ledger: Ledger) -> None:
     rig = Rig(ledger, [Budget(usd="1.00")])
     record = drive(fail(rig.meter, rig.admit(), ConnectionRefusedError(), price_of(GPT), answered=False))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from budgeted_agents.meter import Pause, Steps, adrive, drive, until_pause
+from budgeted_agents.meter import Either, Pause, Steps, adrive, drive, until_pause
 
 place: ContextVar[str] = ContextVar("place", default="nowhere")
 
@@ -55,6 +55,18 @@ def test_steps_that_ask_for_nothing_still_have_a_value(driver: Callable[[Steps[A
         yield Pause(0)
 
     assert driver(steps()) == "done"
+
+
+def test_what_can_be_done_in_two_ways_is_done_in_the_drivers_own(driver: Callable[[Steps[Any]], Any]) -> None:
+    async def awaited() -> str:
+        assert asyncio.get_running_loop()
+        return f"on a loop, {threading.current_thread().name}"
+
+    def steps() -> Steps[str]:
+        return str((yield Either(lambda: "in a thread", awaited)))
+
+    in_place = f"on a loop, {threading.current_thread().name}"
+    assert driver(steps()) == ("in a thread" if driver is by_thread else in_place)
 
 
 def fails() -> None:

@@ -20,7 +20,7 @@ from budgeted_agents.integrations.langchain.quoting import Quoted, Tier, quote
 from budgeted_agents.integrations.langchain.shortening import Room
 from budgeted_agents.meter import Either, Steps, admit, fail
 
-PURPOSE = "summary of earlier turns"
+PURPOSE = "a summary of earlier turns"
 """Flag of such a call in its record."""
 
 _PROMPT = """\
