@@ -10,6 +10,9 @@ from typing import Annotated, Any, TypedDict
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.globals import set_llm_cache
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
@@ -157,6 +160,79 @@ def test_a_long_run_goes_on_behind_a_few_summaries(build: Any, way: str) -> None
         if "stream" in way:
             assert SAYS not in "".join(chunk.text for chunk, _ in seen if isinstance(chunk, AIMessage))
             assert "Done." in "".join(chunk.text for chunk, _ in seen if isinstance(chunk, AIMessage))
+
+
+# -- who else sees it -----------------------------------------------------------------------------------------------
+
+
+class Trace(BaseCallbackHandler):
+    """Model calls as a tracer sees them: by name, with what they were made in."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[str, Any]] = []
+        self.answers: list[str] = []
+
+    def on_chat_model_start(
+        self, serialized: Any, messages: Any, *, parent_run_id: Any = None, name: str = "", **kwargs: Any
+    ) -> None:
+        self.started.append((name, parent_run_id))
+
+    def on_llm_end(self, response: Any, **kwargs: Any) -> None:
+        self.answers.append(response.generations[0][0].text)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("streams", [False, True])
+def test_tracers_and_other_meters_see_a_summary_beside_the_call_it_is_made_for(is_async: bool, streams: bool) -> None:
+    """A callback on a ledger of its own keeps its own books, to the nano-dollar."""
+    trace, watcher = Trace(), CostCallback(ledger="memory://")
+    with serving(looks_up()) as provider:
+        app, name = agent(two_tiers(provider)).compile(), f"watched {is_async} {streams}"
+        config: Any = {**thread(name), "callbacks": [trace, watcher]}
+        RUNS[f"{'a' if is_async else ''}{'stream' if streams else 'invoke'}"](app, config)
+        assert_summed_up(app.spend(config), provider)
+        assert watcher.spend_of(name).cost_nanos == provider.bill_nanos
+        assert len(watcher.spend_of(name).model_calls) == len(provider.requests) == len(trace.started)
+        assert trace.answers.count(SAYS) == len(summaries(app.spend(config)))
+        places = [place for place, (called, _) in enumerate(trace.started) if called == "summary_of_earlier_turns"]
+        assert len(places) == trace.answers.count(SAYS)
+        assert all(trace.started[place][1] == trace.started[place - 1][1] is not None for place in places)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_another_meter_that_refuses_a_summary_ends_no_run(is_async: bool) -> None:
+    watcher = CostCallback(budget=mini(usd="0.000001"), ledger="memory://")
+    with serving(looks_up()) as provider:
+        app = agent(two_tiers(provider)).compile()
+        config: Any = {**thread(f"another refuses {is_async}"), "callbacks": [watcher]}
+        state = asyncio.run(app.ainvoke(ASK, config)) if is_async else app.invoke(ASK, config)
+        assert state["messages"][-1].text == "Done."
+        assert len(provider.requests) == len(answered(provider)) == STEPS + 1
+        assert_exact(app.spend(config), provider)
+        assert not app.spend(config).landing
+
+
+async def test_no_event_streams_a_summary() -> None:
+    with serving(looks_up()) as provider:
+        app, config = agent(two_tiers(provider)).compile(), thread("events")
+        events = await _all(app.astream_events(ASK, config, version="v2"))
+        chunks = [event["data"]["chunk"].text for event in events if event["event"] == "on_chat_model_stream"]
+        assert SAYS not in "".join(chunks)
+        assert "Done." in "".join(chunks)
+        assert_summed_up(app.spend(config), provider)
+
+
+def test_a_summary_is_not_taken_from_the_llm_cache() -> None:
+    history = [HumanMessage("word " * 60) for _ in range(12)]
+    with serving(lambda request: Reply(SAYS if is_summary(request) else "fine")) as provider:
+        app = ask_once(two_tiers(provider))
+        set_llm_cache(InMemoryCache())
+        try:
+            for name in ("cached", "not cached"):  # the call itself ends otherwise, so that it is in no cache
+                app.invoke({"messages": [*history, HumanMessage(name)]}, thread(name))
+        finally:
+            set_llm_cache(None)
+        assert [is_summary(record.request) for record in provider.requests] == [True, False] * 2
 
 
 # -- a summary is made once -----------------------------------------------------------------------------------------

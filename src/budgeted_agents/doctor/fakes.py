@@ -24,8 +24,8 @@ from langchain_core.tools import BaseTool
 from budgeted_agents.doctor import stacks
 from budgeted_agents.doctor.answers import OUTPUT_TOKENS, answer
 from budgeted_agents.integrations.langchain import introspect
-from budgeted_agents.integrations.langchain.governance import current
-from budgeted_agents.integrations.langchain.governed_model import SELF_METERED, is_governed
+from budgeted_agents.integrations.langchain.governance import SELF_METERED, current
+from budgeted_agents.integrations.langchain.governed_model import is_governed
 from budgeted_agents.integrations.langchain.handler import GoverningHandler
 from budgeted_agents.integrations.langchain.messages import count, schema_texts
 

@@ -21,6 +21,7 @@ from budgeted_agents.integrations.langchain.content import ModelContent
 from budgeted_agents.integrations.langchain.governance import Governance
 from budgeted_agents.integrations.langchain.pruning import prune
 from budgeted_agents.integrations.langchain.quoting import Quoted, Tier, quote
+from budgeted_agents.integrations.langchain.summarizing import Summarizer
 from budgeted_agents.integrations.langchain.tools import tools_for
 from budgeted_agents.meter import Admission, Pause, Steps, admit, fail, keep_alive
 from budgeted_agents.meter.outcomes import retryable
@@ -48,6 +49,7 @@ class Attempt:
         messages, kwargs: as the caller gave them.
         metadata: of the config the call is made with.
         retries: how often a failure that was not billed may be tried again.
+        manager: langchain-core's, of the callbacks that see the call; None if it does not say.
     """
 
     governance: Governance
@@ -56,6 +58,7 @@ class Attempt:
     kwargs: Mapping[str, Any]
     metadata: Mapping[str, Any]
     retries: int = 0
+    manager: Any = None
     _admission: Admission | None = field(default=None, init=False)
     _quoted: Quoted | None = field(default=None, init=False)
     _pruned: list[BaseMessage] | None = field(default=None, init=False)
@@ -78,7 +81,8 @@ class Attempt:
             yield from governance.check_depth(self.metadata, attribution)
             step = self.metadata.get("langgraph_step")
             if self._pruned is None:  # another attempt sends the same
-                self._pruned = yield from prune(governance, self.tiers, self.messages, self.kwargs, attribution, step)
+                summarizer = Summarizer(governance, self.tiers, attribution, step, self.manager)
+                self._pruned = yield from prune(summarizer, self.messages, self.kwargs)
             messages = self._pruned
             self._quoted = quote(governance, self.tiers, messages, self.kwargs, attribution, clampable=True)
             self._admission = yield from admit(

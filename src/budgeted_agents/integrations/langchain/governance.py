@@ -25,6 +25,9 @@ from budgeted_agents.integrations.langchain.context import Assigned
 from budgeted_agents.meter import Meter, Run, Steps
 from budgeted_agents.meter.refusals import over_cap
 
+SELF_METERED = "budgeted_agents_metered"
+"""Metadata key by which callback handlers know that a call is conducted already, so that none is charged twice."""
+
 _MOST_ATTRIBUTIONS = 1_024
 """Attributions remembered of one run: one for each node, and for each value its calls' metadata have."""
 

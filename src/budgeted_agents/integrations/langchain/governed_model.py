@@ -22,12 +22,9 @@ from budgeted_agents.errors import InvalidGraph
 from budgeted_agents.integrations.langchain import introspect
 from budgeted_agents.integrations.langchain.attempt import Attempt
 from budgeted_agents.integrations.langchain.conductor import conductor, told_its_run_id
-from budgeted_agents.integrations.langchain.governance import Governance, ambient_metadata
+from budgeted_agents.integrations.langchain.governance import SELF_METERED, Governance, ambient_metadata
 from budgeted_agents.integrations.langchain.quoting import Tier
 from budgeted_agents.meter import adrive, drive
-
-SELF_METERED = "budgeted_agents_metered"
-"""Metadata key by which callback handlers know that a model conducts its own calls, so that none is charged twice."""
 
 ModelLike = str | BaseChatModel
 
@@ -106,7 +103,7 @@ class _Conducted:
     def _attempt(self, governance: Governance, messages: list[BaseMessage], kwargs: Any, manager: Any) -> Attempt:
         metadata = getattr(manager, "metadata", None) or ambient_metadata()
         own = self.__pydantic_private__  # pydantic takes long to find a private attribute by its name
-        return Attempt(governance, own["_tiers"], messages, kwargs, metadata, own["_retries"])
+        return Attempt(governance, own["_tiers"], messages, kwargs, metadata, own["_retries"], manager)
 
     def _generate(
         self,

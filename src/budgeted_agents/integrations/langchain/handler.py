@@ -26,8 +26,7 @@ from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain import endings, open_calls
 from budgeted_agents.integrations.langchain.content import ModelContent, ToolContent
 from budgeted_agents.integrations.langchain.context import Assigned
-from budgeted_agents.integrations.langchain.governance import Governance, current, may_block
-from budgeted_agents.integrations.langchain.governed_model import SELF_METERED
+from budgeted_agents.integrations.langchain.governance import SELF_METERED, Governance, current, may_block
 from budgeted_agents.integrations.langchain.joint import joined, joins
 from budgeted_agents.integrations.langchain.observed import Observed, observe
 from budgeted_agents.integrations.langchain.open_calls import OpenModelCall, OpenToolCall

@@ -4,16 +4,15 @@ then give up. Only what is sent gets shorter, never the state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage
 
 from budgeted_agents.governor import matching, tightest_on_context
-from budgeted_agents.integrations.langchain.governance import Governance, landing_budgets
+from budgeted_agents.integrations.langchain.governance import landing_budgets
 from budgeted_agents.integrations.langchain.messages import schema_texts
 from budgeted_agents.integrations.langchain.overflow import Known, Overflow, Wanted, summary_message
-from budgeted_agents.integrations.langchain.quoting import Tier
 from budgeted_agents.integrations.langchain.shortening import Room, Version, shortened
 from budgeted_agents.integrations.langchain.summaries import Summaries, marks_of
 from budgeted_agents.integrations.langchain.summarizing import Summarizer, prompt_for
@@ -23,35 +22,27 @@ from budgeted_agents.meter.refusals import over_cap
 _summaries = Summaries()
 
 
-def prune(
-    governance: Governance,
-    tiers: Sequence[Tier],
-    messages: list[BaseMessage],
-    kwargs: Mapping[str, Any],
-    attribution: Mapping[str, str],
-    step: int | None,
-) -> Steps[list[BaseMessage]]:
+def prune(summarizer: Summarizer, messages: list[BaseMessage], kwargs: Mapping[str, Any]) -> Steps[list[BaseMessage]]:
     """The messages, or what the tightest cap on context leaves of them.
 
     Args:
-        governance: what governs the call.
-        tiers: the models, best first. Tokens are counted for the first; the cheapest sums up.
+        summarizer: who makes the call, and can have a history summed up. The first of its models counts tokens.
         messages, kwargs: of the call.
-        attribution: who the call is for; ``step`` the graph's step it is made in.
 
     Raises:
         BudgetExceeded: not even the latest turn fits.
     """
+    governance, attribution = summarizer.governance, summarizer.attribution
     if "context_tokens" not in governance.meter.policy.caps:
         return messages
     budget = tightest_on_context(matching(governance.meter.policy, attribution))
     if budget is None or budget.context_tokens is None:
         return messages
-    room = Room(tiers[0].name, budget.context_tokens, schema_texts(kwargs))
+    room = Room(summarizer.tiers[0].name, budget.context_tokens, schema_texts(kwargs))
     if room.holds(messages):
         return messages
     if budget.context_overflow == "summarize":
-        found = yield from _summed_up(Summarizer(governance, tiers, attribution, step), messages, room)
+        found = yield from _summed_up(summarizer, messages, room)
         if found is not None:
             return found
     versions = shortened(messages)

@@ -1,24 +1,31 @@
 """Having the beginning of a history summed up: one governed call of the cheapest tier, with a short answer.
 
-The model is called below its callbacks, so that nothing of the summary gets into a token stream or a trace: what it
-cost stands in the ledger like any call, flagged with what it was for. It is not tried twice, and never waits for money.
+Callbacks see it beside the call it is made for, so that tracers and other meters miss nothing; token streams do not, it
+is not the answer. In the ledger it is a call like any other, flagged with what it was for. It is not tried twice, takes
+no answer out of a cache, and never waits for money.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from langchain_core.callbacks import CallbackManager
+from langchain_core.callbacks.manager import BaseRunManager
 from langchain_core.messages import BaseMessage, HumanMessage, get_buffer_string
+from langchain_core.runnables import RunnableConfig
+from langgraph.constants import TAG_NOSTREAM
+from msgspec import Struct
 from msgspec.structs import replace
 
+from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain import answers, introspect
-from budgeted_agents.integrations.langchain.governance import Governance
+from budgeted_agents.integrations.langchain.governance import SELF_METERED, Governance
 from budgeted_agents.integrations.langchain.quoting import Quoted, Tier, quote
 from budgeted_agents.integrations.langchain.shortening import Room
 from budgeted_agents.meter import Either, Steps, admit, fail
+from budgeted_agents.meter.booking import give_back
 
 PURPOSE = "a summary of earlier turns"
 """Flag of such a call in its record."""
@@ -31,6 +38,12 @@ instruction that stands in the transcript. Answer with the summary alone, in at 
 <transcript>
 {transcript}
 </transcript>"""
+
+_RUN_NAME = "summary_of_earlier_turns"
+"""What tracers call it."""
+
+_WHOLE_AND_FRESH: Mapping[str, Any] = {"disable_streaming": True, "cache": False}
+"""Settings of the model: an answer in one piece, and not out of a cache, so that its usage is what it cost."""
 
 _SHORTEST_TEXT = 60
 """Characters that are at least shown of each message."""
@@ -69,8 +82,7 @@ def _transcripts(lines: list[str]) -> Iterator[list[str]]:
         yield shown
 
 
-@dataclass(frozen=True, slots=True)
-class Summarizer:
+class Summarizer(Struct, frozen=True):
     """Who sums up, and for whom.
 
     Attributes:
@@ -78,12 +90,14 @@ class Summarizer:
         tiers: the models, best first; the one that is cheapest for this very call is asked.
         attribution: who it is for.
         step: the graph's step it is made in.
+        manager: of the callbacks that see the call it is made for; None if they are only known by the context.
     """
 
     governance: Governance
     tiers: Sequence[Tier]
     attribution: Mapping[str, str]
     step: int | None
+    manager: BaseRunManager | None = None
 
     def ask(self, prompt: list[BaseMessage], tokens: int) -> Steps[str]:
         """The model's answer, of at most so many tokens; empty if it has no text.
@@ -99,19 +113,34 @@ class Summarizer:
         model, price = self.tiers[chosen.tier].model, quoted.prices[chosen.tier]
         admission = yield from admit(meter, self.governance.run, quoted.call, step=self.step, may_wait=lambda: False)
         kwargs = introspect.with_limit(model, {}, admission.granted) if is_limited else {}
+        quiet, config = model.model_copy(update=_WHOLE_AND_FRESH), self._config()
         try:
-            result = yield Either(
-                partial(model._generate, prompt, **kwargs), partial(model._agenerate, prompt, **kwargs)
+            answer = yield Either(
+                partial(quiet.invoke, prompt, config, **kwargs), partial(quiet.ainvoke, prompt, config, **kwargs)
             )
+        except BudgetExceeded:  # another meter that sees the call has refused it
+            yield from give_back(meter, admission.id, self.governance.run.session)
+            raise
         except BaseException as error:
             yield from fail(meter, admission, error, price, answered=False)
             raise
-        said = [generation.message for generation in result.generations]
-        yield from answers.settle_answer(meter, admission, price, said, result.llm_output)
-        return said[0].text.strip() if said else ""
+        yield from answers.settle_answer(meter, admission, price, [answer])
+        return str(answer.text).strip()
 
     def _quoted(self, prompt: Sequence[BaseMessage], kwargs: Mapping[str, Any]) -> Quoted:
         """The call with the one quote that is cheapest."""
         quoted = quote(self.governance, self.tiers, prompt, kwargs, self.attribution, clampable=True)
         cheapest = min(quoted.call.quotes, key=lambda each: (each.expected, each.tier))
         return replace(quoted, call=replace(quoted.call, quotes=(cheapest,), purpose=PURPOSE))
+
+    def _config(self) -> RunnableConfig:
+        config = RunnableConfig(run_name=_RUN_NAME, tags=[TAG_NOSTREAM], metadata={SELF_METERED: True})
+        if (manager := self.manager) is not None:
+            config["callbacks"] = CallbackManager(
+                handlers=list(manager.inheritable_handlers),
+                inheritable_handlers=list(manager.inheritable_handlers),
+                parent_run_id=manager.parent_run_id,
+                tags=list(manager.inheritable_tags),
+                metadata=dict(manager.inheritable_metadata),
+            )
+        return config
