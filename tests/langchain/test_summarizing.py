@@ -3,133 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import operator
-import threading
-from collections.abc import Callable
-from typing import Annotated, Any, TypedDict
+from typing import Any
 
 import pytest
 from langchain.agents import create_agent
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.globals import set_llm_cache
-from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.runnables import RunnableLambda
-from langchain_core.tools import tool
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import END, START, StateGraph
-from langgraph.prebuilt import ToolNode
+from langgraph.graph import StateGraph
 
-from budgeted_agents import Budget, BudgetedGraph, BudgetMiddleware, CostCallback, budgeted, budgeted_model
+from budgeted_agents import Budget, BudgetMiddleware, CostCallback, budgeted, budgeted_model
 from budgeted_agents.integrations.langchain.overflow import HEADING
-from budgeted_agents.integrations.langchain.summarizing import PURPOSE
-from budgeted_agents.reports import SpendReport
-from budgeted_agents.testing import LocalProvider, Reply, Request
-from budgeted_agents.traces import CallRecord
+from budgeted_agents.testing import LocalProvider, Reply
+from tests.langchain.summing_up import (
+    ASK,
+    BUDGET,
+    CAP,
+    RUNS,
+    SAYS,
+    STEPS,
+    Chat,
+    agent,
+    answered,
+    ask_once,
+    assert_all_fit,
+    assert_summed_up,
+    collected,
+    is_summary,
+    look_up,
+    looks_up,
+    mini,
+    summaries,
+    two_tiers,
+)
 from tests.langchain.support import Governed, anthropic_model, gemini_model, litellm_model
-from tests.langgraph.support import assert_exact, calls_tool, openai_model, serving, thread
-
-CAP = 600
-STEPS = 24
-"""Rounds of the agent: each adds some 60 tokens, so that the history outgrows the cap several times."""
-
-SAYS = "They look words up, one after the other."
-BUDGET = Budget(usd="1.00", context_tokens=CAP, context_overflow="summarize")
-
-
-class Chat(TypedDict):
-    messages: Annotated[list[AnyMessage], operator.add]
-
-
-@tool
-def look_up(word: str) -> str:
-    """Looks a word up."""
-    return f"{word} means {'this and that, ' * 10}as they say."
-
-
-def is_summary(request: Request) -> bool:
-    return request.user_texts[-1].startswith("Sum up the transcript")
-
-
-def looks_up(steps: int = STEPS, summary: Callable[[Request], Reply] = lambda request: Reply(SAYS)) -> Any:
-    """A policy that calls a tool so many times and then answers; a summary is answered by a policy of its own."""
-    rounds = iter(range(steps))
-
-    def reply(request: Request) -> Reply:
-        if is_summary(request):
-            return summary(request)
-        if request.tools and next(rounds, None) is not None:
-            return calls_tool(request, "look_up", word=f"word {request.number}")
-        return Reply("Done.")
-
-    return reply
-
-
-def agent(model: Any, budget: Any = BUDGET, build: Any = None, **settings: Any) -> Any:
-    bound = model.bind_tools([look_up])
-    graph: Any = build or BudgetedGraph(Chat, budget=budget, **settings)
-
-    def ask(state: Chat) -> dict[str, Any]:
-        return {"messages": [bound.invoke([SystemMessage("Be brief."), *state["messages"]])]}
-
-    async def aask(state: Chat) -> dict[str, Any]:
-        return {"messages": [await bound.ainvoke([SystemMessage("Be brief."), *state["messages"]])]}
-
-    graph.add_node("agent", RunnableLambda(ask, aask))
-    graph.add_node("tools", ToolNode([look_up]))
-    graph.add_edge(START, "agent")
-    graph.add_conditional_edges("agent", lambda s: "tools" if s["messages"][-1].tool_calls else END)
-    graph.add_edge("tools", "agent")
-    return graph
-
-
-def two_tiers(provider: LocalProvider) -> Any:
-    return budgeted_model(openai_model(provider, max_tokens=100), openai_model(provider, "gpt-4o-mini", max_tokens=100))
-
-
-ASK: Any = {"messages": [HumanMessage("Look up all the words there are.")]}
-
-
-def summaries(report: SpendReport) -> list[CallRecord]:
-    return [call for call in report.model_calls if PURPOSE in call.flags]
-
-
-def answered(provider: LocalProvider) -> list[Request]:
-    """The requests for answers, without those for summaries."""
-    return [record.request for record in provider.requests if not is_summary(record.request)]
-
-
-def assert_all_fit(provider: LocalProvider, cap: int = CAP) -> None:
-    """Every request was accepted, so its history was valid; and none was over the cap."""
-    assert all(record.status == 200 for record in provider.requests)
-    assert max(record.usage.input_tokens for record in provider.requests) <= cap
-
-
-def assert_summed_up(report: SpendReport, provider: LocalProvider, *, most: int = 4) -> None:
-    """A few summaries, each charged once as what it was; the history goes on behind the latest."""
-    made = summaries(report)
-    assert 1 <= len(made) <= most
-    assert len(made) == len([record for record in provider.requests if is_summary(record.request)])
-    assert len(report.model_calls) == len(provider.requests)
-    assert not report.refusals
-    assert_exact(report, provider)
-    assert_all_fit(provider)
-    system, summary, asked, *_ = answered(provider)[-1].messages
-    assert (system.role, system.text) == ("system", "Be brief.")
-    assert (summary.role, summary.text) == ("user", f"{HEADING}{SAYS}")
-    assert (asked.role, asked.text) == ("user", ASK["messages"][0].content)
-
-
-RUNS: dict[str, Any] = {
-    "invoke": lambda app, config: app.invoke(ASK, config),
-    "ainvoke": lambda app, config: asyncio.run(app.ainvoke(ASK, config)),
-    "stream": lambda app, config: list(app.stream(ASK, config, stream_mode="messages")),
-    "astream": lambda app, config: asyncio.run(_all(app.astream(ASK, config, stream_mode="messages"))),
-}
-
-
-async def _all(chunks: Any) -> list[Any]:
-    return [chunk async for chunk in chunks]
+from tests.langgraph.support import assert_exact, openai_model, serving, thread
 
 
 def by_graph(provider: LocalProvider) -> tuple[Any, Any]:
@@ -215,7 +125,7 @@ def test_another_meter_that_refuses_a_summary_ends_no_run(is_async: bool) -> Non
 async def test_no_event_streams_a_summary() -> None:
     with serving(looks_up()) as provider:
         app, config = agent(two_tiers(provider)).compile(), thread("events")
-        events = await _all(app.astream_events(ASK, config, version="v2"))
+        events = await collected(app.astream_events(ASK, config, version="v2"))
         chunks = [event["data"]["chunk"].text for event in events if event["event"] == "on_chat_model_stream"]
         assert SAYS not in "".join(chunks)
         assert "Done." in "".join(chunks)
@@ -265,13 +175,6 @@ def test_another_session_and_a_history_that_begins_otherwise_have_summaries_of_t
             app.invoke({"messages": messages}, thread(name))
             assert len([r for r in provider.requests if is_summary(r.request)]) == made
         assert_all_fit(provider)
-
-
-def ask_once(model: Any, budget: Any = BUDGET) -> Any:
-    graph: Any = BudgetedGraph(Chat, budget=budget)
-    graph.add_node("agent", lambda state: {"messages": [model.invoke(state["messages"])]})
-    graph.add_edge(START, "agent")
-    return graph.compile()
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -385,136 +288,3 @@ def test_the_cheapest_tier_sums_up_without_tools() -> None:
         assert not app.spend(config).downgrades
         asked = [record.request for record in provider.requests if is_summary(record.request)]
         assert {request.tool_names for request in asked} == {()}
-
-
-# -- no summary is to be had ----------------------------------------------------------------------------------------
-
-
-def mini(**limits: Any) -> Budget:
-    """A budget for what only summaries are made with."""
-    return Budget(name="mini", where={"model": ("gpt-4o-mini",)}, landing_reserve=0, **limits)
-
-
-@pytest.mark.parametrize("ending", ["land", "suspend", "raise"])
-@pytest.mark.parametrize("is_async", [False, True])
-def test_a_summary_that_is_refused_ends_no_run(ending: Any, is_async: bool) -> None:
-    with serving(looks_up()) as provider:
-        refusing = mini(usd="0.000001", on_exhausted=ending)
-        app, config = agent(two_tiers(provider), [BUDGET, refusing]).compile(), thread(f"refused {ending} {is_async}")
-        state = asyncio.run(app.ainvoke(ASK, config)) if is_async else app.invoke(ASK, config)
-        report = app.spend(config)
-        assert state["messages"][-1].text == "Done."
-        assert len(provider.requests) == len(answered(provider)) == STEPS + 1
-        assert not report.landing
-        assert 1 <= len(report.refusals) <= 4
-        assert all("cannot cover a summary of earlier turns by gpt-4o-mini" in text for text in report.refusals)
-        assert report.cost_nanos == provider.bill_nanos
-        assert_all_fit(provider)
-
-
-FAILURES = {
-    "unbilled": (Reply("busy", status=503), "released"),
-    "unknown": (Reply("gateway", status=502), "presumed"),
-    "cut": (Reply("half", cut_after=1), "presumed"),
-    "empty": (Reply("", output_tokens=5), "settled"),
-    "white": (Reply(" \n", output_tokens=5), "settled"),
-}
-
-
-@pytest.mark.parametrize("failure", FAILURES)
-@pytest.mark.parametrize("is_async", [False, True])
-def test_a_summary_that_fails_ends_no_run_and_is_charged(failure: str, is_async: bool) -> None:
-    reply, outcome = FAILURES[failure]
-    with serving(looks_up(summary=lambda request: reply)) as provider:
-        app, config = agent(two_tiers(provider)).compile(), thread(f"{failure} {is_async}")
-        state = asyncio.run(app.ainvoke(ASK, config)) if is_async else app.invoke(ASK, config)
-        report = app.spend(config)
-        assert state["messages"][-1].text == "Done."
-        assert {call.outcome for call in summaries(report)} == {outcome}
-        assert 1 <= len(summaries(report)) <= 4
-        assert len(report.model_calls) == len(provider.requests)
-        assert report.cost_nanos >= provider.bill_nanos
-        assert report.presumed_usd or report.cost_nanos == provider.bill_nanos
-        assert not report.refusals
-        assert max(record.usage.input_tokens for record in provider.requests) <= CAP
-
-
-def test_an_earlier_summary_stays_where_the_next_one_fails() -> None:
-    replies = iter([Reply(SAYS)])
-    with serving(looks_up(summary=lambda request: next(replies, Reply("busy", status=503)))) as provider:
-        app, config = agent(two_tiers(provider)).compile(), thread("the next one fails")
-        app.invoke(ASK, config)
-        assert {call.outcome for call in summaries(app.spend(config))} == {"settled", "released"}
-        assert answered(provider)[-1].messages[1].text == f"{HEADING}{SAYS}"
-        assert max(record.usage.input_tokens for record in provider.requests) <= CAP
-
-
-def test_a_summary_is_shortened_to_what_the_money_buys() -> None:
-    with serving(looks_up(summary=lambda request: Reply(SAYS * 20))) as provider:
-        budgets = [BUDGET.model_copy(update={"min_output_tokens": 8}), mini(tokens=1_050, min_output_tokens=8)]
-        app, config = agent(two_tiers(provider), budgets).compile(), thread("shortened")
-        app.invoke(ASK, config)
-        (made,) = summaries(app.spend(config))
-        (asked,) = [record.request for record in provider.requests if is_summary(record.request)]
-        assert made.output_limit == asked.max_output_tokens == made.output_tokens
-        assert 8 <= made.output_tokens < 65
-        assert app.spend(config).cost_nanos == provider.bill_nanos
-
-
-@pytest.mark.parametrize("is_async", [False, True])
-def test_a_landing_sums_nothing_up(is_async: bool) -> None:
-    with serving(lambda request: Reply("landed")) as provider:
-        budget = Budget(usd="0.0006", landing_reserve=0.95, context_tokens=CAP, context_overflow="summarize")
-        app, config = ask_once(two_tiers(provider), budget), thread(f"landing {is_async}")
-        call = AIMessage("", tool_calls=[{"name": "look_up", "args": {}, "id": "c"}])
-        words = [HumanMessage("word " * 60) for _ in range(12)]
-        history: Any = {"messages": [words[0], call, ToolMessage("tree", tool_call_id="c"), *words]}
-        state = asyncio.run(app.ainvoke(history, config)) if is_async else app.invoke(history, config)
-        assert state["messages"][-1].text == "landed"
-        assert [is_summary(record.request) for record in provider.requests] == [False]
-        assert app.spend(config).landing == "Landed by the default finalizer"
-
-
-def test_a_summary_never_takes_what_the_call_itself_needs() -> None:
-    with serving(lambda request: Reply("fine")) as provider:
-        budget = Budget(model_calls=3, context_tokens=CAP, context_overflow="summarize", landing_reserve=0)
-        app, config = ask_once(two_tiers(provider), budget), thread("the last one")
-        for number in range(3):
-            history: Any = {"messages": [HumanMessage(f"{number} " + "word " * 60) for _ in range(12)]}
-            assert app.invoke(history, config)["messages"][-1].text == "fine"
-            made = [is_summary(record.request) for record in provider.requests]
-            if len(made) == 3:
-                break
-        assert made == [True, False, False]
-        assert not app.spend(config).landing
-
-
-# -- on an event loop -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("is_cancelled", [False, True])
-async def test_an_event_loop_goes_on_while_a_summary_is_made(is_cancelled: bool) -> None:
-    loop, arrived, answer = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
-
-    def summary(request: Request) -> Reply:
-        loop.call_soon_threadsafe(arrived.set)
-        assert answer.wait(10), "the event loop was blocked"
-        return Reply(SAYS)
-
-    with serving(looks_up(summary=summary)) as provider:
-        app, config = agent(two_tiers(provider)).compile(), thread(f"on a loop {is_cancelled}")
-        run = asyncio.create_task(app.ainvoke(ASK, config))
-        await arrived.wait()
-        if is_cancelled:
-            run.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await run
-        answer.set()
-        if not is_cancelled:
-            await run
-        report = app.spend(config)
-        made = summaries(report)
-        assert made[0].outcome == ("presumed" if is_cancelled else "settled")
-        assert report.in_flight == 0
-        assert report.cost_nanos >= provider.bill_nanos
-        assert all(balance.held == 0 for balance in report.balances)
