@@ -170,14 +170,14 @@ def test_a_message_is_known_by_all_that_a_model_is_told_of_it() -> None:
 
 def test_the_summary_that_covers_most_is_found_and_what_was_tried_since() -> None:
     known, first, second = Summaries(), summary_message("first"), summary_message("second")
-    marks = [b"1", b"2", b"3", b"4"]
+    marks = [1, 2, 3, 4]
     assert known.find("s", marks) == Known()
-    known.keep("s", b"1", first)
-    known.keep("s", b"3", None)
+    known.keep("s", 1, first)
+    known.keep("s", 3, None)
     assert known.find("s", marks) == Known(1, first, 3)
     assert known.find("s", marks[:2]) == Known(1, first, 1)
-    known.keep("s", b"3", second)
-    known.keep("s", b"3", None)  # another call, which came later, did not get one
+    known.keep("s", 3, second)
+    known.keep("s", 3, None)  # another call, which came later, did not get one
     assert known.find("s", marks) == Known(3, second, 3)
     assert known.find("other", marks) == Known()
 
@@ -185,10 +185,10 @@ def test_the_summary_that_covers_most_is_found_and_what_was_tried_since() -> Non
 def test_the_summaries_used_last_are_kept() -> None:
     known = Summaries(most=2)
     for session in ("a", "b"):
-        known.keep(session, b"1", summary_message(session))
-    assert known.find("a", [b"1"]).covers == 1
-    known.keep("c", b"1", summary_message("c"))
-    assert [known.find(session, [b"1"]).covers for session in ("a", "b", "c")] == [1, 0, 1]
+        known.keep(session, 1, summary_message(session))
+    assert known.find("a", [1]).covers == 1
+    known.keep("c", 1, summary_message("c"))
+    assert [known.find(session, [1]).covers for session in ("a", "b", "c")] == [1, 0, 1]
 
 
 # -- budgets of one name --------------------------------------------------------------------------------------------

@@ -126,8 +126,21 @@ def cleared(messages: Sequence[BaseMessage]) -> list[Version]:
     return versions
 
 
+_MOST_CLEARED = 4_096
+_cleared_copies: dict[int, tuple[BaseMessage, BaseMessage]] = {}
+"""Cleared copies made before, by the identity of their message: an agent sends its whole history at every step, and
+tokens are counted anew for a message that is not the same as before."""
+
+
 def _without_content(message: BaseMessage) -> BaseMessage:
-    return message.model_copy(update={"content": CLEARED})
+    known = _cleared_copies.get(id(message))
+    if known is not None and known[0] is message:
+        return known[1]
+    copy = message.model_copy(update={"content": CLEARED})
+    if len(_cleared_copies) >= _MOST_CLEARED:
+        _cleared_copies.clear()
+    _cleared_copies[id(message)] = (message, copy)
+    return copy
 
 
 def behind(

@@ -6,12 +6,11 @@ session and by what it sums up, compared by content, so that a history loaded an
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock
 
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
 from budgeted_agents.integrations.langchain.overflow import Known
 
@@ -25,9 +24,9 @@ class Summaries:
     def __init__(self, most: int = MOST_SUMMARIES) -> None:
         self._most = most
         self._lock = Lock()
-        self._kept: OrderedDict[tuple[str, bytes], HumanMessage | None] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int], HumanMessage | None] = OrderedDict()
 
-    def find(self, session: str, marks: Sequence[bytes]) -> Known:
+    def find(self, session: str, marks: Sequence[int]) -> Known:
         """What is remembered of a history with these marks (see ``marks_of``)."""
         tried = 0
         with self._lock:
@@ -41,7 +40,7 @@ class Summaries:
                     return Known(covers, summary, tried)
         return Known(tried=tried)
 
-    def keep(self, session: str, mark: bytes, summary: HumanMessage | None) -> None:
+    def keep(self, session: str, mark: int, summary: HumanMessage | None) -> None:
         """Remember the summary of the turns up to this mark; None if it was tried in vain."""
         with self._lock:
             if summary is not None or (session, mark) not in self._kept:
@@ -51,13 +50,25 @@ class Summaries:
                 self._kept.popitem(last=False)
 
 
-def marks_of(turns: Sequence[Sequence[BaseMessage]]) -> list[bytes]:
-    """For each turn, a digest of what the history says up to its end. Ids of messages do not count: a history may be
-    put together anew."""
-    digest, marks = hashlib.blake2b(digest_size=16), []
+def marks_of(turns: Sequence[Sequence[BaseMessage]]) -> list[int]:
+    """For each turn, a hash of what the history says up to its end; it means something in this process only.
+
+    Ids of messages do not count: a history may be put together anew. A text remembers its own hash, so that a history
+    that is sent again and again is not read again and again.
+    """
+    mark, marks = 0, []
     for turn in turns:
         for message in turn:
-            calls, answers = getattr(message, "tool_calls", None), getattr(message, "tool_call_id", None)
-            digest.update(repr((message.type, message.name, message.content, calls, answers)).encode())
-        marks.append(digest.digest())
+            mark = hash((mark, message.type, message.name, *_said(message)))
+        marks.append(mark)
     return marks
+
+
+def _said(message: BaseMessage) -> tuple[str, str]:
+    """A message's content, and the tool calls that it makes or answers."""
+    content, calls = message.content, ""
+    if isinstance(message, AIMessage) and message.tool_calls:
+        calls = repr(message.tool_calls)
+    elif isinstance(message, ToolMessage):
+        calls = message.tool_call_id
+    return content if isinstance(content, str) else repr(content), calls
