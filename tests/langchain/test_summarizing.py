@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from langgraph.graph import StateGraph
 
 from budgeted_agents import Budget, BudgetMiddleware, CostCallback, budgeted, budgeted_model
 from budgeted_agents.integrations.langchain.overflow import HEADING
+from budgeted_agents.integrations.langchain.summarizing import PURPOSE
 from budgeted_agents.testing import LocalProvider, Reply
 from tests.langchain.summing_up import (
     ASK,
@@ -70,6 +72,19 @@ def test_a_long_run_goes_on_behind_a_few_summaries(build: Any, way: str) -> None
         if "stream" in way:
             assert SAYS not in "".join(chunk.text for chunk, _ in seen if isinstance(chunk, AIMessage))
             assert "Done." in "".join(chunk.text for chunk, _ in seen if isinstance(chunk, AIMessage))
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+def test_nothing_that_a_summary_says_is_written_down(way: str, tmp_path: Path) -> None:
+    with serving(looks_up()) as provider:
+        app = agent(two_tiers(provider), ledger=f"sqlite:///{tmp_path / 'spend.db'}").compile()
+        config = thread(f"written down {way}")
+        RUNS[way](app, config)
+        assert_summed_up(app.spend(config), provider)
+        app.settings.meter.ledger.close()
+        written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        assert PURPOSE.encode() in written
+        assert SAYS.encode() not in written
 
 
 # -- who else sees it -----------------------------------------------------------------------------------------------
