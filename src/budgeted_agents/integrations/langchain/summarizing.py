@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain import answers, introspect
+from budgeted_agents.integrations.langchain.content import ModelContent
 from budgeted_agents.integrations.langchain.governance import SELF_METERED, Governance
 from budgeted_agents.integrations.langchain.quoting import Quoted, Tier, quote
 from budgeted_agents.integrations.langchain.shortening import Room
@@ -112,6 +113,8 @@ class Summarizer(Struct, frozen=True):
         (chosen,) = quoted.call.quotes
         model, price = self.tiers[chosen.tier].model, quoted.prices[chosen.tier]
         admission = yield from admit(meter, self.governance.run, quoted.call, step=self.step, may_wait=lambda: False)
+        if meter.keeps_content:
+            admission = replace(admission, content=ModelContent(prompt))
         kwargs = introspect.with_limit(model, {}, admission.granted) if is_limited else {}
         quiet, config = model.model_copy(update=_WHOLE_AND_FRESH), self._config()
         try:
@@ -124,7 +127,10 @@ class Summarizer(Struct, frozen=True):
         except BaseException as error:
             yield from fail(meter, admission, error, price, answered=False)
             raise
-        yield from answers.settle_answer(meter, admission, price, [answer])
+        if admission.content is not None:
+            admission.content.answered([answer])
+        tier = introspect.service_tier(model, {})
+        yield from answers.settle_answer(meter, admission, price, [answer], asked_tier=tier)
         return str(answer.text).strip()
 
     def _quoted(self, prompt: Sequence[BaseMessage], kwargs: Mapping[str, Any]) -> Quoted:
