@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from benchmarks.support.bytecode import compile_package
 from benchmarks.support.memory import PeakMemory
 from benchmarks.support.provider import SPAWN
 from budgeted_agents.traces.audit.scan import scan
@@ -37,6 +38,7 @@ def main() -> None:
     parser.add_argument("--spans", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    compile_package()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "spans.jsonl")
         write_spans(path, options.spans)
