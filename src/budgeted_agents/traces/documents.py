@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import orjson
@@ -94,7 +93,6 @@ def unnumbered(items: Iterable[_T]) -> Iterator[tuple[int, _T]]:
     return ((0, item) for item in items)
 
 
-@lru_cache(maxsize=8)
 def outline(head: bytes) -> frozenset[str]:
     """The dotted paths of keys in the first JSON value of a file, three levels deep, as far as its head shows them.
 

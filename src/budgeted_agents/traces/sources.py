@@ -14,6 +14,7 @@ class Source(Protocol):
     Attributes:
         path: as the user named it; an archive's member is ``archive!member``.
         head: the first bytes of the content (64 KiB at most), decompressed; enough to tell the format.
+        outline: the dotted paths of keys in its first JSON value, as far as the head shows them.
         problems: where an importer says what it had to pass over.
     """
 
@@ -22,6 +23,9 @@ class Source(Protocol):
 
     @property
     def head(self) -> bytes: ...
+
+    @property
+    def outline(self) -> frozenset[str]: ...
 
     @property
     def problems(self) -> Problems: ...

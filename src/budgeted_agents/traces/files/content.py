@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from budgeted_agents.errors import InvalidTrace
+from budgeted_agents.traces.documents import outline
 from budgeted_agents.traces.files.limits import HEAD, MAX_DOCUMENT, MEBIBYTE, unreadable
 from budgeted_agents.traces.files.lines import as_utf8, as_valid, split_lines, whole_lines
 from budgeted_agents.traces.problems import Problems
@@ -40,6 +41,11 @@ class Content(ABC):
             if len(head) >= HEAD:
                 break
         return head[:HEAD]
+
+    @cached_property
+    def outline(self) -> frozenset[str]:
+        """The dotted paths of keys in the first JSON value, as far as the head shows them. Most formats ask for it."""
+        return outline(self.head)
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Lines that are not blank, with their numbers, from 1: in UTF-8, without what stands around the record.

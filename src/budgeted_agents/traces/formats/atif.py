@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from budgeted_agents.traces.call import NO_USAGE_RECORDED, TracedCall
-from budgeted_agents.traces.documents import Record, outline, read_each, record, unnumbered
+from budgeted_agents.traces.documents import Record, read_each, record, unnumbered
 from budgeted_agents.traces.fields import cost, mapping, mappings, run_name, text
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
@@ -28,7 +28,7 @@ class Atif:
     about = "ATIF trajectories (Harbor, Terminal-Bench), versions 1.0 to 1.8"
 
     def detect(self, source: Source) -> bool:
-        paths = outline(source.head)
+        paths = source.outline
         return {"schema_version", "agent.name"} <= paths and b'"ATIF-v' in source.head
 
     def read(self, source: Source) -> Iterator[TracedCall]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from budgeted_agents.errors import InvalidInput
 from budgeted_agents.traces.call import TracedCall
-from budgeted_agents.traces.documents import Record, outline, records
+from budgeted_agents.traces.documents import Record, records
 from budgeted_agents.traces.fields import mapping, text
 from budgeted_agents.traces.sources import Source
 from budgeted_agents.traces.values import fingerprint, seconds, texts
@@ -34,7 +34,7 @@ class Codex:
 
     def detect(self, source: Source) -> bool:
         """Whether the first line is an event of a rollout or of ``exec``."""
-        keys = outline(source.head)
+        keys = source.outline
         if {"timestamp", "type", "payload"} <= keys:
             return _IS_ROLLOUT.search(source.head) is not None
         return "type" in keys and _IS_EXEC.match(source.head.lstrip(b" \t\r\n{")) is not None

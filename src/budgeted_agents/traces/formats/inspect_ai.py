@@ -8,7 +8,7 @@ from typing import Any
 
 from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.traces.call import CLIENT_CACHE_HIT, LOCAL_MODEL, NO_USAGE_RECORDED, TracedCall
-from budgeted_agents.traces.documents import Record, outline, read_each, record, unnumbered
+from budgeted_agents.traces.documents import Record, read_each, record, unnumbered
 from budgeted_agents.traces.fields import cost, mapping, mappings, text
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
@@ -33,7 +33,7 @@ class InspectAi:
     def detect(self, source: Source) -> bool:
         if source.head.startswith(_ZIP):
             return _START.encode() in source.head or _HEADER.encode() in source.head
-        return {"version", "eval.task", "eval.model"} <= outline(source.head)
+        return {"version", "eval.task", "eval.model"} <= source.outline
 
     def read(self, source: Source) -> Iterator[TracedCall]:
         log = _Log(source)

@@ -15,7 +15,7 @@ from typing import Any
 
 from budgeted_agents.traces import parquet
 from budgeted_agents.traces.call import CACHE_TTL_UNKNOWN, ESTIMATED, NO_USAGE_RECORDED, Kind, TracedCall
-from budgeted_agents.traces.documents import Record, outline, read_each, records, unnumbered
+from budgeted_agents.traces.documents import Record, read_each, records, unnumbered
 from budgeted_agents.traces.fields import cost, identity, mapping, mappings, names, numbers, text
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
@@ -45,7 +45,7 @@ class Langfuse:
     def detect(self, source: Source) -> bool:
         if parquet.mentions(source, "trace_id", "parent_observation_id"):
             return True
-        paths = {_snake(path) for path in outline(source.head)} or _header(source.head)
+        paths = {_snake(path) for path in source.outline} or _header(source.head)
         return (
             {"trace.id", "trace.project_id"} <= paths
             or {"project_id", "observations.trace_id"} <= paths

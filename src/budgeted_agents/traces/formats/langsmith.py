@@ -12,7 +12,7 @@ from typing import Any
 
 from budgeted_agents.traces import parquet
 from budgeted_agents.traces.call import CACHE_TTL_UNKNOWN, NO_USAGE, NO_USAGE_RECORDED, Kind, TracedCall
-from budgeted_agents.traces.documents import Record, outline, read_each, records, unnumbered
+from budgeted_agents.traces.documents import Record, read_each, records, unnumbered
 from budgeted_agents.traces.fields import cost, identity, mapping, mappings, names, text, total
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
@@ -43,7 +43,7 @@ class LangSmith:
     def detect(self, source: Source) -> bool:
         if parquet.mentions(source, "trace_id", "run_type"):
             return True
-        paths = outline(source.head)
+        paths = source.outline
         return any(
             {f"{place}run_type", f"{place}trace_id"} <= paths or f"{place}dotted_order" in paths
             for place in ("", "post.", "patch.", "runs.")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from budgeted_agents.traces.call import CACHE_NOT_RECORDED, CLIENT_CACHE_HIT, NO_USAGE_RECORDED, Kind, TracedCall
-from budgeted_agents.traces.documents import Record, outline, read_each, records
+from budgeted_agents.traces.documents import Record, read_each, records
 from budgeted_agents.traces.fields import cost, mapping, mappings, names, text
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
@@ -30,7 +30,7 @@ class LiteLLM:
 
     def detect(self, source: Source) -> bool:
         """Whether the first record has the columns of either."""
-        keys = outline(source.head)
+        keys = source.outline
         return keys >= _SPEND_LOG or (keys >= _PAYLOAD and not keys.isdisjoint(("startTime", "model_group")))
 
     def read(self, source: Source) -> Iterator[TracedCall]:

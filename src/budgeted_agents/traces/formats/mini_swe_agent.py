@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from budgeted_agents.traces.call import NO_USAGE_RECORDED, TracedCall
-from budgeted_agents.traces.documents import Record, outline, read_each, record, unnumbered
+from budgeted_agents.traces.documents import Record, read_each, record, unnumbered
 from budgeted_agents.traces.fields import cost, count, mapping, mappings, run_name, text
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
@@ -25,7 +25,7 @@ class MiniSweAgent:
     about = "mini-swe-agent trajectories (.traj.json)"
 
     def detect(self, source: Source) -> bool:
-        paths = outline(source.head)
+        paths = source.outline
         return "info.mini_version" in paths or {"info.model_stats", "messages"} <= paths
 
     def read(self, source: Source) -> Iterator[TracedCall]:

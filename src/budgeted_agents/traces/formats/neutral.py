@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from budgeted_agents.traces.call import ESTIMATED, LOCAL_MODEL, Kind, TracedCall
-from budgeted_agents.traces.documents import Record, outline, read_each, records
+from budgeted_agents.traces.documents import Record, read_each, records
 from budgeted_agents.traces.fields import names
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
@@ -84,7 +84,7 @@ class Neutral:
 
     def detect(self, source: Source) -> bool:
         """Whether the first record names itself, its session, and one of the fields that few others have."""
-        keys = outline(source.head)
+        keys = source.outline
         return keys >= {"id", "session"} and not keys.isdisjoint(_TELLING)
 
     def read(self, source: Source) -> Iterator[TracedCall]:

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Any
 
 from budgeted_agents.traces.call import NO_USAGE_RECORDED, TracedCall
-from budgeted_agents.traces.documents import Record, document, outline, read_each, records, unnumbered
+from budgeted_agents.traces.documents import Record, document, read_each, records, unnumbered
 from budgeted_agents.traces.fields import cost, mapping, mappings, run_name, text
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
@@ -29,7 +29,7 @@ class OpenHands:
     about = "OpenHands: base_state.json of a conversation; trajectories and output.jsonl of older versions"
 
     def detect(self, source: Source) -> bool:
-        paths = outline(source.head)
+        paths = source.outline
         return (
             "stats.usage_to_metrics" in paths
             or (source.path.endswith(_STATE) and {"id", "agent"} <= paths)
@@ -41,7 +41,7 @@ class OpenHands:
 
     def read(self, source: Source) -> Iterator[TracedCall]:
         problems = source.problems
-        if _is_event(source.path, outline(source.head)):
+        if _is_event(source.path, source.outline):
             return
         if source.head.lstrip().startswith(b"["):
             yield from _trajectory(source, problems)
@@ -58,7 +58,7 @@ FORMAT = OpenHands()
 
 def _is_event(path: str, paths: frozenset[str]) -> bool:
     """An event of a conversation: it stands beside the state, and says nothing of cost."""
-    return PurePath(path).parent.name == "events" and {"id", "timestamp", "source", "kind"} <= paths
+    return {"id", "timestamp", "source", "kind"} <= paths and PurePath(path).parent.name == "events"
 
 
 def _conversation(state: Record, problems: Problems) -> Iterator[TracedCall]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from budgeted_agents.traces.call import CACHE_NOT_RECORDED, ESTIMATED, TracedCall
-from budgeted_agents.traces.documents import Record, outline, read_each, record, unnumbered
+from budgeted_agents.traces.documents import Record, read_each, record, unnumbered
 from budgeted_agents.traces.fields import cost, count, mapping, mappings, run_name, text
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
@@ -21,7 +21,7 @@ class SweAgent:
     about = "SWE-agent trajectories (.traj): cost and estimated tokens of a run in sum"
 
     def detect(self, source: Source) -> bool:
-        paths = outline(source.head)
+        paths = source.outline
         return {"trajectory.action", "trajectory.observation"} <= paths or {"history", "info.model_stats"} <= paths
 
     def read(self, source: Source) -> Iterator[TracedCall]:

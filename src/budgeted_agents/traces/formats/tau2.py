@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from budgeted_agents.traces.call import CACHE_NOT_RECORDED, NO_USAGE_RECORDED, TracedCall
-from budgeted_agents.traces.documents import Record, document, outline, read_each, unnumbered
+from budgeted_agents.traces.documents import Record, document, read_each, unnumbered
 from budgeted_agents.traces.fields import cost, mapping, mappings, run_name, text, total
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
@@ -25,7 +25,7 @@ class Tau2:
     about = "tau2-bench results (each message), tau-bench results (cost of the simulated user only)"
 
     def detect(self, source: Source) -> bool:
-        paths = outline(source.head)
+        paths = source.outline
         return (
             {"info.agent_info", "info.user_info"} <= paths
             or {"simulations.task_id", "simulations.messages"} <= paths
