@@ -26,7 +26,10 @@ Progress = Callable[[int, int], None]
 _PART = 8 * MEBIBYTE
 _LARGEST_PART = 32 * MEBIBYTE
 _MOST_PARTS = 128
-"""A file is split in as many parts at most, as long as none of them is too large."""
+"""The input is split in about as many parts at most, as long as none of them is too large."""
+
+_LAST_PARTS = 8
+"""From where so many parts are left, they get smaller: at the end no process works long while the others wait."""
 
 _WORTH_A_WORKER = 16 * MEBIBYTE
 """Bytes for which a process more is worth its start."""
@@ -114,30 +117,39 @@ def _crew(formats: Formats, forced: str | None, prices: LoadPrices, workers: int
 
 def _jobs(files: list[Part], formats: Formats, forced: str | None) -> Iterator[Job]:
     """Small files together, large ones in parts where their format allows it."""
+    left = sum(file.size for file in files)
+    largest = min(max(_PART, left // _MOST_PARTS), _LARGEST_PART)
     together: list[Part] = []
     size = 0
     for file in files:
         if file.size > _PART:
-            yield from _jobs_of_one(FileSource(file.path), formats, forced)
-            continue
-        together.append(file)
-        size += file.size
-        if size > _PART:
-            yield Job(tuple(together))
-            together, size = [], 0
+            yield from _jobs_of_one(FileSource(file.path), largest, left, formats, forced)
+        else:
+            together.append(file)
+            size += file.size
+            if size > _size(largest, left):
+                yield Job(tuple(together))
+                together, size = [], 0
+        left -= file.size
     if together:
         yield Job(tuple(together))
 
 
-def _jobs_of_one(source: FileSource, formats: Formats, forced: str | None) -> Iterator[Job]:
+def _jobs_of_one(source: FileSource, largest: int, left: int, formats: Formats, forced: str | None) -> Iterator[Job]:
     format = _partable(source, formats, forced)
     if format is None:
         yield Job((Part(source.file, source.size),))
         return
-    size = min(max(_PART, source.size // _MOST_PARTS), _LARGEST_PART)
-    for start in range(0, source.size, size):
-        end = min(start + size, source.size)
+    start = 0
+    while start < source.size:
+        end = min(start + _size(largest, left - start), source.size)
         yield Job((Part(source.file, end - start, (start, end), format.name),))
+        start = end
+
+
+def _size(largest: int, left: int) -> int:
+    """Bytes of the next job, by how many bytes are left."""
+    return max(min(largest, left // _LAST_PARTS), largest // _LAST_PARTS)
 
 
 def _partable(source: FileSource, formats: Formats, forced: str | None) -> Format | None:
