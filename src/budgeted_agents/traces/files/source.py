@@ -7,13 +7,15 @@ from contextlib import contextmanager
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from budgeted_agents.traces.files.archive import Member, members_of
 from budgeted_agents.traces.files.content import Content
 from budgeted_agents.traces.files.limits import BLOCK, MEBIBYTE, unreadable
 from budgeted_agents.traces.files.lines import is_utf16
 from budgeted_agents.traces.files.unpacking import GZIP, ZIP, ZSTD, unpacked
+
+if TYPE_CHECKING:
+    from budgeted_agents.traces.files.archive import Member
 
 _SMALL = MEBIBYTE // 4
 """Files up to this size (bytes) are read once and kept while they are looked at."""
@@ -76,6 +78,8 @@ class FileSource(Content):
 
     def members(self, suffix: str = "") -> Iterator[Member]:
         if self.is_archive:
+            from budgeted_agents.traces.files.archive import members_of  # few files are one
+
             with self._opened() as stream:
                 yield from members_of(stream, self.path, suffix)
 

@@ -37,34 +37,37 @@ class Block(msgspec.Struct, gc=False):
 class Message(msgspec.Struct, gc=False):
     """What the model answered, or what it was told. ``usage`` is read once for all lines that repeat it."""
 
-    id: str | None = None
     model: str | None = None
+    id: str | None = None
+    content: list[Block] | str | None = None
     stop_reason: str | None = None
     usage: msgspec.Raw = ABSENT
-    content: list[Block] | str | None = None
 
 
 class Entry(msgspec.Struct, gc=False, rename=_NAMES):
-    """A line of a transcript (it has ``sessionId``) or of a stream (``session_id``); the last fields are a result's."""
+    """A line of a transcript (it has ``sessionId``) or of a stream (``session_id``).
 
-    type: str = ""
-    transcript: str | None = None
-    session_id: str | None = None
-    uuid: str | None = None
-    request: str | None = None
-    agent: str | None = None
-    parent_tool_use_id: str | None = None
+    Its fields stand in the order in which transcripts have them: each is looked for behind the one before.
+    """
+
     is_sidechain: bool = False
-    is_meta: bool = False
-    is_summary: bool = False
-    is_api_error: bool = False
-    timestamp: str | None = None
     cwd: str | None = None
-    cost: Any = None
+    transcript: str | None = None
+    agent: str | None = None
+    type: str = ""
+    request: str | None = None
     message: Message | str | None = None
+    is_api_error: bool = False
+    is_meta: bool = False
+    uuid: str | None = None
+    timestamp: str | None = None
+    is_summary: bool = False
+    cost: Any = None
     subtype: str | None = None
     is_error: bool | None = None
     num_turns: int = 0
+    parent_tool_use_id: str | None = None
+    session_id: str | None = None
     total_cost_usd: Any = None
     usage: Any = None
     models: dict[str, Any] | None = None
