@@ -24,7 +24,7 @@ _BATCH = 50_000
 """Keys that go to the file at once, as one JSON text: SQLite takes a text in half the time of as many values."""
 
 _FILTER = 1 << 25
-"""Bytes of the filter in front of the file (a power of 2). With it, few keys that were not seen are looked for there."""
+"""Bytes of the filter in front of the file (a power of 2): few keys that were not seen are looked for in the file."""
 
 
 class Keys(NamedTuple):
