@@ -17,6 +17,7 @@ from budgeted_agents.traces.formats.otlp.layouts import Layout
 from budgeted_agents.traces.formats.otlp.shapes import NOTHING, Attribute, Span, Value
 from budgeted_agents.traces.formats.otlp.spans import SpanMapper
 from budgeted_agents.traces.problems import Problems
+from budgeted_agents.usage import MAX_TOKENS, Usage
 from tests.traces.otlp_lines import chat, line, write
 
 KEYS = st.sampled_from(
@@ -68,6 +69,28 @@ def test_spans_are_read_one_after_another_as_each_alone(spans: list[list[Attribu
     together = SpanMapper(Problems("a"), Conversations())
     for attributes in [*spans, *reversed(spans)]:
         assert mapped(together, attributes) == mapped(SpanMapper(Problems("a"), Conversations()), attributes)
+
+
+COUNT = st.integers(-1, 9) | st.just(MAX_TOKENS + 1) | st.none()
+
+
+@given(COUNT, COUNT, COUNT, st.booleans())
+def test_counts_that_most_spans_have_are_read_as_any_others(
+    prompt: int | None, completion: int | None, cached: int | None, is_text: bool
+) -> None:
+    names = {"prompt": "input_tokens", "completion": "output_tokens", "cache_read": "cache_read.input_tokens"}
+    counts = {"prompt": prompt, "completion": completion, "cache_read": cached}
+    known = {meaning: count for meaning, count in counts.items() if count is not None}
+    attributes = [Attribute("gen_ai.operation.name", Value("chat"))]
+    for meaning, count in known.items():
+        value = Value(str(count)) if is_text else Value(int_value=count)
+        attributes.append(Attribute(f"gen_ai.usage.{names[meaning]}", value))
+    call = mapped(SpanMapper(Problems("a")), attributes)
+    if any(not 0 <= count <= MAX_TOKENS for count in known.values()):
+        assert call is None
+    else:
+        assert call is not None
+        assert call.usage == Usage.from_totals(known)
 
 
 @given(st.lists(KEYS, max_size=8))

@@ -12,14 +12,16 @@ _MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 256
 """Attributes of a span above which its layout is made for it alone."""
 
-_ABSENT = Attribute("", Value(string_value=""))
-"""Stands behind the attributes of a span, where everything is that it does not say."""
+_ABSENT = Attribute("", Value(string_value="", int_value=0))
+"""Stands behind the attributes of a span, where everything is that it does not say: an empty text, a count of 0."""
 
 _TOLD_ELSEWHERE = frozenset({"span_kind", "sdk_operation"})
 """What tells more of a span than its operation does."""
 
 _RARE = frozenset({"cost", "service_tier", "error"})
 _ODD = frozenset({"cache_write", "reservation"})
+_USUAL = frozenset({"prompt", "completion", "cache_read"})
+"""What most spans count."""
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -30,6 +32,8 @@ class Layout(msgspec.Struct, frozen=True):
         positions: by meaning, without what is absent.
         absent: the position of what is absent.
         counts: meanings and positions of token counts.
+        is_usual: whether there are some, and no others than most spans have.
+        prompt, completion, cache_read: positions of those.
         is_told: whether the operation tells what a span is, if it is a known one.
         has_rare: whether there is anything that few calls have.
         is_odd: whether there is anything that makes a call another than it seems.
@@ -40,6 +44,10 @@ class Layout(msgspec.Struct, frozen=True):
     positions: dict[str, int]
     absent: int
     counts: tuple[tuple[str, int], ...]
+    is_usual: bool
+    prompt: int
+    completion: int
+    cache_read: int
     is_told: bool
     has_rare: bool
     is_odd: bool
@@ -66,11 +74,16 @@ class Layout(msgspec.Struct, frozen=True):
                 known = positions.get(meaning)
                 if known is None or RANK[key] < RANK[keys[known]]:
                     positions[meaning] = position
+        counts = {name: position for name, position in positions.items() if name in COUNTS}
         return cls(
             keys,
             positions,
             len(keys),
-            tuple(each for each in positions.items() if each[0] in COUNTS),
+            tuple(counts.items()),
+            bool(counts) and counts.keys() <= _USUAL,
+            positions.get("prompt", len(keys)),
+            positions.get("completion", len(keys)),
+            positions.get("cache_read", len(keys)),
             positions.keys().isdisjoint(_TOLD_ELSEWHERE),
             not positions.keys().isdisjoint(_RARE),
             not positions.keys().isdisjoint(_ODD),

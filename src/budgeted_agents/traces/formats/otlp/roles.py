@@ -25,7 +25,7 @@ def role_of(attributes: list[Attribute], at: Layout, scope: str, *, has_usage: b
         scope: the instrumentation that wrote it.
         has_usage: whether it counts tokens.
     """
-    role = OPERATIONS.get(text_of(attributes[at.operation].value)) if at.is_told else None
+    role = OPERATIONS.get(attributes[at.operation].value.string_value or "") if at.is_told else None
     return _told(at.found(attributes), scope, has_usage) if role is None else role
 
 

@@ -59,30 +59,35 @@ class SpanMapper:
         attributes = span.attributes
         at = self._layouts.of(attributes)
         try:
-            counted = _counted(attributes, at)
+            usage = _usage(attributes, at)
         except InvalidUsage as error:
             self._problems.skip(f"{error.field}: {error.problem}; the span is skipped", line)
             return None
         session = _session(attributes, at)
         if session and span.trace_id not in self._conversations.sessions:
             self._conversations.sessions[span.trace_id] = session
-        role = role_of(attributes, at, scope, has_usage=bool(counted))
+        role = role_of(attributes, at, scope, has_usage=usage is not None)
         if not role:
             return None
-        call = self._call(span, at, counted, session, resource, line)
-        if role != "model" or not counted or at.is_odd:
-            _tell_apart(call, span, role, at.found(attributes), counted)
+        call = self._call(span, at, usage or NO_USAGE, session, resource, line)
+        if role != "model" or usage is None or at.is_odd:
+            _tell_apart(call, span, role, at)
         if at.has_rare or span.status.code:
             self._add_rare(call, span, at.found(attributes))
         return call
 
     def _call(
-        self, span: Span, at: Layout, counted: Counted, session: str, resource: msgspec.Raw, line: int
+        self, span: Span, at: Layout, usage: Usage, session: str, resource: msgspec.Raw, line: int
     ) -> TracedCall:
         """What every call has."""
         attributes, trace = span.attributes, span.trace_id
         started, ended = self._times(span, line)
-        asked = text_of(attributes[at.model_asked].value)
+        asked, provider, node = (
+            attributes[at.model_asked].value,
+            attributes[at.provider].value,
+            attributes[at.node].value,
+        )
+        model = asked if at.model == at.absent else attributes[at.model].value
         name = f"{trace}/{span.span_id}" if span.span_id else self._name(line)
         return TracedCall(
             id=name,
@@ -90,13 +95,13 @@ class SpanMapper:
             trace=trace,
             span=span.span_id,
             parent=span.parent_span_id,
-            model=asked if at.model == at.absent else text_of(attributes[at.model].value),
-            model_asked=asked,
-            provider=text_of(attributes[at.provider].value),
-            usage=Usage.from_totals(counted) if counted else NO_USAGE,
+            model=model.string_value or text_of(model),
+            model_asked=asked.string_value or text_of(asked),
+            provider=provider.string_value or text_of(provider),
+            usage=usage,
             started_at=started,
             ended_at=ended,
-            node=text_of(attributes[at.node].value),
+            node=node.string_value or text_of(node),
             attribution=self._resources.attribution(resource, attributes, at),
             line=line,
         )
@@ -152,6 +157,29 @@ class TokenUsers:
         return bool(counted) and role_of(span.attributes, at, scope, has_usage=True) != NO_CALL
 
 
+def _usage(attributes: list[Attribute], at: Layout) -> Usage | None:
+    """The tokens of a span; None if it counts none.
+
+    Raises:
+        InvalidUsage: a count is none.
+    """
+    if at.is_usual and (usual := _usual(attributes, at)) is not None:
+        return usual
+    counted = _counted(attributes, at)
+    return Usage.from_totals(counted) if counted else None
+
+
+def _usual(attributes: list[Attribute], at: Layout) -> Usage | None:
+    """The same where a span counts what most do, and soundly: in a third of the time."""
+    prompt = attributes[at.prompt].value.int_value
+    completion = attributes[at.completion].value.int_value
+    cached = attributes[at.cache_read].value.int_value
+    if prompt is None or completion is None or cached is None:
+        return None
+    is_sound = 0 <= cached <= prompt <= MAX_TOKENS and 0 <= completion <= MAX_TOKENS
+    return Usage(prompt - cached, cached, output=completion) if is_sound else None
+
+
 def _counted(attributes: list[Attribute], at: Layout) -> Counted:
     """The token counts among the attributes.
 
@@ -168,8 +196,9 @@ def _counted(attributes: list[Attribute], at: Layout) -> Counted:
     return counted
 
 
-def _tell_apart(call: TracedCall, span: Span, role: Role, found: Found, counted: Counted) -> None:
+def _tell_apart(call: TracedCall, span: Span, role: Role, at: Layout) -> None:
     """What is different about a call that is not just a model's answer with its usage."""
+    found = at.found(span.attributes)
     if role == "tool":
         call.kind = role
         call.tool = _text(found.get("tool")) or span.name
@@ -179,7 +208,7 @@ def _tell_apart(call: TracedCall, span: Span, role: Role, found: Found, counted:
         call.kind = role
     if "reservation" in found:
         call.id = text_of(found["reservation"])
-    call.flags = tuple(_flags(role, found, counted))
+    call.flags = tuple(_flags(role, found, _counted(span.attributes, at)))
 
 
 def _flags(role: Role, found: Found, counted: Counted) -> list[str]:
