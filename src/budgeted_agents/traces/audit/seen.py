@@ -17,13 +17,13 @@ from budgeted_agents.traces.call import TracedCall
 _ABOVE = 0x2545F4914F6CDD1D
 """Tells the key of a span that has a call below it from the key of a call."""
 
-_MOST_IN_MEMORY = 400_000
+_MOST_IN_MEMORY = 200_000
 """Keys above which they go into a temporary file. A key in memory takes about 70 bytes."""
 
 _BATCH = 50_000
 """Keys that go to the file at once, as one JSON text: SQLite takes a text in half the time of as many values."""
 
-_FILTER = 1 << 25
+_FILTER = 1 << 24
 """Bytes of the filter in front of the file (a power of 2): few keys that were not seen are looked for in the file."""
 
 
