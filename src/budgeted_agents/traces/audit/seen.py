@@ -17,7 +17,7 @@ from budgeted_agents.traces.call import TracedCall
 _ABOVE = 0x2545F4914F6CDD1D
 """Tells the key of a span that has a call below it from the key of a call."""
 
-_MOST_IN_MEMORY = 200_000
+_MOST_IN_MEMORY = 400_000
 """Keys above which they go into a temporary file. A key in memory takes about 70 bytes."""
 
 _BATCH = 50_000
