@@ -85,7 +85,7 @@ def test_counts_that_most_spans_have_are_read_as_any_others(
     for meaning, count in known.items():
         value = Value(str(count)) if is_text else Value(int_value=count)
         attributes.append(Attribute(f"gen_ai.usage.{names[meaning]}", value))
-    call = mapped(SpanMapper(Problems("a")), attributes)
+    call = mapped(SpanMapper(Problems("a"), Conversations()), attributes)
     if any(not 0 <= count <= MAX_TOKENS for count in known.values()):
         assert call is None
     else:

@@ -76,9 +76,7 @@ class SpanMapper:
             self._add_rare(call, span, at.found(attributes))
         return call
 
-    def _call(
-        self, span: Span, at: Layout, usage: Usage, session: str, resource: msgspec.Raw, line: int
-    ) -> TracedCall:
+    def _call(self, span: Span, at: Layout, usage: Usage, session: str, resource: msgspec.Raw, line: int) -> TracedCall:
         """What every call has."""
         attributes, trace = span.attributes, span.trace_id
         started, ended = self._times(span, line)
