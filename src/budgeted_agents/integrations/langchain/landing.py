@@ -40,9 +40,11 @@ def ways_to_answer(
     models = [tier.model for tier in tiers]
     limited = introspect.limit_field(models[0]) is not None
     kwargs = introspect.with_limit(models[0], {}, LANDING_ANSWER) if limited else {}
-    versions = [list(history), *shortened(history)]
-    for version in dict.fromkeys((0, len(versions) // 4, len(versions) // 2, len(versions) - 1)):
-        yield governed(models), [*as_plain_text(versions[version]), HumanMessage(LANDING_PROMPT)], kwargs
+    shorter = shortened(history)
+    number = 1 + len(shorter)
+    for place in dict.fromkeys((0, number // 4, number // 2, number - 1)):
+        version = shorter[place - 1] if place else list(history)
+        yield governed(models), [*as_plain_text(version), HumanMessage(LANDING_PROMPT)], kwargs
 
 
 def stopped_answer(governance: Governance) -> AIMessage:

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from langchain_core.messages import BaseMessage, HumanMessage
 
 from budgeted_agents.integrations.langchain.messages import count
-from budgeted_agents.integrations.langchain.shortening import History, Room, Version, behind, cleared, shortened
+from budgeted_agents.integrations.langchain.shortening import (
+    History,
+    Room,
+    Version,
+    Versions,
+    behind,
+    cleared,
+    shortened,
+)
 
 HEADING = "Summary of the conversation before this, which is not shown any more:\n"
 
@@ -100,15 +108,17 @@ class Overflow:
         """Whether there is room for this summary and the turns behind it."""
         return self._least(wanted.covers, summary) <= self._room.limit
 
-    def _versions(self, known: Known, shorter: Callable[[Sequence[BaseMessage]], list[Version]]) -> list[Version]:
+    def _versions(
+        self, known: Known, shorter: Callable[[Sequence[BaseMessage]], Sequence[Version]]
+    ) -> Sequence[Version]:
         if known.summary is None:
             return shorter(self._messages)
         rest, asked = self.history.since(known.covers), self._asked_before(known.covers)
         versions = behind(known.summary, asked, rest, shorter)
-        return [*versions, self._without(asked, versions[-1])] if asked else versions
-
-    def _without(self, asked: Sequence[BaseMessage], version: Version) -> Version:
-        return [message for message in version if all(message is not each for each in asked)]
+        if not asked:
+            return versions
+        last = len(versions)
+        return Versions(last + 1, lambda at: versions[at] if at < last else _without(asked, versions[-1]))
 
     def _kept(self, first: int) -> Version:
         return [*self._asked_before(first), *self.history.since(first)]
@@ -122,3 +132,7 @@ class Overflow:
 
     def _tokens(self) -> int:
         return min(self._free // SHARES_FOR_SUMMARY, LONGEST_SUMMARY)
+
+
+def _without(asked: Sequence[BaseMessage], version: Version) -> Version:
+    return [message for message in version if all(message is not each for each in asked)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
@@ -21,6 +22,33 @@ KEPT_RESULTS = 3
 """The latest tool results, which are cleared last."""
 
 Version = list[BaseMessage]
+
+
+class Versions(Sequence[Version]):
+    """Versions that are made when they are looked at: of hundreds, only a few are.
+
+    Args:
+        number: how many there are.
+        make: makes one, by its place.
+    """
+
+    def __init__(self, number: int, make: Callable[[int], Version]) -> None:
+        self._places, self._make = range(number), make
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Version: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Versions: ...
+
+    def __getitem__(self, place: int | slice) -> Version | Versions:
+        if isinstance(place, int):
+            return self._make(self._places[place])
+        places = self._places[place]
+        return Versions(len(places), lambda at: self._make(places[at]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +131,19 @@ def _awaits(turn: Sequence[BaseMessage], result: ToolMessage) -> bool:
     return isinstance(head, AIMessage) and any(call["id"] == result.tool_call_id for call in head.tool_calls)
 
 
-def shortened(messages: Sequence[BaseMessage]) -> list[Version]:
+def shortened(messages: Sequence[BaseMessage]) -> Sequence[Version]:
     """Ever shorter versions of a history, longest first: with old results cleared, then without the oldest turns."""
-    versions = cleared(messages)
-    history = History.of(versions[-1] if versions else messages)
-    for first in range(1, len(history.turns)):
-        versions.append([*history.system, *history.asked_before(first), *_flat(history.turns[first:])])
-    return versions or [list(messages)]
+    whole = cleared(messages)
+    history = History.of(whole[-1] if whole else messages)
+
+    def make(place: int) -> Version:
+        first = place - len(whole) + 1
+        if first < 1:
+            return whole[place]
+        return [*history.system, *history.asked_before(first), *_flat(history.turns[first:])]
+
+    number = len(whole) + max(0, len(history.turns) - 1)
+    return Versions(number, make) if number else [list(messages)]
 
 
 def cleared(messages: Sequence[BaseMessage]) -> list[Version]:
@@ -147,8 +181,8 @@ def behind(
     summary: BaseMessage,
     asked: Sequence[BaseMessage],
     rest: Sequence[BaseMessage],
-    shorter: Callable[[Sequence[BaseMessage]], list[Version]],
-) -> list[Version]:
+    shorter: Callable[[Sequence[BaseMessage]], Sequence[Version]],
+) -> Sequence[Version]:
     """A history, and shorter versions of it, behind the summary of what came before.
 
     Args:
@@ -157,10 +191,12 @@ def behind(
         rest: the history, system messages first.
         shorter: makes the shorter versions.
     """
-    system = len(History.of(rest).system)
-    versions = []
-    for version in (list(rest), *shorter(rest)):
+    system, versions = len(History.of(rest).system), shorter(rest)
+
+    def make(place: int) -> Version:
+        version = versions[place - 1] if place else list(rest)
         kept = version[system:]
         opened = kept[:1] and isinstance(kept[0], HumanMessage)
-        versions.append([*version[:system], summary, *([] if opened else asked), *kept])
-    return versions
+        return [*version[:system], summary, *([] if opened else asked), *kept]
+
+    return Versions(1 + len(versions), make)
