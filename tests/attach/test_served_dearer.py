@@ -91,7 +91,7 @@ def test_arguments_of_a_call_are_seen_before_it_is_made() -> None:
     ],
 )
 def test_openais_hosts_name_their_region(url: str, region: str | None) -> None:
-    assert introspect.region(ChatOpenAI(model="gpt-4o", base_url=url, api_key=KEY), {}) == region
+    assert introspect.region(ChatOpenAI(model="gpt-4o", base_url=url, api_key=KEY)) == region
 
 
 def _graph(work: Callable[[Any], object]) -> Any:

@@ -50,7 +50,7 @@ MOST_MESSAGES = 4_096
 """Messages remembered beyond their history, and kept alive by that."""
 
 
-class Parts(Struct, frozen=True):
+class Parts(Struct, frozen=True, gc=False):
     """What is counted in a message: its texts (tool calls as JSON), its images, and other tokens known beforehand."""
 
     texts: Sequence[str]
@@ -58,7 +58,7 @@ class Parts(Struct, frozen=True):
     tokens: int = 0
 
 
-class Tally(Struct, frozen=True):
+class Tally(Struct, frozen=True, gc=False):
     """Tokens and images of a message or a whole prompt, and how many messages have more than plain text as content."""
 
     tokens: int

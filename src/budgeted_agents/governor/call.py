@@ -7,7 +7,7 @@ from msgspec import Struct
 from budgeted_agents.budget.attribution import Attribution
 
 
-class Quote(Struct, frozen=True):
+class Quote(Struct, frozen=True, gc=False):
     """What one tier would cost for one call.
 
     Attributes:
@@ -33,7 +33,7 @@ class Quote(Struct, frozen=True):
     expected: int = 0
 
 
-class ModelCall(Struct, frozen=True):
+class ModelCall(Struct, frozen=True, gc=False):
     """One model call somebody wants to make.
 
     Attributes:
@@ -57,7 +57,7 @@ class ModelCall(Struct, frozen=True):
     purpose: str = ""
 
 
-class Candidate(Struct, frozen=True):
+class Candidate(Struct, frozen=True, gc=False):
     """One way to make the call: a tier, and the answer lengths that are acceptable.
 
     Attributes:

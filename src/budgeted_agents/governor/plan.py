@@ -1,16 +1,17 @@
 """``Plan``: which accounts a call touches, and on what terms. Worked out once for all calls that are alike.
 
-From call to call of one agent only the tokens and what they cost change. Which budgets match, whose accounts are
-charged, under which limits, and what is kept for landing depend on the model and on the few values of the attribution
-that budgets look at, until a window ends. Pure, but for ``Plans``, which remembers plans.
+From call to call of one agent only the tokens and what they cost change. Which budgets match, under which limits, and
+what is kept for landing depend on the model and on the few values that budgets are bound to (``where``), until a window
+ends: that is an ``Outline``. Whose accounts are charged (``per``) makes a plan of it, which a new session wants anew.
+Pure, but for ``Plans``, which remembers both.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from budgeted_agents.budget.attribution import Attribution
@@ -26,8 +27,7 @@ MOST_PLANS = 4_096
 """Plans remembered at a time; a policy needs one for each model, account and window in use."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What calls that are alike hold, in which accounts.
 
     Attributes:
@@ -47,20 +47,6 @@ class Plan:
     patience: Mapping[str, float]
     watches: bool
 
-    @classmethod
-    def of(cls, budgets: Iterable[Budget], terms: Iterable[tuple[Hold, tuple[float, float]]]) -> Plan:
-        """The plan of these budgets and terms; with each hold comes the time in which its account is charged."""
-        budgets, terms = tuple(budgets), tuple(terms)
-        return cls(
-            budgets,
-            tuple(hold for hold, _ in terms),
-            max((start for _, (start, _) in terms), default=-math.inf),
-            min((end for _, (_, end) in terms), default=math.inf),
-            least_output(budgets),
-            {budget.name: budget.max_wait for budget in budgets},
-            any(budget.shadow for budget in budgets),
-        )
-
     def holds(self, quote: Quote, spare: int = 0) -> tuple[Hold, ...]:
         """What a model call holds at this price. Accounts that count calls hold one, as the terms say.
 
@@ -79,34 +65,105 @@ class Plan:
         return tuple(holds)
 
 
+class Limit(Struct, frozen=True):
+    """One limit of a budget, whoever's account it stands in.
+
+    Attributes:
+        budget: whose limit it is.
+        unit, limit: what is counted, and how far.
+        keep: the part of it that the call may not touch.
+        window: the id of the window it is counted in; empty for one that never starts afresh.
+        during: when that window starts and ends, in seconds since the epoch.
+    """
+
+    budget: Budget
+    unit: str
+    limit: int
+    keep: int
+    window: str
+    during: tuple[float, float]
+
+    @classmethod
+    def of(cls, budget: Budget, unit: str, limit: int, keep: int, now: float) -> Limit:
+        kind, zone = (WindowKind.MINUTE, "UTC") if unit == "requests" else (budget.window, budget.timezone)
+        window = window_at(kind, zone, now) if kind else None
+        during = (window.start, window.end) if window else (-math.inf, math.inf)
+        return cls(budget, unit, limit, keep, window.id if window else "", during)
+
+    def term(self, who: Attribution) -> Hold:
+        """A hold of one call in the account of whoever makes it."""
+        budget = self.budget
+        charged = account(budget.name, scope_of(budget, who), self.window, self.unit)
+        return Hold(charged, self.limit, 1, 0, self.keep, not budget.shadow)
+
+
+class Outline(Struct, frozen=True):
+    """A plan for whoever makes the call: its limits, and a plan that lacks the accounts."""
+
+    limits: tuple[Limit, ...]
+    blank: Plan
+
+    @classmethod
+    def of(cls, budgets: tuple[Budget, ...], limits: Iterable[Limit]) -> Outline:
+        limits = tuple(limits)
+        blank = Plan(
+            budgets,
+            (),
+            max((limit.during[0] for limit in limits), default=-math.inf),
+            min((limit.during[1] for limit in limits), default=math.inf),
+            least_output(budgets),
+            {budget.name: budget.max_wait for budget in budgets},
+            any(budget.shadow for budget in budgets),
+        )
+        return cls(limits, blank)
+
+    def plan(self, who: Attribution) -> Plan:
+        """The plan of calls with this attribution."""
+        return replace(self.blank, terms=tuple([limit.term(who) for limit in self.limits]))
+
+
+Key = tuple[object, ...]
+
+
 class Plans:
     """The plans of one policy, each made when it is first asked for. Safe from any thread."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self._bound_to = tuple({name for budget in policy.budgets for name in budget.where})
         self._looked_at = tuple({name for budget in policy.budgets for name in (*budget.per, *budget.where)})
-        self._plans: dict[tuple[object, ...], Plan] = {}
+        self._outlines: dict[Key, Outline] = {}
+        self._plans: dict[Key, Plan] = {}
 
     def of_model(self, attribution: Attribution, quote: Quote, landing: frozenset[str], now: float) -> Plan:
         """The plan of a model call by the quote's tier."""
-        key = (quote.model, quote.model_class, landing, *map(attribution.get, self._looked_at))
+        call = (quote.model, quote.model_class, landing)
+        key = (*call, *map(attribution.get, self._looked_at))
         plan = self._plans.get(key)
-        if plan is None or not plan.starts <= now < plan.ends:
-            plan = self._remember(key, model_plan(self._policy, attribution, quote, now=now, landing=landing))
-        return plan
+        if plan is not None and plan.starts <= now < plan.ends:
+            return plan
+        who = _with_model(attribution, quote)
+        return self._made(key, call, who, now, lambda: model_outline(self._policy, who, landing, now))
 
     def of_tool(self, attribution: Attribution, tool: str, now: float) -> Plan:
         """The plan of one call of a tool."""
         key = (tool, *map(attribution.get, self._looked_at))
         plan = self._plans.get(key)
-        if plan is None or not plan.starts <= now < plan.ends:
-            plan = self._remember(key, tool_plan(self._policy, attribution, tool, now=now))
-        return plan
+        if plan is not None and plan.starts <= now < plan.ends:
+            return plan
+        who = {**attribution, "tool": tool}
+        return self._made(key, (tool,), who, now, lambda: tool_outline(self._policy, who, now))
 
-    def _remember(self, key: tuple[object, ...], plan: Plan) -> Plan:
+    def _made(self, key: Key, call: Key, who: Attribution, now: float, outlined: Callable[[], Outline]) -> Plan:
+        bound = (*call, *map(who.get, self._bound_to))
+        outline = self._outlines.get(bound)
+        if outline is None or not outline.blank.starts <= now < outline.blank.ends:
+            if len(self._outlines) >= MOST_PLANS:
+                self._outlines.clear()
+            outline = self._outlines[bound] = outlined()
         if len(self._plans) >= MOST_PLANS:
             self._plans.clear()
-        self._plans[key] = plan
+        plan = self._plans[key] = outline.plan(who)
         return plan
 
 
@@ -114,29 +171,42 @@ def model_plan(
     policy: Policy, attribution: Attribution, quote: Quote, *, now: float, landing: frozenset[str] = frozenset()
 ) -> Plan:
     """One hold for each limit of each matching budget that a model call by this tier touches."""
-    who = {**attribution, "model": quote.model}
-    if quote.model_class:
-        who["model_class"] = quote.model_class
-    budgets = tuple(matching(policy, who))
-    terms = []
-    for budget in budgets:
-        for unit, limit in _model_limits(budget).items():
-            keep = 0 if budget.name in landing else kept_for_landing(budget, unit, limit)
-            terms.append(_term(budget, who, unit, limit, keep, now))
-    return Plan.of(budgets, terms)
+    who = _with_model(attribution, quote)
+    return model_outline(policy, who, landing, now).plan(who)
 
 
 def tool_plan(policy: Policy, attribution: Attribution, tool: str, *, now: float) -> Plan:
     """One hold for the limit on the tool, and one for the limit on all tools together, of each matching budget."""
     who = {**attribution, "tool": tool}
-    budgets = tuple(matching(policy, who))
-    terms = []
+    return tool_outline(policy, who, now).plan(who)
+
+
+def _with_model(attribution: Attribution, quote: Quote) -> Attribution:
+    who = {**attribution, "model": quote.model}
+    if quote.model_class:
+        who["model_class"] = quote.model_class
+    return who
+
+
+def model_outline(policy: Policy, who: Attribution, landing: frozenset[str], now: float) -> Outline:
+    """What a model call is held to, whoever makes it."""
+    budgets, limits = tuple(matching(policy, who)), []
+    for budget in budgets:
+        for unit, limit in _model_limits(budget).items():
+            keep = 0 if budget.name in landing else kept_for_landing(budget, unit, limit)
+            limits.append(Limit.of(budget, unit, limit, keep, now))
+    return Outline.of(budgets, limits)
+
+
+def tool_outline(policy: Policy, who: Attribution, now: float) -> Outline:
+    """What a call of a tool is held to, whoever makes it."""
+    budgets, limits = tuple(matching(policy, who)), []
     for budget in budgets:
         for name, limit in budget.tool_limits.items():
-            if name in ("*", tool):
+            if name in ("*", who["tool"]):
                 unit = "tool_calls" if name == "*" else f"tool_calls:{name}"
-                terms.append(_term(budget, who, unit, limit, 0, now))
-    return Plan.of(budgets, terms)
+                limits.append(Limit.of(budget, unit, limit, 0, now))
+    return Outline.of(budgets, limits)
 
 
 def _model_limits(budget: Budget) -> dict[str, int]:
@@ -148,14 +218,3 @@ def _model_limits(budget: Budget) -> dict[str, int]:
         "requests": budget.requests_per_minute,
     }
     return {unit: limit for unit, limit in limits.items() if limit is not None}
-
-
-def _term(
-    budget: Budget, who: Attribution, unit: str, limit: int, keep: int, now: float
-) -> tuple[Hold, tuple[float, float]]:
-    """A hold of one call in the budget's account, and the window in which that is its account."""
-    kind, zone = (WindowKind.MINUTE, "UTC") if unit == "requests" else (budget.window, budget.timezone)
-    window = window_at(kind, zone, now) if kind else None
-    charged = account(budget.name, scope_of(budget, who), window.id if window else "", unit)
-    during = (window.start, window.end) if window else (-math.inf, math.inf)
-    return Hold(charged, limit, 1, 0, keep, not budget.shadow), during

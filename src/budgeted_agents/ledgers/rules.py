@@ -45,7 +45,7 @@ Body = tuple[tuple[Hold, ...], int, int, str]
 """What makes two reserves with one id the same: holds, floor, ask, session."""
 
 
-class Attempt(Struct, eq=False):
+class Attempt(Struct, eq=False, gc=False):
     """A reservation as a ledger keeps it.
 
     Attributes:

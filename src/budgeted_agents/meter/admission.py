@@ -117,7 +117,7 @@ class _Attempt(Struct, frozen=True):
         return next_minute if next_minute <= left else None
 
 
-class _Opening(Struct, frozen=True):
+class _Opening(Struct, frozen=True, gc=False):
     """What a report can say of a call whose worker died before it was recorded."""
 
     run: str

@@ -34,7 +34,7 @@ _CLASSES = (
 """Token classes a record names besides all input and all output."""
 
 
-class EndedCall(Struct, frozen=True):
+class EndedCall(Struct, frozen=True, gc=False):
     """A model call that has ended.
 
     Attributes:

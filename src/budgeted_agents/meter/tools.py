@@ -39,7 +39,7 @@ class ToolAdmission(Struct, frozen=True):
         return self.reservation is not None
 
 
-class _Opening(Struct, frozen=True):
+class _Opening(Struct, frozen=True, gc=False):
     """What a report can say of a call whose worker died before it was recorded."""
 
     tool: str
@@ -85,7 +85,7 @@ def cancel_tool(meter: Meter, admission: ToolAdmission) -> Steps[None]:
         yield from give_back(meter, admission.id, admission.run.session)
 
 
-class EndedTool(Struct, frozen=True):
+class EndedTool(Struct, frozen=True, gc=False):
     """A tool call that has ended, at ``ended_at`` (seconds since the epoch), perhaps by an ``error`` of this class; the
     rest as in ``ToolAdmission``."""
 

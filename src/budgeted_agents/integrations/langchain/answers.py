@@ -18,7 +18,7 @@ from budgeted_agents.prices import Price
 from budgeted_agents.usage import Usage, service_tier
 
 
-class Answered(Struct, frozen=True):
+class Answered(Struct, frozen=True, gc=False):
     """Usage of one call, with what the record should say of it."""
 
     usage: Usage
@@ -33,7 +33,6 @@ def settle_answer(
     price: Price,
     messages: Sequence[BaseMessage],
     output: Mapping[str, Any] | None = None,
-    *,
     asked_tier: str | None = None,
 ) -> Steps[None]:
     """Charge a call with what its answer says it used.

@@ -76,14 +76,15 @@ class Attempt:
         """
         governance = self.governance
         governance.models = self.tiers
-        attribution = governance.attribution(self.metadata)
+        attribution, caps = governance.attribution(self.metadata), governance.meter.policy.caps
         try:
-            yield from governance.check_depth(self.metadata, attribution)
+            if "depth" in caps:
+                yield from governance.check_depth(self.metadata, attribution)
             step = self.metadata.get("langgraph_step")
-            if self._pruned is None:  # another attempt sends the same
+            if self._pruned is None and "context_tokens" in caps:  # another attempt sends the same
                 summarizer = Summarizer(governance, self.tiers, attribution, step, self.manager)
                 self._pruned = yield from prune(summarizer, self.messages, self.kwargs)
-            messages = self._pruned
+            messages = self.messages if self._pruned is None else self._pruned
             self._quoted = quote(governance, self.tiers, messages, self.kwargs, attribution, clampable=True)
             self._admission = yield from admit(
                 governance.meter, governance.run, self._quoted.call, step=step, may_wait=may_wait
@@ -117,10 +118,9 @@ class Attempt:
         admission, price = self._opened()
         if admission.content is not None:
             admission.content.answered(messages, whole=whole)
-        asked_tier = introspect.service_tier(self.tiers[admission.way.quote.tier].model, self.kwargs)
-        yield from answers.settle_answer(
-            self.governance.meter, admission, price, messages, output, asked_tier=asked_tier
-        )
+        tier = self.tiers[admission.way.quote.tier]
+        asked_tier = introspect.service_tier(tier.model, self.kwargs) if price.varies else None
+        yield from answers.settle_answer(self.governance.meter, admission, price, messages, output, asked_tier)
 
     def abort(self, error: BaseException, received: Sequence[BaseMessage] = ()) -> Steps[bool]:
         """End an attempt that failed after this had come of its answer; True if it should be made again."""

@@ -10,7 +10,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -156,6 +156,11 @@ def current() -> Governance | None:
 def governed_by(handler: BaseCallbackHandler | None) -> Assigned[BaseCallbackHandler | None]:
     """Let a handler (one that has a ``governance``) see and govern every call made inside the block."""
     return Assigned(_handler, handler)
+
+
+put_in_force: Callable[[BaseCallbackHandler | None], Token[BaseCallbackHandler | None]] = _handler.set
+restore: Callable[[Token[BaseCallbackHandler | None]], None] = _handler.reset
+"""The same in two steps, for what is done at every step of a run."""
 
 
 @contextmanager

@@ -108,10 +108,10 @@ def service_tier(model: BaseChatModel, kwargs: Mapping[str, Any]) -> str | None:
     return tier if isinstance(tier, str) else None
 
 
-def region(model: BaseChatModel, kwargs: Mapping[str, Any]) -> str | None:
-    """The region the call asks to be served in, where that may cost more: Claude's geography, OpenAI's data
+def region(model: BaseChatModel) -> str | None:
+    """The region the model asks to be served in, where that may cost more: Claude's geography, OpenAI's data
     residency, Vertex AI's location."""
-    for asked in (kwargs.get("inference_geo"), _setting(model, "inference_geo"), _setting(model, "location")):
+    for asked in (_setting(model, "inference_geo"), _setting(model, "location")):
         if isinstance(asked, str) and asked:
             return asked
     host = urlsplit(str(_setting(model, "openai_api_base") or "")).hostname or ""

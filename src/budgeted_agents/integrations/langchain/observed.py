@@ -20,18 +20,18 @@ from budgeted_agents.integrations.langchain.messages import (
     modalities,
     schema_texts,
 )
-from budgeted_agents.integrations.langchain.quoting import UNPRICED, price_of, usual_answer
+from budgeted_agents.integrations.langchain.quoting import REGION, UNPRICED, price_of, usual_answer
 from budgeted_agents.prices import Price
 
 _METADATA = ("ls_model_name", "ls_provider", "ls_max_tokens")
-_PARAMETERS = ("model_name", "model", "_type", "n", "service_tier", "speed", "inference_geo", *LIMIT_FIELDS)
+_PARAMETERS = ("model_name", "model", "_type", "n", "service_tier", "speed", REGION, *LIMIT_FIELDS)
 """What is read of a call's metadata and parameters, besides its tools."""
 
 _MOST_MODELS = 256
 """Models, by name and parameters, remembered of one policy."""
 
 
-class Observed(Struct, frozen=True):
+class Observed(Struct, frozen=True, gc=False):
     """A call as it is, with its price.
 
     Attributes:
@@ -130,7 +130,7 @@ def _looked_up(governance: Governance, metadata: Mapping[str, Any], params: Mapp
     """
     edition = governance.meter.prices.edition  # first, so that a change of prices meanwhile shows the next time
     name, provider = _named(metadata, params)
-    region = params.get("inference_geo")
+    region = params.get(REGION)
     price = price_of(governance, name, provider, region if isinstance(region, str) else None)
     answers, tier = params.get("n"), params.get("service_tier") or params.get("speed")
     return ObservedModel(

@@ -20,6 +20,9 @@ from budgeted_agents.integrations.langchain.messages import blocks_of, cache_wri
 from budgeted_agents.meter import Meter
 from budgeted_agents.prices import Price, PriceBook
 
+REGION = "inference_geo"
+"""The argument by which a call asks for a region (Claude's)."""
+
 
 @dataclass(frozen=True)
 class Tier:
@@ -29,17 +32,19 @@ class Tier:
         given: the model as it was given, called where no budget governs.
         model: the same with its own retries off, called under a budget.
         name, provider: what its price is looked up by.
+        region: where it asks to be served; a call may ask for another.
     """
 
     given: BaseChatModel
     model: BaseChatModel
     name: str
     provider: str | None
+    region: str | None = None
 
     @classmethod
     def of(cls, model: BaseChatModel) -> Tier:
         name, provider = introspect.price_name(model)
-        return cls(model, introspect.as_called(model), name, provider)
+        return cls(model, introspect.as_called(model), name, provider, introspect.region(model))
 
 
 class Quoted(Struct, frozen=True):
@@ -64,9 +69,8 @@ def quote(
     Raises:
         UnknownPrice: a tier has no known price, and some budget counts money.
     """
-    prices = tuple(
-        price_of(governance, tier.name, tier.provider, introspect.region(tier.model, kwargs)) for tier in tiers
-    )
+    region = kwargs.get(REGION)
+    prices = tuple(price_of(governance, tier.name, tier.provider, region or tier.region) for tier in tiers)
     asked = introspect.asked_limit(tiers[0].model, kwargs)
     asks = [output_limit(asked, price) for price in prices]
     useful = asked or min(usual_answer(governance, attribution), asks[0])

@@ -21,7 +21,7 @@ from langgraph.errors import GraphInterrupt
 from budgeted_agents.budget import BudgetLike, as_policy
 from budgeted_agents.budget.attribution import checked
 from budgeted_agents.errors import BudgetExceeded, InvalidGraph, InvalidLedger
-from budgeted_agents.integrations.langchain.governance import governed_by
+from budgeted_agents.integrations.langchain.governance import governed_by, put_in_force, restore
 from budgeted_agents.integrations.langchain.handler import BudgetHandler
 from budgeted_agents.integrations.langchain.interrupts import on_exhausted
 from budgeted_agents.integrations.langchain.runs import session_of
@@ -305,20 +305,21 @@ def _governed_class(base: type[Any]) -> type[Any]:
 
 def _governed(steps: Generator[Any, None, None], handler: BudgetHandler) -> Iterator[Any]:
     """The steps of a run, each made with its handler in force; between them the caller's context is untouched."""
-    governed = governed_by(handler)
     try:
         while True:
+            before = put_in_force(handler)
             try:
-                with governed:
-                    chunk = next(steps)
+                chunk = next(steps)
             except StopIteration:
                 break
             except GraphInterrupt:
                 _raise_if_asked(handler)
                 raise
+            finally:
+                restore(before)
             yield chunk
     finally:
-        with governed:
+        with governed_by(handler):
             steps.close()
     _raise_if_asked(handler)
 
