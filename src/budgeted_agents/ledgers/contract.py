@@ -13,8 +13,8 @@ Invariant, in every account and at every moment: ``limit = available + spent + h
 
 What goes into and comes out of a verb on every call is a frozen ``Struct``: made in C, in a quarter of the time of a
 ``NamedTuple``. It refers to plain data only, so the garbage collector need not follow it, and the calls that a ledger
-keeps do not make its rounds longer. Between two steps of an agent the code here is not in the processor's caches, and every Python function
-that is run there costs several times what it costs in a loop.
+keeps do not make its rounds longer. Between two steps of an agent the code here is not in the processor's caches, and
+every Python function that is run there costs several times what it costs in a loop.
 """
 
 from __future__ import annotations
