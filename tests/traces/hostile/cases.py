@@ -14,7 +14,7 @@ from typing import Any
 
 import zstandard
 
-from tests.traces.otlp_lines import chat, line, request
+from tests.traces.formats.otlp_lines import chat, line, request
 
 GOOD = line(chat("a" * 16)), line(chat("b" * 16))
 HUGE = 10**400

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.traces.formats.otlp_lines import chat, line, write
 from tests.traces.hostile.cases import HEAVY
-from tests.traces.otlp_lines import chat, line, write
 
 SECONDS = 2.0
 MEGABYTES = 256

@@ -9,8 +9,8 @@ import pytest
 
 from budgeted_agents.prices import DatedPrices
 from budgeted_agents.traces.audit.scan import scan
+from tests.traces.formats.otlp_lines import chat, line, write
 from tests.traces.hostile.cases import CASES, Case
-from tests.traces.otlp_lines import chat, line, write
 
 SECONDS = 2.0
 

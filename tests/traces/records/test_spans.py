@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from budgeted_agents.traces import CallRecord, Recorded
 from budgeted_agents.traces.records import spans
-from tests.traces.strategies import recorded
+from tests.traces.records.strategies import recorded
 from tests.traces.support import CALL, RUN, a_call
 
 PARENT = f"00-{'c' * 32}-{'d' * 16}-01"

@@ -16,10 +16,10 @@ from budgeted_agents.ledgers import TopUp
 from budgeted_agents.traces import BudgetEvent, CallRecord, ToppedUp
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.records.journal import VARIABLE, Journal, beside, open_journal, read_journal
-from tests.traces import appending
+from tests.traces.records import appending
 from tests.traces.support import SESSION, a_call
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def read(journal: Journal | Path) -> tuple[list[object], list[Problems]]:

@@ -18,7 +18,7 @@ from budgeted_agents.traces.files import FileSource
 from budgeted_agents.traces.formats.otlp import FORMAT
 from budgeted_agents.traces.formats.otlp.conversations import MOST
 from budgeted_agents.usage import Usage
-from tests.traces.otlp_lines import TRACE, chat, line, request, span, write
+from tests.traces.formats.otlp_lines import TRACE, chat, line, request, span, write
 
 
 def read(path: Path, *lines: bytes) -> list[TracedCall]:

@@ -24,11 +24,11 @@ from budgeted_agents.traces.problems import Problem
 from budgeted_agents.traces.records.journal import Journal, Line, beside, read_journal
 from budgeted_agents.traces.records.rebuild import folded, rebuild
 from tests.meter.support import GPT, Rig, price_of
-from tests.traces import working
-from tests.traces.strategies import records, topped_up
+from tests.traces.records import working
+from tests.traces.records.strategies import records, topped_up
 from tests.traces.support import SESSION, a_call
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def balances_of(ledger: Ledger) -> dict[str, Balance]:

@@ -13,7 +13,7 @@ from budgeted_agents.prices import Price, PriceBook
 from budgeted_agents.traces.audit.verdicts import VERDICTS, Spread, Verdict, assess, is_constant, to_atto, worst
 from budgeted_agents.traces.call import CLIENT_CACHE_HIT, ESTIMATED, LOCAL_MODEL, NO_USAGE_RECORDED, TracedCall
 from budgeted_agents.usage import Usage
-from tests.traces.rows import CLAUDE
+from tests.traces.audit.rows import CLAUDE
 
 PRICE = PriceBook({"m": CLAUDE}).price("m")
 USAGE = Usage(input=1000, cache_read=2000, cache_write_5m=40, cache_write_1h=70, output=100)

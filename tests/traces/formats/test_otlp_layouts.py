@@ -18,7 +18,7 @@ from budgeted_agents.traces.formats.otlp.shapes import NOTHING, Attribute, Span,
 from budgeted_agents.traces.formats.otlp.spans import SpanMapper
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.usage import MAX_TOKENS, Usage
-from tests.traces.otlp_lines import chat, line, write
+from tests.traces.formats.otlp_lines import chat, line, write
 
 KEYS = st.sampled_from(
     [

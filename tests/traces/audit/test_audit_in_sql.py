@@ -20,7 +20,7 @@ from budgeted_agents.traces.audit.sessions import conclude
 from budgeted_agents.traces.audit.verdicts import VERDICTS
 from budgeted_agents.traces.call import CLIENT_CACHE_HIT, ESTIMATED, NO_USAGE_RECORDED, TracedCall
 from budgeted_agents.usage import Usage
-from tests.traces.rows import CLAUDE
+from tests.traces.audit.rows import CLAUDE
 
 HALF = {
     "input_cost_per_token": "0.0000025",

@@ -1,4 +1,4 @@
-"""A worker on a ledger and its journal, to be killed: ``python -m tests.traces.working LEDGER SEED``.
+"""A worker on a ledger and its journal, to be killed: ``python -m tests.traces.records.working LEDGER SEED``.
 
 It makes calls under a budget for ever: reserve, write down, settle, as any governed call does.
 """

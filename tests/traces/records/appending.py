@@ -1,4 +1,4 @@
-"""A process that appends calls to a journal: ``python appending.py FOLDER NAME COUNT ROTATE_AT``."""
+"""A process that appends calls to a journal: run with FOLDER NAME COUNT ROTATE_AT."""
 
 from __future__ import annotations
 

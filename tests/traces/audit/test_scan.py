@@ -23,7 +23,7 @@ from budgeted_agents.traces.audit.scan import Scan, scan, trace_calls
 from budgeted_agents.traces.audit.seen import Keys, Seen
 from budgeted_agents.traces.files import FileSource, find_files
 from budgeted_agents.traces.formats.registry import Formats
-from tests.traces.otlp_lines import chat, line, span, write
+from tests.traces.formats.otlp_lines import chat, line, span, write
 
 
 def prices() -> DatedPrices:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgeted_agents.traces import CallRecord
-from tests.traces.strategies import record_of
+from tests.traces.records.strategies import record_of
 
 names = st.text(max_size=8)
 counts = st.integers(0, 2**63 - 1)
