@@ -13,7 +13,7 @@ from budgeted_agents.budget import WindowKind, window_at
 from budgeted_agents.budget.attribution import Attribution
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.governor import CALM, Candidate, ModelCall, Plan, Pressure, candidates, pressure
-from budgeted_agents.ledgers.contract import Hold, Refusal, Reservation
+from budgeted_agents.ledgers.contract import Refusal, Reservation
 from budgeted_agents.meter.booking import catch_up, give_back
 from budgeted_agents.meter.meter import Meter, new_id
 from budgeted_agents.meter.recording import parent_of
@@ -158,7 +158,7 @@ def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Step
             answer = yield partial(
                 meter.ledger.reserve,
                 attempt.id,
-                _holds(call, way, plan),
+                plan.holds(way.quote, way.floor if call.purpose else 0),
                 floor=way.floor,
                 ask=way.ask,
                 now=now,
@@ -197,7 +197,7 @@ def _admission(meter: Meter, attempt: _Attempt, way: Candidate, plan: Plan, rese
         attempt.started_at,
         reservation.deadline,
         attempt.step,
-        _flags(attempt.call, missed),
+        _flags(attempt.call, missed) if missed or attempt.call.purpose else (),
         reservation,
         parent_of(meter.recorders) if meter.recorders else "",
     )
@@ -205,18 +205,13 @@ def _admission(meter: Meter, attempt: _Attempt, way: Candidate, plan: Plan, rese
 
 def _flags(call: ModelCall, missed: str) -> tuple[str, ...]:
     """What the record says of a call from the beginning."""
-    if not (call.purpose or missed):
-        return ()
     return tuple(filter(None, (call.purpose, missed and f"shadow: budget {missed!r} would have refused")))
-
-
-def _holds(call: ModelCall, way: Candidate, plan: Plan) -> tuple[Hold, ...]:
-    return plan.holds(way.quote, way.floor if call.purpose else 0)
 
 
 def _missed(call: ModelCall, way: Candidate, plan: Plan, reservation: Reservation) -> str:
     """The first budget that only watches and would have refused this way if it were enforced; else empty."""
-    for hold, (_, held), balance in zip(_holds(call, way, plan), reservation.held, reservation.balances, strict=True):
+    holds = plan.holds(way.quote, way.floor if call.purpose else 0)
+    for hold, (_, held), balance in zip(holds, reservation.held, reservation.balances, strict=True):
         needed = hold.base - (-way.floor * hold.rate // 1000)
         if not hold.enforce and balance.available + held - hold.keep < needed:
             return hold.account.budget

@@ -67,11 +67,12 @@ def failed(call: OpenModelCall, error: BaseException, response: Any) -> Steps[An
 def _settled(
     call: OpenModelCall, found: Answered, region: str | None = None, service_tier: str | None = None
 ) -> Steps[Any]:
+    price = call.observed.price
     return settle(
         call.governance.meter,
         call.admission,
         found.usage,
-        price_as_served(call.governance.meter, call.observed.price, region),
+        price if region is None else price_as_served(call.governance.meter, price, region),
         billed=found.billed_model,
         service_tier=found.service_tier or service_tier,
         flags=found.flags + ((UNPRICED,) if call.observed.unpriced else ()),
