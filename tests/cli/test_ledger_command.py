@@ -152,3 +152,16 @@ def test_a_time_that_is_none_is_refused(run: Command, url: str, days: str) -> No
     code, _, error = run("ledger", "forget", url, "--older-than", days)
     assert code == 2
     assert "--older-than" in error
+
+
+def test_all_old_notes_go_however_few_calls_there_are(run: Command, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'spend.db'}"
+    book, now = open_ledger(url), time.time()
+    for number in range(1_200):
+        book.note("s1", {"number": number}, now=1_000_000 + number)
+    book.note("s1", {"number": "recent"}, now=now)
+    book.close()
+    assert run("ledger", "forget", url, "--older-than", "30")[0] == 0
+    book = open_ledger(url)
+    assert [note.body["number"] for note in book.notes()] == ["recent"]
+    book.close()

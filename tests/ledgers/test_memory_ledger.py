@@ -48,6 +48,17 @@ def test_what_is_under_way_and_what_is_presumed_is_kept_however_much_comes_after
     assert ledger.balances([ACCOUNT])[0].spent == 500 * 7 + 3 + 10 + 4
 
 
+def test_those_that_cannot_be_forgotten_keep_no_others() -> None:
+    ledger = MemoryLedger(entries=100)
+    for number in range(150):
+        reserve(ledger, f"call {number}")
+        ledger.presume(f"call {number}", now=NOW)
+    spend(ledger, range(1_000, 2_000))
+    kept = [entry.state for entry in ledger.entries()]
+    assert kept.count(State.PRESUMED) == 150
+    assert len(kept) <= 150 * 1.1 + 1
+
+
 def test_notes_do_not_pile_up_either() -> None:
     ledger = MemoryLedger(entries=100)
     for number in range(1_000):

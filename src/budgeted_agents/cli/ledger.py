@@ -74,7 +74,7 @@ def forget(ledger: str, days: float, as_json: bool) -> None:
     from budgeted_agents.ledgers import open_existing
 
     book, before, gone = open_existing(ledger), time.time() - days * _DAY, 0
-    while some := book.forget(before, _BATCH):
+    while (some := book.forget(before, _BATCH)) or any(note.at < before for note in book.notes()):
         gone += some
     what = {"forgotten": gone, "before": before}
     click.echo(json.dumps(what) if as_json else f"{gone:,} calls that ended more than {days:g} days ago are forgotten.")

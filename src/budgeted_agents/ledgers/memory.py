@@ -48,6 +48,7 @@ class MemoryLedger:
     def __init__(self, name: str = "", journal: str = "", *, entries: int | None = MOST_ENTRIES) -> None:
         self.url = str(LedgerUrl(f"memory://{name}", journal))
         self._keeps = math.inf if entries is None else entries
+        self._most = self._keeps * _SLACK
         self._forgotten = 0.0
         self._lock = Lock()
         self._open = True
@@ -91,8 +92,10 @@ class MemoryLedger:
                 for balance in answer.balances:
                     self._balances[balance.account.key] = balance
                 self._remember(attempt)
-                if len(self._attempts) > self._keeps * _SLACK:
+                if len(self._attempts) > self._most:
                     self._forget(math.inf, len(self._attempts) - int(self._keeps))
+                    # Where many cannot be forgotten, they are not looked through again for every call.
+                    self._most = max(self._keeps, len(self._attempts)) * _SLACK
             return answer
 
     def settle(

@@ -13,7 +13,7 @@ from budgeted_agents.budget import WindowKind, window_at
 from budgeted_agents.budget.attribution import Attribution
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.governor import CALM, Candidate, ModelCall, Plan, Pressure, candidates, pressure
-from budgeted_agents.ledgers.contract import Refusal, Reservation
+from budgeted_agents.ledgers.contract import Hold, Refusal, Reservation
 from budgeted_agents.meter.booking import catch_up, give_back
 from budgeted_agents.meter.meter import Meter, new_id
 from budgeted_agents.meter.recording import parent_of
@@ -155,10 +155,11 @@ def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Step
             if way.shortened and waits:
                 break
             plan = meter.plans.of_model(call.attribution, way.quote, call.landing, now)
+            holds = plan.holds(way.quote, way.floor if call.purpose else 0)
             answer = yield partial(
                 meter.ledger.reserve,
                 attempt.id,
-                plan.holds(way.quote, way.floor if call.purpose else 0),
+                holds,
                 floor=way.floor,
                 ask=way.ask,
                 now=now,
@@ -167,7 +168,8 @@ def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Step
                 memo=_Opening(run.id, attempt.step, call.attribution, call.quotes[0].model, way.quote.model),
             )
             if isinstance(answer, Reservation):
-                return _admission(meter, attempt, way, plan, answer)
+                missed = _missed(way, holds, answer) if plan.watches else ""
+                return _admission(meter, attempt, way, missed, answer)
             refusal, refused, wait = answer, way, attempt.wait(plan, answer, now)
             if wait is not None:
                 waits.append(min(wait, pause) if refusal.waiting_helps else wait)
@@ -177,12 +179,12 @@ def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Step
         now, pause = meter.clock(), min(pause * 2, _LONGEST_PAUSE)
 
 
-def _admission(meter: Meter, attempt: _Attempt, way: Candidate, plan: Plan, reservation: Reservation) -> Admission:
+def _admission(meter: Meter, attempt: _Attempt, way: Candidate, missed: str, reservation: Reservation) -> Admission:
+    """What was granted; ``missed`` names a budget that would have refused it if it did not only watch."""
     granted, reserved = reservation.granted, 0
     for account, amount in reservation.held:
         if account.unit == "usd" and amount > reserved:
             reserved = amount
-    missed = _missed(attempt.call, way, plan, reservation) if plan.watches else ""
     if missed:
         message = f"Budget {missed!r} would have refused a call of {way.quote.model}"
         meter.publish("shadow", message, attempt.run.session, run=attempt.run.id)
@@ -208,9 +210,8 @@ def _flags(call: ModelCall, missed: str) -> tuple[str, ...]:
     return tuple(filter(None, (call.purpose, missed and f"shadow: budget {missed!r} would have refused")))
 
 
-def _missed(call: ModelCall, way: Candidate, plan: Plan, reservation: Reservation) -> str:
+def _missed(way: Candidate, holds: Sequence[Hold], reservation: Reservation) -> str:
     """The first budget that only watches and would have refused this way if it were enforced; else empty."""
-    holds = plan.holds(way.quote, way.floor if call.purpose else 0)
     for hold, (_, held), balance in zip(holds, reservation.held, reservation.balances, strict=True):
         needed = hold.base - (-way.floor * hold.rate // 1000)
         if not hold.enforce and balance.available + held - hold.keep < needed:

@@ -8,12 +8,14 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from msgspec import Struct
+from msgspec.structs import replace
 
 from budgeted_agents.errors import InvalidUsage
 from budgeted_agents.governor import Quote
 from budgeted_agents.integrations.langchain.messages import parts_of
 from budgeted_agents.integrations.langchain.quoting import UNPRICED, price_as_served
 from budgeted_agents.meter import Admission, Meter, Steps, settle
+from budgeted_agents.meter.settlement import EndedCall
 from budgeted_agents.prices import Price
 from budgeted_agents.usage import Usage, service_tier
 
@@ -34,30 +36,53 @@ def settle_answer(
     messages: Sequence[BaseMessage],
     output: Mapping[str, Any] | None = None,
     asked_tier: str | None = None,
-) -> Steps[None]:
-    """Charge a call with what its answer says it used.
+    *,
+    whole: bool = True,
+) -> Steps[EndedCall]:
+    """Charge a call with what its answer says it used, and keep the answer if that was asked for.
+
+    Args:
+        meter, admission, price, messages, asked_tier: as in ``settle_used``.
+        output: what the answer says besides its messages.
+        whole: whether all of it has come.
+    """
+    if admission.content is not None:
+        admission.content.answered(messages, whole=whole)
+    answered = of_messages(messages, admission.way.quote)
+    if output and not answered.billed_model:
+        answered = replace(answered, billed_model=str(output.get("model_name") or ""))
+    return settle_used(meter, admission, price, answered, messages, asked_tier)
+
+
+def settle_used(
+    meter: Meter,
+    admission: Admission,
+    price: Price,
+    answered: Answered,
+    messages: Sequence[BaseMessage] = (),
+    asked_tier: str | None = None,
+) -> Steps[EndedCall]:
+    """Charge a call with what it used.
 
     Args:
         meter, admission: what the call is conducted with, and how it was admitted.
         price: of the model that was called, where it was asked to be served.
-        messages: the answer.
-        output: what the answer says besides its messages.
+        answered: what it used.
+        messages: the answer, which may say where and how it was served.
         asked_tier: the service tier that was asked for, which holds where prices vary and the answer says nothing.
     """
-    answered = of_messages(messages, admission.way.quote)
     tier = answered.service_tier
     if price.varies:
         region, speed = served(messages)
         price, tier = price_as_served(meter, price, region), tier or speed or asked_tier
-    unpriced = (UNPRICED,) if price.source == UNPRICED else ()
-    yield from settle(
+    return settle(
         meter,
         admission,
         answered.usage,
         price,
-        billed=answered.billed_model or str((output or {}).get("model_name") or ""),
+        billed=answered.billed_model,
         service_tier=tier,
-        flags=answered.flags + unpriced,
+        flags=answered.flags + ((UNPRICED,) if price.source == UNPRICED else ()),
     )
 
 

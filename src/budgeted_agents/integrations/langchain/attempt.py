@@ -116,11 +116,10 @@ class Attempt:
         """Settle with what the answer says it used; ``output`` is what it says besides its messages, and ``whole``
         whether all of it has come."""
         admission, price = self._opened()
-        if admission.content is not None:
-            admission.content.answered(messages, whole=whole)
         tier = self.tiers[admission.way.quote.tier]
         asked_tier = introspect.service_tier(tier.model, self.kwargs) if price.varies else None
-        yield from answers.settle_answer(self.governance.meter, admission, price, messages, output, asked_tier)
+        meter = self.governance.meter
+        yield from answers.settle_answer(meter, admission, price, messages, output, asked_tier, whole=whole)
 
     def abort(self, error: BaseException, received: Sequence[BaseMessage] = ()) -> Steps[bool]:
         """End an attempt that failed after this had come of its answer; True if it should be made again."""

@@ -12,8 +12,7 @@ from budgeted_agents.errors import BudgetExceeded, InvalidUsage
 from budgeted_agents.integrations.langchain import answers
 from budgeted_agents.integrations.langchain.answers import Answered
 from budgeted_agents.integrations.langchain.open_calls import OpenModelCall
-from budgeted_agents.integrations.langchain.quoting import UNPRICED, price_as_served
-from budgeted_agents.meter import Steps, cancel, fail, settle
+from budgeted_agents.meter import Steps, cancel, fail
 from budgeted_agents.usage import Usage
 
 CUT = "cut off in mid-stream"
@@ -49,9 +48,7 @@ def answered(call: OpenModelCall, response: LLMResult) -> Steps[Any]:
         model = call.observed.quote.model
         message = f"An answer of {model} says nothing of its usage: it is charged by an estimate"
         governance.meter.publish("unmetered", message, governance.run.session)
-    if call.observed.price.varies:
-        return _settled(call, found, *answers.served(messages))
-    return _settled(call, found)
+    return answers.settle_used(governance.meter, call.admission, call.observed.price, found, messages)
 
 
 def failed(call: OpenModelCall, error: BaseException, response: Any) -> Steps[Any]:
@@ -59,24 +56,9 @@ def failed(call: OpenModelCall, error: BaseException, response: Any) -> Steps[An
     if call.admission.content is not None and isinstance(response, LLMResult):
         call.admission.content.answered(_messages(response), whole=False)
     if call.is_cut:
-        return _settled(call, _cut_off(call))
+        return answers.settle_used(call.governance.meter, call.admission, call.observed.price, _cut_off(call))
     came = call.received.any or _has_content(response)
     return fail(call.governance.meter, call.admission, error, call.observed.price, answered=came)
-
-
-def _settled(
-    call: OpenModelCall, found: Answered, region: str | None = None, service_tier: str | None = None
-) -> Steps[Any]:
-    price = call.observed.price
-    return settle(
-        call.governance.meter,
-        call.admission,
-        found.usage,
-        price if region is None else price_as_served(call.governance.meter, price, region),
-        billed=found.billed_model,
-        service_tier=found.service_tier or service_tier,
-        flags=found.flags + ((UNPRICED,) if call.observed.unpriced else ()),
-    )
 
 
 def _cut_off(call: OpenModelCall) -> Answered:

@@ -90,8 +90,6 @@ class Governance:
         Raises:
             BudgetExceeded: naming the budget whose ``depth`` binds.
         """
-        if "depth" not in self.meter.policy.caps:
-            return
         depth = max(self.run.depth, namespace(metadata).count("|") + 1)
         for budget in matching(self.meter.policy, attribution):
             if budget.depth is not None and depth > budget.depth and not budget.shadow:

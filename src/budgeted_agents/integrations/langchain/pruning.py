@@ -33,8 +33,6 @@ def prune(summarizer: Summarizer, messages: list[BaseMessage], kwargs: Mapping[s
         BudgetExceeded: not even the latest turn fits.
     """
     governance, attribution = summarizer.governance, summarizer.attribution
-    if "context_tokens" not in governance.meter.policy.caps:
-        return messages
     budget = tightest_on_context(matching(governance.meter.policy, attribution))
     if budget is None or budget.context_tokens is None:
         return messages

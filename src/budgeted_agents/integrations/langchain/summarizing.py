@@ -127,8 +127,6 @@ class Summarizer(Struct, frozen=True):
         except BaseException as error:
             yield from fail(meter, admission, error, price, answered=False)
             raise
-        if admission.content is not None:
-            admission.content.answered([answer])
         tier = introspect.service_tier(model, {})
         yield from answers.settle_answer(meter, admission, price, [answer], asked_tier=tier)
         return str(answer.text).strip()

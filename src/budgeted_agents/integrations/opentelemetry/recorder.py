@@ -28,7 +28,7 @@ from budgeted_agents.ledgers import Ledger
 from budgeted_agents.traces import BudgetEvent, CallRecord, ToppedUp
 from budgeted_agents.traces.records import attributes, spans
 from budgeted_agents.traces.records.content import Content
-from budgeted_agents.traces.records.recorder import ContentRecorder
+from budgeted_agents.traces.records.recorder import ContentRecorder, check_content
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -72,7 +72,8 @@ class OpenTelemetryRecorder(ContentRecorder):
         dimensions: tuple[str, ...] = (),
         content: bool | None = None,
     ) -> None:
-        self._keeps_content = _asked_for_content() if content is None else _checked(content)
+        self._keeps_content = _asked_for_content() if content is None else content
+        check_content(self._keeps_content, "OpenTelemetryRecorder", InvalidRecorder)
         self._tracer = trace.get_tracer(spans.SCOPE, tracer_provider=tracer_provider)
         self._instruments = Instruments(meter_provider, ledger, dimensions)
         self._roots: OrderedDict[str, SpanContext] = OrderedDict()
@@ -145,14 +146,6 @@ class OpenTelemetryRecorder(ContentRecorder):
 
 def _asked_for_content() -> bool:
     return os.environ.get(VARIABLE, "").strip().lower() in _ON_SPANS
-
-
-def _checked(content: object) -> bool:
-    if isinstance(content, bool):
-        return content
-    remedy = "Write content=True to keep what calls say, content=False not to"
-    place = "OpenTelemetryRecorder"
-    raise InvalidRecorder("is neither True nor False", field="content", value=content, place=place, remedy=remedy)
 
 
 def _context_of(parent: str) -> Context:

@@ -25,7 +25,7 @@ from budgeted_agents.traces.records import spans
 from budgeted_agents.traces.records.content import Content
 from budgeted_agents.traces.records.event import BudgetEvent
 from budgeted_agents.traces.records.record import CallRecord
-from budgeted_agents.traces.records.recorder import ContentRecorder, Recorded, ToppedUp
+from budgeted_agents.traces.records.recorder import ContentRecorder, Recorded, ToppedUp, check_content
 
 SUFFIX = ".journal"
 """A ledger's journal stands beside it: ``spend.db.journal/``. (``spend.db-journal`` is what SQLite calls its own.)"""
@@ -64,10 +64,7 @@ class Journal(ContentRecorder):
 
     def __post_init__(self) -> None:
         self.path = _folder(self.path)
-        if not isinstance(self.content, bool):
-            remedy = "Write content=True to keep what calls say, content=False not to"
-            problem = "is neither True nor False"
-            raise InvalidJournal(problem, field="content", value=self.content, place="Journal", remedy=remedy)
+        check_content(self.content, "Journal", InvalidJournal)
 
     def parent(self) -> str:
         return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import NamedTuple, Protocol, Self, TypeGuard
 
+from budgeted_agents.errors import InvalidInput
 from budgeted_agents.ledgers import Balance, TopUp
 from budgeted_agents.traces.records.content import Content
 from budgeted_agents.traces.records.event import BudgetEvent
@@ -63,6 +64,15 @@ class ContentRecorder(ABC):
     @abstractmethod
     def call(self, record: CallRecord, content: Content | None = None) -> None:
         """A call has ended and is about to be booked; ``content`` is what it says, if this is to be kept."""
+
+
+def check_content(content: object, place: str, error: type[InvalidInput]) -> None:
+    """Raises:
+    InvalidInput: of this class: what a recorder was told of content is neither True nor False.
+    """
+    if not isinstance(content, bool):
+        remedy = "Write content=True to keep what calls say, content=False not to"
+        raise error("is neither True nor False", field="content", value=content, place=place, remedy=remedy)
 
 
 def keeps_content(recorder: object) -> TypeGuard[ContentRecorder]:
