@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Protocol
 
 from budgeted_agents.errors import BudgetedAgentsError, LedgerUnavailable
 from budgeted_agents.ledgers.contract import LazyMemo, Reservation, Settlement
+from budgeted_agents.ledgers.rules import AS_HELD
 from budgeted_agents.meter.events import amount_text
 from budgeted_agents.meter.meter import Booking, Meter
 from budgeted_agents.meter.recording import complete
@@ -18,8 +18,6 @@ from budgeted_agents.meter.steps import Steps
 from budgeted_agents.traces import CallRecord
 from budgeted_agents.traces.records.content import Content
 from budgeted_agents.traces.records.event import EventKind
-
-_AS_HELD: Mapping[str, int] = MappingProxyType({})
 
 
 class Admitted(Protocol):
@@ -79,7 +77,7 @@ def close(
     return _written_down_and_booked(meter, write_down(meter, ended, admission, *actual), booking)
 
 
-def write_down(meter: Meter, ended: Ended, admission: Admitted, actual: Mapping[str, int] = _AS_HELD) -> Steps[None]:
+def write_down(meter: Meter, ended: Ended, admission: Admitted, actual: Mapping[str, int] = AS_HELD) -> Steps[None]:
     """Tell the recorders of a call that has ended; ``actual`` is what it is charged, by unit."""
     if meter.recorders:
         record = complete(ended.record(), admission.reservation, admission.parent, actual)

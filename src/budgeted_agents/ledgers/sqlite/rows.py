@@ -93,7 +93,7 @@ def insert(db: sqlite3.Connection, attempt: Attempt) -> None:
 
 
 def close(db: sqlite3.Connection, attempt: Attempt) -> None:
-    """What ``Attempt.close`` changed."""
+    """What ``rules.closed`` changed."""
     db.execute(
         "UPDATE reservations SET state = ?, closed_at = ?, actual = ?, late = ?, record = ? WHERE seq = ?",
         (
