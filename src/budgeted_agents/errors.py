@@ -7,6 +7,7 @@ so that callers need not parse text.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class BudgetedAgentsError(Exception):
@@ -132,7 +133,20 @@ class BudgetExceeded(BudgetedAgentsError):
         self.needed = needed
         self.available = available
         self.limit = limit
-        super().__init__(message)
+        # Not super(): some refusals are errors of a framework too, which are made from other arguments.
+        Exception.__init__(self, message)
+
+    @property
+    def particulars(self) -> dict[str, Any]:
+        """All but the message, to raise the same refusal with in another way."""
+        return {
+            "budget": self.budget,
+            "account": self.account,
+            "unit": self.unit,
+            "needed": self.needed,
+            "available": self.available,
+            "limit": self.limit,
+        }
 
 
 class LedgerError(BudgetedAgentsError):

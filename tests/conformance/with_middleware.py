@@ -1,5 +1,5 @@
 """A pytest plugin: every agent a test suite makes with ``create_agent`` gets a ``BudgetMiddleware``, its budget never
-reached. Every result must stay what it is with an empty middleware of the same hooks.
+reached. Every result must stay what it is without it.
 
     python -m pytest -p with_middleware <LangChain's tests>
 """

@@ -36,13 +36,12 @@ Opener = Callable[[RunnableConfig, BaseCallbackHandler | None], BudgetHandler]
 class RunChannel(BaseChannel[Any, Any, Any]):
     """Holds the handler of one run of an agent, opened at its first call."""
 
-    __slots__ = ("_handler", "_lock", "_open", "_outer")
+    __slots__ = ("_handler", "_lock", "_open")
 
     def __init__(self, open_run: Opener) -> None:
         super().__init__(object)
         self._open = open_run
         self._handler: BudgetHandler | None = None
-        self._outer: BaseCallbackHandler | None = None
         self._lock = threading.Lock()
 
     @property
@@ -55,14 +54,8 @@ class RunChannel(BaseChannel[Any, Any, Any]):
         if self._handler is None:
             with self._lock:
                 if self._handler is None:
-                    self._outer = outer
                     self._handler = self._open(config, outer)
         return self._handler
-
-    def inside(self, config: RunnableConfig, outer: BaseCallbackHandler | None) -> BudgetHandler | None:
-        """The run's handler if the run is directly inside ``outer``; None where something inside it is in force."""
-        handler = self.handler(config, outer)
-        return handler if self._outer is outer else None
 
     # -- as LangGraph wants a channel ---------------------------------------------------------------------------------
 
@@ -103,13 +96,35 @@ def channel_of(config: RunnableConfig | None) -> RunChannel | None:
     return channel if isinstance(channel, RunChannel) else None
 
 
-def _run_around(outer: BaseCallbackHandler | None) -> BaseCallbackHandler | None:
+def _innermost(outer: BaseCallbackHandler | None) -> BaseCallbackHandler | None:
+    """The handler of the innermost run: the one in force, the one that callbacks hand down from a tool to what it
+    calls, or the one of the agent that this is a task of."""
     config = var_child_runnable_config.get()
+    if config is None:
+        return outer
+    inner = _deeper(outer, _handed_down(config))
     channel = channel_of(config)
-    if channel is None or config is None or (outer is not None and channel.opened is outer):
-        return None
-    return channel.inside(config, outer)
+    return inner if channel is None else _deeper(inner, channel.opened or channel.handler(config, inner))
 
 
-# Other middleware calls models in nodes of its own, where this library sets no context variable.
-found_by(_run_around)
+def _handed_down(config: RunnableConfig) -> BudgetHandler | None:
+    """The handler of the innermost run that a config's callbacks are of."""
+    callbacks = config.get("callbacks")
+    handlers = callbacks if isinstance(callbacks, list) else getattr(callbacks, "handlers", ())
+    return next((handler for handler in reversed(handlers) if isinstance(handler, BudgetHandler)), None)
+
+
+def _deeper(one: BaseCallbackHandler | None, other: BaseCallbackHandler | None) -> BaseCallbackHandler | None:
+    """Of two runs that are in force here, the one inside the other."""
+    if one is None or other is None or one is other:
+        return one or other
+    return other if _depth(other) > _depth(one) else one
+
+
+def _depth(handler: BaseCallbackHandler) -> int:
+    return handler.governance.run.depth  # type: ignore[attr-defined,no-any-return]
+
+
+# Neither other middleware, which calls models in nodes of its own, nor a tool runs where this library could set a
+# context variable.
+found_by(_innermost)

@@ -312,15 +312,8 @@ def _advised(refusal: BudgetExceeded, observed: Observed) -> BudgetExceeded:
     """The refusal with what can be done about a worst case that does not fit."""
     if refusal.unit not in ("usd", "tokens"):
         return refusal
-    return BudgetExceeded(
-        f"{refusal.message} {_CANNOT_SHORTEN.format(longest=observed.longest)}",
-        budget=refusal.budget,
-        account=refusal.account,
-        unit=refusal.unit,
-        needed=refusal.needed,
-        available=refusal.available,
-        limit=refusal.limit,
-    )
+    advice = _CANNOT_SHORTEN.format(longest=observed.longest)
+    return BudgetExceeded(f"{refusal.message} {advice}", **refusal.particulars)
 
 
 def _is_written_down_elsewhere(governance: Governance, run_id: UUID) -> bool:

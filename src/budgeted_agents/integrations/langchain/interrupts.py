@@ -19,15 +19,7 @@ class BudgetInterrupt(BudgetExceeded, GraphInterrupt):
     """
 
     def __init__(self, refusal: BudgetExceeded) -> None:
-        super().__init__(
-            refusal.message,
-            budget=refusal.budget,
-            account=refusal.account,
-            unit=refusal.unit,
-            needed=refusal.needed,
-            available=refusal.available,
-            limit=refusal.limit,
-        )
+        super().__init__(refusal.message, **refusal.particulars)
         self.args = ((),)  # LangGraph reads the interrupts from here; there is none to answer
 
     def __str__(self) -> str:

@@ -1,15 +1,16 @@
 """``BudgetMiddleware``: an agent of ``create_agent`` or ``create_deep_agent`` under a budget, by one changed line.
 
 It holds no rule of its own. A model call is handed to a ``budgeted_model`` made of the agent's own model and the tiers
-below it, so pruning, stepping down, clamping, reserving and settling are the steps of every other governed call. A tool
-call runs with the run's handler in force, so that whatever is called inside it, a sub-agent too, spends from the same
-budget.
+below it, so pruning, stepping down, clamping, reserving and settling are the steps of every other governed call. Tools,
+and whatever is called inside them, a sub-agent too, spend from the same budget: the run's handler is found by the
+agent's state, and handed down by callbacks.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, NotRequired, TypedDict, TypeVar, get_type_hints
 
 try:
@@ -27,12 +28,9 @@ except ImportError as error:
         'Install it: pip install "budgeted-agents[langchain]"'
     ) from error
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.errors import GraphInterrupt
-from langgraph.prebuilt.tool_node import ToolCallRequest
-from langgraph.types import Command
 
 from budgeted_agents.budget import BudgetLike, as_policy
 from budgeted_agents.budget.attribution import checked
@@ -53,11 +51,9 @@ from budgeted_agents.integrations.langchain.middleware_landing import (
     Landing,
     acalled,
     called,
-    refusal_to_answer,
-    refusal_to_land,
 )
 from budgeted_agents.integrations.langchain.middleware_models import StepDown
-from budgeted_agents.integrations.langchain.tool_calls import refused_call
+from budgeted_agents.integrations.langchain.middleware_refusals import AgentGovernance, refusal_to_land
 from budgeted_agents.integrations.langchain.topping_up import top_up_session
 from budgeted_agents.ledgers import Balance, Ledger, open_ledger
 from budgeted_agents.ledgers.topping_up import amounts_of
@@ -69,7 +65,6 @@ from budgeted_agents.traces import Recorder
 from budgeted_agents.traces.records.journal import JournalLike
 
 ModelAnswer = ModelResponse[Any] | ExtendedModelResponse[Any]
-ToolAnswer = ToolMessage | Command[Any]
 _Refused = (GraphInterrupt, BudgetExceeded)
 HookT = TypeVar("HookT", bound=Callable[..., Any])
 
@@ -222,32 +217,6 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         except BudgetExceeded:
             return end.plainly("the budget does not cover it")
 
-    # -- tool calls --------------------------------------------------------------------------------------------------
-
-    # The run's handler counts the call when the tool starts, as it does everywhere else.
-
-    @_signed
-    def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], ToolAnswer]) -> ToolAnswer:
-        """Answer a tool call by a message if it, or a model called inside it, is refused."""
-        budget, metadata = self._run()
-        with governed_by(budget):
-            try:
-                return handler(request)
-            except _Refused as error:
-                return refused_call(request, refusal_to_answer(budget.governance, metadata, error))
-
-    @_signed
-    async def awrap_tool_call(
-        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[ToolAnswer]]
-    ) -> ToolAnswer:
-        """Answer a tool call by a message if it, or a model called inside it, is refused."""
-        budget, metadata = self._run()
-        with governed_by(budget):
-            try:
-                return await handler(request)
-            except _Refused as error:
-                return refused_call(request, refusal_to_answer(budget.governance, metadata, error))
-
     # -- runs --------------------------------------------------------------------------------------------------------
 
     def _run(self) -> tuple[BudgetHandler, Mapping[str, Any]]:
@@ -262,7 +231,10 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def _open_run(self, config: RunnableConfig, outer: BaseCallbackHandler | None) -> BudgetHandler:
         governance: Governance | None = getattr(outer, "governance", None)
-        handler = runs.open_run(self.meter, _named_by_agent(config, self.name), governance, self._attribution)
+        place = namespace(config.get("metadata") or {}).rpartition("|")
+        kind = partial(AgentGovernance, place=place[0] + place[1])
+        named = _named_by_agent(config, self.name)
+        handler = runs.open_run(self.meter, named, governance, self._attribution, kind=kind)
         self._latest_session = handler.governance.run.session
         return handler
 

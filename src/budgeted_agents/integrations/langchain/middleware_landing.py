@@ -10,62 +10,12 @@ from typing import Any, cast
 
 from langchain.agents.middleware import ExtendedModelResponse, ModelRequest, ModelResponse
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMessage
-from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.governance import Governance
-from budgeted_agents.integrations.langchain.interrupts import BudgetInterrupt, on_exhausted, refusal_behind
+from budgeted_agents.integrations.langchain.interrupts import BudgetInterrupt
 from budgeted_agents.integrations.langchain.landing import missing_results, stopped_answer, ways_to_answer
-from budgeted_agents.integrations.langchain.tool_calls import is_of_the_tool
-
-
-class BudgetStop(BudgetExceeded, GraphBubbleUp):
-    """A refusal that leaves the agent as an exception: retry and fallback middleware let it through."""
-
-    def __init__(self, refusal: BudgetExceeded) -> None:
-        super().__init__(
-            refusal.message,
-            budget=refusal.budget,
-            account=refusal.account,
-            unit=refusal.unit,
-            needed=refusal.needed,
-            available=refusal.available,
-            limit=refusal.limit,
-        )
-
-    def __reduce__(self) -> tuple[type[BudgetExceeded], tuple[str]]:
-        return BudgetExceeded, (self.message,)  # what a checkpoint or another process needs of it
-
-
-def refusal_to_land(governance: Governance, metadata: Mapping[str, Any], error: Exception) -> BudgetExceeded:
-    """The refusal behind an error, if the run is to go on or to land because of it.
-
-    Raises:
-        BudgetStop, BudgetInterrupt: the budget that refused asks to raise, or to suspend.
-        Exception: the error itself, if it is no refusal but a question to a person.
-    """
-    refusal = refusal_behind(governance, metadata, error)
-    if refusal is None:
-        raise error
-    way = on_exhausted(governance, refusal)
-    if way == "raise":
-        raise BudgetStop(refusal) from None
-    if way == "suspend":
-        raise BudgetInterrupt(refusal) from None
-    return refusal
-
-
-def refusal_to_answer(governance: Governance, metadata: Mapping[str, Any], error: Exception) -> BudgetExceeded:
-    """The refusal behind an error inside a tool, if the agent is to go on without the tool.
-
-    Raises:
-        BudgetStop, BudgetInterrupt, Exception: as ``refusal_to_land``. A cap on tool calls neither raises nor suspends.
-    """
-    refusal = refusal_behind(governance, metadata, error)
-    if refusal is not None and is_of_the_tool(refusal):
-        return refusal
-    return refusal_to_land(governance, metadata, error)
 
 
 class Landing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,7 @@ def open_run(
     attribution: Mapping[str, str],
     *,
     may_wait: bool = True,
+    kind: Callable[..., Governance] = Governance,
 ) -> BudgetHandler:
     """The handler that governs one invocation.
 
@@ -41,6 +42,7 @@ def open_run(
         outer: what governs the run around it, if anything does: its budgets hold as well.
         attribution: dimensions that hold for every run of this application.
         may_wait: whether a call may block its thread while other calls settle.
+        kind: what makes the governance of the run.
 
     Raises:
         InvalidGraph: the run around it is kept on another ledger.
@@ -57,7 +59,7 @@ def open_run(
         depth=outer.run.depth + 1 if outer else 1,
     )
     own = meter.policy.by_name.keys() - (outer.meter.policy.by_name.keys() if outer else ())
-    return BudgetHandler(Governance(meter, run, as_raised=BudgetInterrupt, own=frozenset(own)))
+    return BudgetHandler(kind(meter, run, as_raised=BudgetInterrupt, own=frozenset(own)))
 
 
 def enter(governance: Governance, metadata: Mapping[str, Any]) -> Steps[None]:

@@ -43,6 +43,10 @@ def is_of_the_tool(refusal: BudgetExceeded) -> bool:
 def refused_call(request: ToolCallRequest, refusal: BudgetExceeded) -> ToolMessage:
     """The refusal as the tool's answer, so that the agent goes on."""
     call = request.tool_call
+    return ToolMessage(refused_text(refusal), name=call["name"], tool_call_id=call["id"] or "", status="error")
+
+
+def refused_text(refusal: BudgetExceeded) -> str:
+    """What the agent is told of it."""
     what = "was not called" if is_of_the_tool(refusal) else "had to stop"
-    text = f"This tool {what}: {refusal} Go on without it and answer from what you have."
-    return ToolMessage(text, name=call["name"], tool_call_id=call["id"] or "", status="error")
+    return f"This tool {what}: {refusal} Go on without it and answer from what you have."

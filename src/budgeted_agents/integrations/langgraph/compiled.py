@@ -347,12 +347,4 @@ def _raise_if_asked(handler: BudgetHandler) -> None:
     governance = handler.governance
     refusal = governance.run.exhausted
     if refusal is not None and on_exhausted(governance, refusal) == "raise":
-        raise BudgetExceeded(
-            refusal.message,
-            budget=refusal.budget,
-            account=refusal.account,
-            unit=refusal.unit,
-            needed=refusal.needed,
-            available=refusal.available,
-            limit=refusal.limit,
-        )
+        raise BudgetExceeded(refusal.message, **refusal.particulars)
