@@ -124,7 +124,7 @@ class LedgersAgree(RuleBasedStateMachine):
     @rule()
     def expire(self) -> None:
         due = {id for id in self.naive.held if self.naive.deadlines[id] <= self.now}
-        assert set(self.both("expire", self.now)) == due
+        assert {settlement.id for settlement in self.both("expire", self.now)} == due
         for id in due:
             self.naive.presume(id)
 

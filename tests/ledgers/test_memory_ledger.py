@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from budgeted_agents.ledgers import Account, Balance, Hold, MemoryLedger, Reservation, State
+from budgeted_agents.testing.ledger_steps import expired
 
 NOW = 1_800_000_000.0
 ACCOUNT = Account("session")
@@ -38,7 +39,7 @@ def test_what_is_under_way_and_what_is_presumed_is_kept_however_much_comes_after
     spend(ledger, range(500))
     ledger.settle("one", {"usd": 3}, now=NOW + 31)
     assert ledger.settle("late", {"usd": 4}, now=NOW + 31).late
-    assert ledger.expire(NOW + 60) == ["two"]
+    assert expired(ledger, NOW + 60) == ["two"]
     first = list(ledger.entries())[:3]
     assert {entry.id: entry.state for entry in first} == {
         "one": State.SETTLED,

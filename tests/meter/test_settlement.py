@@ -14,8 +14,9 @@ from budgeted_agents.budget import Budget
 from budgeted_agents.errors import BudgetExceeded, LedgerUnavailable
 from budgeted_agents.ledgers.contract import Balance, Ledger
 from budgeted_agents.ledgers.sqlite import SqliteLedger
-from budgeted_agents.meter import Run, cancel, drive, fail, keep_alive, settle
+from budgeted_agents.meter import Run, cancel, drive, fail, keep_alive, presume_overdue, settle
 from budgeted_agents.meter.meter import Booking
+from budgeted_agents.testing.ledger_steps import expired
 from budgeted_agents.usage import Usage
 from tests.meter.support import GPT, MINI, Faulty, Rig, price_of, worst
 
@@ -113,6 +114,28 @@ def test_an_alert_names_the_account_and_its_state(ledger: Ledger) -> None:
     )
     assert (event.spent, event.limit, event.session) == (80_000_000, 100_000_000, "s1")
     assert event.message == "Budget 'session' has spent $0.0800 of $0.1000 (session|session=s1||usd)"
+
+
+def test_alerts_come_for_calls_whose_workers_fell_silent_too(ledger: Ledger) -> None:
+    rig = Rig(ledger, [Budget(usd="0.36", landing_reserve=0, alert_at=0.5, downgrade_at=0.9)])
+    lost = rig.admit()
+    assert rig.kinds() == []
+    rig.clock.now = lost.deadline + 1
+    rig.admit()
+    assert rig.kinds() == ["alert"]
+    rig.clock.now += rig.meter.hold_ttl
+    presume_overdue(rig.meter)
+    presume_overdue(rig.meter)
+    assert rig.kinds() == ["alert", "exhausted"]
+
+
+def test_a_refused_call_tells_of_what_it_presumed_on_its_way(ledger: Ledger) -> None:
+    rig = Rig(ledger, [Budget(usd="0.20", landing_reserve=0, alert_at=0.8, downgrade_at=0.9)])
+    lost = rig.admit()
+    rig.clock.now = lost.deadline + 1
+    with pytest.raises(BudgetExceeded):
+        rig.admit()
+    assert rig.kinds() == ["alert", "refusal"]
 
 
 def test_each_window_has_its_own_alert(ledger: Ledger) -> None:
@@ -264,7 +287,7 @@ def test_a_long_stream_keeps_its_hold(ledger: Ledger) -> None:
     for _ in range(6):
         rig.clock.now += rig.meter.hold_ttl * 0.6
         admission = drive(keep_alive(rig.meter, admission))
-        assert ledger.expire(rig.clock()) == []
+        assert expired(ledger, rig.clock()) == []
     assert admission.deadline == rig.clock() + rig.meter.hold_ttl
     assert rig.spend(admission).flags == ()
 
@@ -284,7 +307,7 @@ def test_a_call_that_ends_after_its_hold_expired_corrects_the_presumption(ledger
     rig = Rig(ledger, [Budget(usd="1.00")])
     admission = rig.admit()
     rig.clock.now = admission.deadline + 1
-    assert ledger.expire(rig.clock()) == [admission.id]
+    assert expired(ledger, rig.clock()) == [admission.id]
     assert rig.balance().presumed == worst(GPT, 8_000, 16_000)
     record = rig.spend(admission)
     balance = rig.balance()

@@ -143,6 +143,7 @@ class Reservation(Struct, frozen=True, gc=False):
         balances: every account after the reserve, same order.
         deadline: when it expires and is presumed spent, in seconds since the epoch.
         replayed: True if this id had already been reserved with the same body.
+        presumed: overdue reservations that this verb presumed on its way.
     """
 
     id: str
@@ -151,11 +152,11 @@ class Reservation(Struct, frozen=True, gc=False):
     balances: tuple[Balance, ...]
     deadline: float
     replayed: bool = False
+    presumed: tuple[Settlement, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Not even the floor fits. Nothing was written.
+class Refusal(Struct, frozen=True, gc=False):
+    """Not even the floor fits. Nothing was written for the attempt.
 
     Attributes:
         id: the caller's id for the attempt.
@@ -163,6 +164,7 @@ class Refusal:
         needed: what the floor needs there, in its unit.
         available: what that account can give this call (``keep`` taken off).
         waiting_helps: True if it would fit once what others now hold in every binding account were released.
+        presumed: as in ``Reservation``.
     """
 
     id: str
@@ -170,6 +172,7 @@ class Refusal:
     needed: int
     available: int
     waiting_helps: bool
+    presumed: tuple[Settlement, ...] = ()
 
 
 class Settlement(Struct, frozen=True, gc=False):
@@ -297,8 +300,8 @@ class Ledger(Protocol):
     def extend(self, id: str, *, ttl: float, now: float) -> bool:
         """Move the deadline to ``now + ttl`` (never earlier). False if it is no longer reserved."""
 
-    def expire(self, now: float, limit: int = 1000) -> list[str]:
-        """Charge overdue reservations at their worst case; the ids that were presumed."""
+    def expire(self, now: float, limit: int = 1000) -> list[Settlement]:
+        """Charge overdue reservations at their worst case; those that were presumed, the longest overdue first."""
 
     def balances(self, accounts: Sequence[Account]) -> tuple[Balance, ...]:
         """Current balances in the order asked; an account never reserved in has limit 0."""

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, islice, takewhile
 from threading import Lock
 
+from msgspec.structs import replace
+
 from budgeted_agents.errors import LedgerUnavailable
 from budgeted_agents.ledgers import checks, rules
 from budgeted_agents.ledgers.contract import (
@@ -84,8 +86,9 @@ class MemoryLedger:
             if known is not None:
                 rules.replayed_reserve(known, body)
                 return rules.reserved_before(known, self._current(known))
+            presumed: Sequence[Settlement] = ()
             if self._deadlines and self._deadlines[0][0] <= now:
-                self._presume_overdue(now, rules.REAPED_PER_RESERVE)
+                presumed = self._presume_overdue(now, rules.REAPED_PER_RESERVE)
             attempt = Attempt(id, session, body, now, now + ttl, kept, seq=next(self._places))
             answer = rules.decide(attempt, holds, self._balances, floor, ask)
             if isinstance(answer, Reservation):
@@ -96,7 +99,7 @@ class MemoryLedger:
                     self._forget(math.inf, len(self._attempts) - int(self._keeps))
                     # Where many cannot be forgotten, they are not looked through again for every call.
                     self._most = max(self._keeps, len(self._attempts)) * _SLACK
-            return answer
+            return replace(answer, presumed=tuple(presumed)) if presumed else answer
 
     def settle(
         self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | LazyMemo | None = None
@@ -152,7 +155,7 @@ class MemoryLedger:
                 heapq.heappush(self._deadlines, (known.deadline, known.seq, known))
             return True
 
-    def expire(self, now: float, limit: int = 1000) -> list[str]:
+    def expire(self, now: float, limit: int = 1000) -> list[Settlement]:
         checks.check_expire(now, limit)
         with self._lock:
             if not self._open:
@@ -276,12 +279,11 @@ class MemoryLedger:
         del self._notes[:old]
         return len(gone)
 
-    def _presume_overdue(self, now: float, limit: int) -> list[str]:
-        presumed: list[str] = []
+    def _presume_overdue(self, now: float, limit: int) -> list[Settlement]:
+        presumed: list[Settlement] = []
         while self._deadlines and self._deadlines[0][0] <= now and len(presumed) < limit:
             deadline, _, attempt = heapq.heappop(self._deadlines)
             if attempt.state is not rules.RESERVED or attempt.deadline != deadline:
                 continue
-            self._end(attempt, rules.PRESUMED, now)
-            presumed.append(attempt.id)
+            presumed.append(self._end(attempt, rules.PRESUMED, now))
         return presumed

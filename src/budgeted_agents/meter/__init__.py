@@ -1,6 +1,7 @@
 """Conducting one call, from admission to settlement."""
 
 from budgeted_agents.meter.admission import Admission, admit
+from budgeted_agents.meter.booking import presume_overdue
 from budgeted_agents.meter.events import Listener
 from budgeted_agents.meter.meter import Meter, new_id
 from budgeted_agents.meter.outcomes import BillingTable
@@ -31,6 +32,7 @@ __all__ = [
     "fail",
     "keep_alive",
     "new_id",
+    "presume_overdue",
     "recorders_of",
     "settle",
     "settle_tool",

@@ -14,7 +14,7 @@ from budgeted_agents.budget.attribution import Attribution
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.governor import CALM, Candidate, ModelCall, Plan, Pressure, candidates, pressure
 from budgeted_agents.ledgers.contract import Hold, Refusal, Reservation
-from budgeted_agents.meter.booking import catch_up, give_back
+from budgeted_agents.meter.booking import announce_presumed, catch_up, give_back
 from budgeted_agents.meter.meter import Meter, new_id
 from budgeted_agents.meter.recording import parent_of
 from budgeted_agents.meter.refusals import from_ledger
@@ -167,6 +167,8 @@ def _reserve(meter: Meter, attempt: _Attempt, ways: Sequence[Candidate]) -> Step
                 session=run.session,
                 memo=_Opening(run.id, attempt.step, call.attribution, call.quotes[0].model, way.quote.model),
             )
+            if answer.presumed:
+                announce_presumed(meter, answer.presumed)
             if isinstance(answer, Reservation):
                 missed = _missed(way, holds, answer) if plan.watches else ""
                 return _admission(meter, attempt, way, missed, answer)

@@ -4,7 +4,7 @@ answer that was paid for must reach the user. Until then the hold stays, so the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -136,10 +136,23 @@ def _book(meter: Meter, booking: Booking) -> Steps[None]:
         meter.publish("unsettled", f"{booking.what} cannot be booked: {error}", booking.session)
     finally:  # also when the interruption came just after
         if booking.settlement is not None and not booking.settlement.replayed:
-            _announce(meter, booking.settlement, booking)
+            _announce(meter, booking.settlement, booking.session, booking.run)
+            if booking.settlement.overrun:
+                _announce_overrun(meter, booking.settlement, booking)
 
 
-def _announce(meter: Meter, settlement: Settlement, booking: Booking) -> None:
+def presume_overdue(meter: Meter) -> None:
+    """Charge what is overdue at its worst case, and tell of the thresholds that it crosses."""
+    announce_presumed(meter, meter.ledger.expire(meter.clock()))
+
+
+def announce_presumed(meter: Meter, presumed: Iterable[Settlement]) -> None:
+    """Tell of every threshold that calls crossed whose workers fell silent."""
+    for settlement in presumed:
+        _announce(meter, settlement)
+
+
+def _announce(meter: Meter, settlement: Settlement, session: str = "", run: str = "") -> None:
     """Tell of every threshold that this very settlement crossed: it is the one that did in any number of processes."""
     budgets, quiet = meter.policy.by_name, meter.policy.first_alert
     for (account, charged), balance in zip(settlement.charged, settlement.balances, strict=True):
@@ -154,9 +167,7 @@ def _announce(meter: Meter, settlement: Settlement, booking: Booking) -> None:
             if _share(spent - charged, limit) < threshold <= share:
                 text = f"{amount_text(account.unit, spent)} of {amount_text(account.unit, limit)}"
                 message = f"Budget {account.budget!r} has spent {text} ({account.key})"
-                meter.publish(kind, message, booking.session, balance, booking.run)
-    if settlement.overrun:
-        _announce_overrun(meter, settlement, booking)
+                meter.publish(kind, message, session, balance, run)
 
 
 def _announce_overrun(meter: Meter, settlement: Settlement, booking: Booking) -> None:

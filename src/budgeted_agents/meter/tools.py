@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from budgeted_agents.ledgers.contract import Refusal, Reservation
-from budgeted_agents.meter.booking import close, give_back, write_down
+from budgeted_agents.meter.booking import announce_presumed, close, give_back, write_down
 from budgeted_agents.meter.meter import Meter, new_id
 from budgeted_agents.meter.recording import parent_of
 from budgeted_agents.meter.refusals import from_ledger
@@ -70,6 +70,8 @@ def admit_tool(
         except BaseException:
             yield from give_back(meter, id, run.session)
             raise
+        if answer.presumed:
+            announce_presumed(meter, answer.presumed)
         if isinstance(answer, Refusal):
             error = from_ledger(answer, f"another call of tool {tool!r}")
             yield from meter.refused(run, error, attribution.get("node", ""))

@@ -37,7 +37,17 @@ from budgeted_agents.ledgers.contract import (
 from budgeted_agents.money import MAX_AMOUNT
 from budgeted_agents.testing.ledger_forgetting import Forgetting
 from budgeted_agents.testing.ledger_guards import Guarding
-from budgeted_agents.testing.ledger_steps import SESSION, TENANT, TOKENS, balance, entry, figures, refused, reserve
+from budgeted_agents.testing.ledger_steps import (
+    SESSION,
+    TENANT,
+    TOKENS,
+    balance,
+    entry,
+    expired,
+    figures,
+    refused,
+    reserve,
+)
 
 
 class Granting:
@@ -251,9 +261,9 @@ class Expiring:
 
     def test_it_is_charged_at_its_worst_case(self, ledger: Ledger) -> None:
         reserve(ledger, "a", Hold(SESSION, 100, 10), now=1, ttl=10)
-        assert ledger.expire(10.999) == []
-        assert ledger.expire(11) == ["a"]
-        assert ledger.expire(12) == []
+        assert expired(ledger, 10.999) == []
+        assert expired(ledger, 11) == ["a"]
+        assert expired(ledger, 12) == []
         assert figures(ledger) == (10, 0, 10)
         assert entry(ledger, "a").closed_at == 11
 
@@ -270,16 +280,16 @@ class Expiring:
     def test_the_longest_overdue_come_first_and_never_more_than_asked(self, ledger: Ledger) -> None:
         for id, ttl in (("a", 30), ("b", 10), ("c", 20), ("d", 10)):
             reserve(ledger, id, Hold(SESSION, 100, 1), now=1, ttl=ttl)
-        assert ledger.expire(100, limit=3) == ["b", "d", "c"]
-        assert ledger.expire(100, limit=3) == ["a"]
+        assert expired(ledger, 100, limit=3) == ["b", "d", "c"]
+        assert expired(ledger, 100, limit=3) == ["a"]
 
     def test_extending_moves_the_deadline_and_never_back(self, ledger: Ledger) -> None:
         reserve(ledger, "a", Hold(SESSION, 100, 10), now=1, ttl=10)
         assert ledger.extend("a", ttl=20, now=5)
         assert ledger.extend("a", ttl=1, now=6)
         assert entry(ledger, "a").deadline == 25
-        assert ledger.expire(24) == []
-        assert ledger.expire(25) == ["a"]
+        assert expired(ledger, 24) == []
+        assert expired(ledger, 25) == ["a"]
         assert not ledger.extend("a", ttl=20, now=26)
         assert not ledger.extend("nobody", ttl=20, now=26)
 
@@ -290,6 +300,16 @@ class Expiring:
         assert figures(ledger) == (16, 4, 16)
         refused(ledger, "no", Hold(TENANT, 0, 1), now=51)
         assert figures(ledger) == (20, 0, 20)
+
+    def test_a_reserve_says_what_it_presumed(self, ledger: Ledger) -> None:
+        reserve(ledger, "a", Hold(SESSION, 100, 10), now=1, ttl=1)
+        first = reserve(ledger, "new", Hold(TENANT, 100, 1), now=50)
+        presumed = Settlement("a", State.PRESUMED, ((SESSION, 10),), (Balance(SESSION, 100, 10, presumed=10),))
+        assert first.presumed == (presumed,)
+        assert reserve(ledger, "new", Hold(TENANT, 100, 1), now=50).presumed == ()
+        reserve(ledger, "b", Hold(SESSION, 100, 10), now=1, ttl=1)
+        refusal = refused(ledger, "no", Hold(TENANT, 0, 1), now=51)
+        assert [settlement.id for settlement in refusal.presumed] == ["b"]
 
     def test_presuming_one_at_once(self, ledger: Ledger) -> None:
         reserve(ledger, "a", Hold(SESSION, 100, 10))

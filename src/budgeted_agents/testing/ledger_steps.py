@@ -27,6 +27,11 @@ def refused(ledger: Ledger, id: str, *holds: Hold, floor: int = 0, ask: int = 0,
     return answer
 
 
+def expired(ledger: Ledger, now: float, limit: int = 1000) -> list[str]:
+    """The ids of what was overdue, in the order it was presumed."""
+    return [settlement.id for settlement in ledger.expire(now, limit)]
+
+
 def balance(ledger: Ledger, account: Account = SESSION) -> Balance:
     return ledger.balances([account])[0]
 

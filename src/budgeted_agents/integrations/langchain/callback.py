@@ -20,10 +20,11 @@ from budgeted_agents.budget.attribution import ambient, checked
 from budgeted_agents.errors import BudgetExceeded, InvalidBudget
 from budgeted_agents.integrations.langchain.governance import Governance, current, namespace
 from budgeted_agents.integrations.langchain.handler import GoverningHandler
+from budgeted_agents.integrations.langchain.spending import session_report
 from budgeted_agents.ledgers import Ledger, open_ledger
 from budgeted_agents.meter import BillingTable, Listener, Meter, Run, new_id, recorders_of
 from budgeted_agents.prices import PriceBook
-from budgeted_agents.reports import SpendReport, spend_report
+from budgeted_agents.reports import SpendReport
 from budgeted_agents.traces import Recorder
 from budgeted_agents.traces.records.journal import JournalLike
 
@@ -104,7 +105,7 @@ class CostCallback(GoverningHandler):
 
     def spend_of(self, session: str) -> SpendReport:
         """What a session (a ``thread_id``) has spent so far, and why."""
-        return spend_report(self.meter.ledger, session, now=self.meter.clock())
+        return session_report(self.meter, session)
 
     def governance_of(self, metadata: dict[str, Any]) -> Governance:
         session = self._latest = self._session or self._session_of(metadata)

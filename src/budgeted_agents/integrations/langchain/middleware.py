@@ -54,13 +54,14 @@ from budgeted_agents.integrations.langchain.middleware_landing import (
 )
 from budgeted_agents.integrations.langchain.middleware_models import StepDown
 from budgeted_agents.integrations.langchain.middleware_refusals import AgentGovernance, refusal_to_land
+from budgeted_agents.integrations.langchain.spending import session_report
 from budgeted_agents.integrations.langchain.topping_up import top_up_session
 from budgeted_agents.ledgers import Balance, Ledger, open_ledger
 from budgeted_agents.ledgers.topping_up import amounts_of
 from budgeted_agents.meter import BillingTable, Listener, Meter, adrive, drive, new_id, recorders_of
 from budgeted_agents.money import UsdLike
 from budgeted_agents.prices import PriceBook
-from budgeted_agents.reports import SpendReport, spend_report
+from budgeted_agents.reports import SpendReport
 from budgeted_agents.traces import Recorder
 from budgeted_agents.traces.records.journal import JournalLike
 
@@ -133,7 +134,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         Args:
             config: names the session by ``thread_id``; without one, the latest run in this process.
         """
-        return spend_report(self.meter.ledger, runs.session_of(config) or self._latest_session, now=self.meter.clock())
+        return session_report(self.meter, runs.session_of(config) or self._latest_session)
 
     def top_up(
         self,

@@ -25,6 +25,7 @@ from budgeted_agents.integrations.langchain.governance import governed_by, put_i
 from budgeted_agents.integrations.langchain.handler import BudgetHandler
 from budgeted_agents.integrations.langchain.interrupts import on_exhausted
 from budgeted_agents.integrations.langchain.runs import session_of
+from budgeted_agents.integrations.langchain.spending import session_report
 from budgeted_agents.integrations.langchain.topping_up import top_up_session
 from budgeted_agents.integrations.langgraph.landing import Finalizer
 from budgeted_agents.integrations.langgraph.node import governed_node
@@ -42,7 +43,7 @@ from budgeted_agents.ledgers.topping_up import amounts_of
 from budgeted_agents.meter import BillingTable, Listener, Meter, new_id, recorders_of
 from budgeted_agents.money import UsdLike
 from budgeted_agents.prices import PriceBook
-from budgeted_agents.reports import SpendReport, spend_report
+from budgeted_agents.reports import SpendReport
 from budgeted_agents.traces import Recorder
 from budgeted_agents.traces.records.journal import JournalLike
 
@@ -197,8 +198,7 @@ class Governed:
             config: names the session by ``thread_id``; without one, the latest run of this graph in this process.
         """
         session = session_of(config) or self.__dict__.get("latest_session", "")
-        meter = self.settings.meter
-        return spend_report(meter.ledger, session, now=meter.clock())
+        return session_report(self.settings.meter, session)
 
     def top_up(
         self,

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from sqlite3 import Connection
 
+from msgspec.structs import replace
+
 from budgeted_agents.ledgers import checks, rules
 from budgeted_agents.ledgers.contract import (
     Account,
@@ -74,13 +76,13 @@ class SqliteLedger:
             if known is not None:
                 rules.replayed_reserve(known, body)
                 return rules.reserved_before(known, _current(db, known))
-            _presume_overdue(db, now, rules.REAPED_PER_RESERVE)
+            presumed = _presume_overdue(db, now, rules.REAPED_PER_RESERVE)
             attempt = Attempt(id, session, body, now, now + ttl, text)
             answer = rules.decide(attempt, holds, rows.balances(db, [hold.account for hold in holds]), floor, ask)
             if isinstance(answer, Reservation):
                 rows.insert(db, attempt)
                 rows.put_balances(db, answer.balances)
-            return answer
+            return replace(answer, presumed=tuple(presumed)) if presumed else answer
 
     def settle(
         self, id: str, actual: Mapping[str, int], *, now: float, record: Memo | LazyMemo | None = None
@@ -127,7 +129,7 @@ class SqliteLedger:
             )
             return extended.rowcount == 1
 
-    def expire(self, now: float, limit: int = 1000) -> list[str]:
+    def expire(self, now: float, limit: int = 1000) -> list[Settlement]:
         checks.check_expire(now, limit)
         with self._store.write(durable=False) as db:
             return _presume_overdue(db, now, limit)
@@ -216,8 +218,5 @@ def _end(
     return settlement
 
 
-def _presume_overdue(db: Connection, now: float, limit: int) -> list[str]:
-    overdue = rows.overdue(db, now, limit)
-    for attempt in overdue:
-        _end(db, attempt, State.PRESUMED, now)
-    return [attempt.id for attempt in overdue]
+def _presume_overdue(db: Connection, now: float, limit: int) -> list[Settlement]:
+    return [_end(db, attempt, State.PRESUMED, now) for attempt in rows.overdue(db, now, limit)]
