@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from budgeted_agents.budget import Budget, attribute
     from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded
-    from budgeted_agents.integrations.langchain.app_wide import govern_app
-    from budgeted_agents.integrations.langchain.callback import CostCallback
-    from budgeted_agents.integrations.langchain.embeddings import budgeted_embeddings
-    from budgeted_agents.integrations.langchain.governed_model import budgeted_model
-    from budgeted_agents.integrations.langchain.middleware import BudgetMiddleware
+    from budgeted_agents.integrations.langchain.callbacks.app_wide import govern_app
+    from budgeted_agents.integrations.langchain.callbacks.callback import CostCallback
+    from budgeted_agents.integrations.langchain.callbacks.embeddings import budgeted_embeddings
+    from budgeted_agents.integrations.langchain.middleware.middleware import BudgetMiddleware
+    from budgeted_agents.integrations.langchain.models.governed_model import budgeted_model
     from budgeted_agents.integrations.langgraph.compiled import budgeted
     from budgeted_agents.integrations.langgraph.graph import BudgetedGraph
     from budgeted_agents.integrations.opentelemetry import OpenTelemetryRecorder
@@ -49,17 +49,17 @@ __all__ = [
 _HOMES = {
     "Budget": "budgeted_agents.budget",
     "BudgetExceeded": "budgeted_agents.errors",
-    "BudgetMiddleware": "budgeted_agents.integrations.langchain.middleware",
+    "BudgetMiddleware": "budgeted_agents.integrations.langchain.middleware.middleware",
     "BudgetedAgentsError": "budgeted_agents.errors",
     "BudgetedGraph": "budgeted_agents.integrations.langgraph.graph",
-    "CostCallback": "budgeted_agents.integrations.langchain.callback",
+    "CostCallback": "budgeted_agents.integrations.langchain.callbacks.callback",
     "OpenTelemetryRecorder": "budgeted_agents.integrations.opentelemetry",
     "PriceBook": "budgeted_agents.prices",
     "attribute": "budgeted_agents.budget",
     "budgeted": "budgeted_agents.integrations.langgraph.compiled",
-    "budgeted_embeddings": "budgeted_agents.integrations.langchain.embeddings",
-    "budgeted_model": "budgeted_agents.integrations.langchain.governed_model",
-    "govern_app": "budgeted_agents.integrations.langchain.app_wide",
+    "budgeted_embeddings": "budgeted_agents.integrations.langchain.callbacks.embeddings",
+    "budgeted_model": "budgeted_agents.integrations.langchain.models.governed_model",
+    "govern_app": "budgeted_agents.integrations.langchain.callbacks.app_wide",
     "open_ledger": "budgeted_agents.ledgers",
     "replay": "budgeted_agents.reports.replay",
     "what_if": "budgeted_agents.simulation",

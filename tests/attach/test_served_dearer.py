@@ -12,7 +12,7 @@ from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, MessagesState, StateGraph
 
 from budgeted_agents import Budget, CostCallback, budgeted, budgeted_model
-from budgeted_agents.integrations.langchain import introspect
+from budgeted_agents.integrations.langchain.calls import introspect
 from budgeted_agents.testing import LocalProvider
 from tests.attach.support import KEY, serving
 

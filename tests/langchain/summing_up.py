@@ -14,8 +14,8 @@ from langgraph.graph import END, START
 from langgraph.prebuilt import ToolNode
 
 from budgeted_agents import Budget, BudgetedGraph, budgeted_model
-from budgeted_agents.integrations.langchain.overflow import HEADING
-from budgeted_agents.integrations.langchain.summarizing import PURPOSE
+from budgeted_agents.integrations.langchain.pruning.overflow import HEADING
+from budgeted_agents.integrations.langchain.pruning.summarizing import PURPOSE
 from budgeted_agents.reports import SpendReport
 from budgeted_agents.testing import LocalProvider, Reply, Request
 from budgeted_agents.traces import CallRecord

@@ -22,7 +22,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from langgraph.types import Command
 
 from budgeted_agents import Budget, CostCallback, budgeted_model
-from budgeted_agents.integrations.langchain.content import ModelContent, ToolContent
+from budgeted_agents.integrations.langchain.calls.content import ModelContent, ToolContent
 from budgeted_agents.testing import LocalProvider
 from budgeted_agents.traces.records.journal import Journal
 from tests.attach.support import openai, serving

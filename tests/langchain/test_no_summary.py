@@ -10,7 +10,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 
 from budgeted_agents import Budget
-from budgeted_agents.integrations.langchain.overflow import HEADING
+from budgeted_agents.integrations.langchain.pruning.overflow import HEADING
 from budgeted_agents.testing import Reply, Request
 from tests.langchain.summing_up import (
     ASK,

@@ -12,8 +12,8 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from budgeted_agents.budget import Budget, Policy
-from budgeted_agents.integrations.langchain.joint import joint_policy
-from budgeted_agents.integrations.langchain.overflow import (
+from budgeted_agents.integrations.langchain.governance.joint import joint_policy
+from budgeted_agents.integrations.langchain.pruning.overflow import (
     LONGEST_SUMMARY,
     SHORTEST_SUMMARY,
     Known,
@@ -21,9 +21,9 @@ from budgeted_agents.integrations.langchain.overflow import (
     Wanted,
     summary_message,
 )
-from budgeted_agents.integrations.langchain.shortening import History, Room, shortened
-from budgeted_agents.integrations.langchain.summaries import Summaries, marks_of
-from budgeted_agents.integrations.langchain.summarizing import prompt_for
+from budgeted_agents.integrations.langchain.pruning.shortening import History, Room, shortened
+from budgeted_agents.integrations.langchain.pruning.summaries import Summaries, marks_of
+from budgeted_agents.integrations.langchain.pruning.summarizing import prompt_for
 from budgeted_agents.testing.histories import check_history
 from tests.langchain.histories import histories, wire
 

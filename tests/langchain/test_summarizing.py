@@ -16,8 +16,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import StateGraph
 
 from budgeted_agents import Budget, BudgetMiddleware, CostCallback, budgeted, budgeted_model
-from budgeted_agents.integrations.langchain.overflow import HEADING
-from budgeted_agents.integrations.langchain.summarizing import PURPOSE
+from budgeted_agents.integrations.langchain.pruning.overflow import HEADING
+from budgeted_agents.integrations.langchain.pruning.summarizing import PURPOSE
 from budgeted_agents.testing import LocalProvider, Reply
 from tests.langchain.summing_up import (
     ASK,

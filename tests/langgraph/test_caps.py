@@ -21,7 +21,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.types import Send
 
 from budgeted_agents import Budget, BudgetedGraph, budgeted, budgeted_model
-from budgeted_agents.integrations.langchain.shortening import shortened
+from budgeted_agents.integrations.langchain.pruning.shortening import shortened
 from budgeted_agents.testing import LocalProvider, Reply, fixed
 from budgeted_agents.testing.histories import check_history
 from tests.langchain.histories import histories, wire

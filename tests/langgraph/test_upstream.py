@@ -128,7 +128,7 @@ def test_an_empty_interrupt_is_still_neither_retried_nor_raised() -> None:
 
 
 def test_an_answer_from_the_llm_cache_is_still_marked_by_its_cost() -> None:
-    """Hits are told from calls by it (integrations/langchain/endings.py)."""
+    """Hits are told from calls by it (integrations/langchain/callbacks/endings.py)."""
     from langchain_core.caches import InMemoryCache
     from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
     from langchain_core.messages import AIMessage

@@ -66,7 +66,7 @@ class Setting:
         journal: JournalLike = False,
     ) -> Any:
         """The research agent under a budget, compiled."""
-        from budgeted_agents.integrations.langchain.governed_model import budgeted_model
+        from budgeted_agents.integrations.langchain.models.governed_model import budgeted_model
         from budgeted_agents.integrations.langgraph.graph import BudgetedGraph
 
         def graph_class(state: Any) -> Any:

@@ -15,8 +15,8 @@ from budgeted_agents.doctor.loading import input_for
 from budgeted_agents.doctor.setup import budget_findings, checkpoint_findings, ledger_findings
 from budgeted_agents.doctor.trial import Cut, Trial, run_trial
 from budgeted_agents.errors import UnknownPrice
-from budgeted_agents.integrations.langchain.governance import governed_by
-from budgeted_agents.integrations.langchain.runs import open_run
+from budgeted_agents.integrations.langchain.callbacks.runs import open_run
+from budgeted_agents.integrations.langchain.governance.governance import governed_by
 from budgeted_agents.integrations.langgraph.compiled import budgeted
 from budgeted_agents.ledgers import MemoryLedger
 from budgeted_agents.meter import Meter

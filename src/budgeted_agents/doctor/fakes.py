@@ -23,11 +23,11 @@ from langchain_core.tools import BaseTool
 
 from budgeted_agents.doctor import stacks
 from budgeted_agents.doctor.answers import OUTPUT_TOKENS, answer
-from budgeted_agents.integrations.langchain import introspect
-from budgeted_agents.integrations.langchain.governance import SELF_METERED, current
-from budgeted_agents.integrations.langchain.governed_model import is_governed
-from budgeted_agents.integrations.langchain.handler import GoverningHandler
-from budgeted_agents.integrations.langchain.messages import count, schema_texts
+from budgeted_agents.integrations.langchain.callbacks.handler import GoverningHandler
+from budgeted_agents.integrations.langchain.calls import introspect
+from budgeted_agents.integrations.langchain.calls.messages import count, schema_texts
+from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, current
+from budgeted_agents.integrations.langchain.models.governed_model import is_governed
 
 MOST_ANSWERS = 60
 """Answers until an examination takes an application for endless."""

@@ -43,7 +43,7 @@ PROVIDER_LIBRARIES = frozenset(
 )
 """A connection made by one of these is a model call, wherever it goes."""
 
-_MODELS = ("langchain_core.language_models", "budgeted_agents.integrations.langchain.embeddings")
+_MODELS = ("langchain_core.language_models", "budgeted_agents.integrations.langchain.callbacks.embeddings")
 
 _UNSEEN = ("grpc", "uvloop")
 

@@ -21,12 +21,12 @@ from langgraph.errors import GraphInterrupt
 from budgeted_agents.budget import BudgetLike, as_policy
 from budgeted_agents.budget.attribution import checked
 from budgeted_agents.errors import BudgetExceeded, InvalidGraph, InvalidLedger
-from budgeted_agents.integrations.langchain.governance import governed_by, put_in_force, restore
-from budgeted_agents.integrations.langchain.handler import BudgetHandler
-from budgeted_agents.integrations.langchain.interrupts import on_exhausted
-from budgeted_agents.integrations.langchain.runs import session_of
-from budgeted_agents.integrations.langchain.spending import session_report
-from budgeted_agents.integrations.langchain.topping_up import top_up_session
+from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
+from budgeted_agents.integrations.langchain.callbacks.runs import session_of
+from budgeted_agents.integrations.langchain.governance.governance import governed_by, put_in_force, restore
+from budgeted_agents.integrations.langchain.governance.interrupts import on_exhausted
+from budgeted_agents.integrations.langchain.governance.spending import session_report
+from budgeted_agents.integrations.langchain.governance.topping_up import top_up_session
 from budgeted_agents.integrations.langgraph.landing import Finalizer
 from budgeted_agents.integrations.langgraph.node import governed_node
 from budgeted_agents.integrations.langgraph.pregel import (

@@ -19,8 +19,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
 from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded
-from budgeted_agents.integrations.langchain.governance import Governance, current, landing
-from budgeted_agents.integrations.langchain.landing import (
+from budgeted_agents.integrations.langchain.governance.governance import Governance, current, landing
+from budgeted_agents.integrations.langchain.models.landing import (
     missing_results,
     note_landing,
     stopped_answer,

@@ -7,8 +7,8 @@ from typing import Any
 from langchain_core.callbacks import BaseCallbackHandler
 
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.integrations.langchain import runs
-from budgeted_agents.integrations.langchain.governance import Governance, current
+from budgeted_agents.integrations.langchain.callbacks import runs
+from budgeted_agents.integrations.langchain.governance.governance import Governance, current
 from budgeted_agents.meter import drive
 
 _NODE = "graph:step:"

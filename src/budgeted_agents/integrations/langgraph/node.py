@@ -15,8 +15,8 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.errors import GraphInterrupt
 
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.integrations.langchain.governance import Governance, current
-from budgeted_agents.integrations.langchain.interrupts import BudgetInterrupt, on_exhausted, refusal_behind
+from budgeted_agents.integrations.langchain.governance.governance import Governance, current
+from budgeted_agents.integrations.langchain.governance.interrupts import BudgetInterrupt, on_exhausted, refusal_behind
 from budgeted_agents.integrations.langgraph import pregel
 from budgeted_agents.integrations.langgraph.pregel import DEFAULT_BOUND, PregelNode, RunnableSeq
 from budgeted_agents.meter import adrive, drive

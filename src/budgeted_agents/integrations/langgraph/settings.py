@@ -10,9 +10,9 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config, merge_configs
 
 from budgeted_agents.budget import Policy
-from budgeted_agents.integrations.langchain import runs
-from budgeted_agents.integrations.langchain.governance import Governance, current
-from budgeted_agents.integrations.langchain.handler import BudgetHandler
+from budgeted_agents.integrations.langchain.callbacks import runs
+from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
+from budgeted_agents.integrations.langchain.governance.governance import Governance, current
 from budgeted_agents.integrations.langgraph.loops import LoopCounter
 from budgeted_agents.meter import Meter, Steps
 

@@ -15,9 +15,14 @@ from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.integrations.langchain.governance import current
-from budgeted_agents.integrations.langchain.handler import admitted
-from budgeted_agents.integrations.langchain.tool_calls import admit_call, give_back, is_of_the_tool, refused_call
+from budgeted_agents.integrations.langchain.callbacks.handler import admitted
+from budgeted_agents.integrations.langchain.governance.governance import current
+from budgeted_agents.integrations.langchain.governance.tool_calls import (
+    admit_call,
+    give_back,
+    is_of_the_tool,
+    refused_call,
+)
 from budgeted_agents.meter import adrive, drive
 
 

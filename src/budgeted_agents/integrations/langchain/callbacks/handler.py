@@ -1,0 +1,329 @@
+"""The callback handlers that meter, and stop, whatever chat models and tools run in front of them.
+
+They are synchronous with ``raise_error`` set: langchain-core swallows what an asynchronous handler raises on half of
+its paths. They take ``on_chat_model_start`` themselves, because a handler without it makes langchain-core render the
+whole history to a string at every call; events they do not need are switched off for the same reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import traceback
+from abc import abstractmethod
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.outputs import LLMResult
+from msgspec.structs import replace
+
+from budgeted_agents.budget import Policy
+from budgeted_agents.errors import BudgetExceeded
+from budgeted_agents.integrations.langchain.callbacks import endings, open_calls
+from budgeted_agents.integrations.langchain.callbacks.observed import Observed, observe
+from budgeted_agents.integrations.langchain.callbacks.open_calls import OpenModelCall, OpenToolCall
+from budgeted_agents.integrations.langchain.calls.content import ModelContent, ToolContent
+from budgeted_agents.integrations.langchain.governance.context import Assigned
+from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, Governance, current, may_block
+from budgeted_agents.integrations.langchain.governance.joint import joined, joins
+from budgeted_agents.meter import (
+    Admission,
+    Meter,
+    Steps,
+    ToolAdmission,
+    admit,
+    admit_tool,
+    cancel_tool,
+    drive,
+    keep_alive,
+    settle_tool,
+)
+from budgeted_agents.meter.booking import give_back
+
+_TOOL_ARGUMENTS = "_to_args_and_kwargs"
+"""The method in which langchain-core's tools check their arguments, before they run."""
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+_MOST_REFUSED = 1_024
+"""Refusals remembered until some call ends."""
+
+_CANNOT_SHORTEN = (
+    "The answer may have up to {longest:,} tokens, and a callback cannot shorten it: set max_tokens on the model, or "
+    "wrap it with budgeted_model(model), which clamps the answer to what the money buys."
+)
+
+_admitted: ContextVar[list[ToolAdmission] | None] = ContextVar("budgeted_agents_admitted_tool", default=None)
+
+
+def admitted(waiting: list[ToolAdmission]) -> Assigned[list[ToolAdmission] | None]:
+    """Inside the block, the next tool to start was admitted already: it takes its admission out of ``waiting``."""
+    return Assigned(_admitted, waiting)
+
+
+class GoverningHandler(BaseCallbackHandler):
+    """Admits each model and tool call before it is made, and settles it when it has ended.
+
+    Attributes:
+        expected: whether calls hold an answer of the expected length instead of the longest one.
+    """
+
+    raise_error = True
+    ignore_chain = True
+    ignore_retriever = True
+    ignore_retry = True
+    ignore_custom_event = True
+    ignore_agent = False
+    expected = False
+
+    def __init__(self, meter: Meter) -> None:
+        # A ledger that waits for a disk must not do so on the event loop: then langchain-core uses a thread.
+        self.run_inline = not meter.ledger.blocking
+        # Events of tools go by this name too. A call that is neither counted nor written down leaves no record.
+        self.ignore_agent = not (meter.policy.counts_tools or meter.recorders)
+        self._refused: dict[object, BudgetExceeded] = {}
+
+    @abstractmethod
+    def governance_of(self, metadata: dict[str, Any]) -> Governance:
+        """What governs a call with this metadata."""
+
+    # Copies made on the way are the same handler: they must not charge twice.
+    def __copy__(self) -> GoverningHandler:
+        return self
+
+    def __deepcopy__(self, memo: object) -> GoverningHandler:
+        return self
+
+    # -- models ------------------------------------------------------------------------------------------------------
+
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        parent_run_id: UUID | None = None,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        metadata = metadata or {}
+        governance = self.governance_of(metadata)
+        if SELF_METERED in metadata and self._handed_over(governance, run_id):
+            return
+        try:
+            if run_id.int in open_calls.models.ids:
+                governance = self._with_earlier(governance, run_id)
+            params = kwargs.get("invocation_params") or _NOTHING
+            observed = observe(governance, messages[0], metadata, params, expected=self.expected)
+            admission = self._hold(governance, observed, metadata, parent_run_id)
+            if governance.meter.keeps_content:
+                admission = replace(admission, content=ModelContent(messages[0]))
+        except BaseException:
+            self._give_back(run_id)  # the call is not made, and nobody else is told so
+            raise
+        open_calls.models.add(run_id, self, OpenModelCall(governance, observed, admission))
+        if observed.unpriced:
+            message = f"No price is known for {observed.quote.model}: its calls are counted at $0"
+            governance.meter.publish("unmetered", message, governance.run.session)
+
+    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **kwargs: Any) -> None:
+        self.on_chat_model_start(serialized, [[HumanMessage(prompts[0])]], run_id=run_id, **kwargs)
+
+    def _handed_over(self, governance: Governance, run_id: UUID) -> bool:
+        """Leave a call to the model that conducts it, together with whatever else governs it; False if what leads the
+        call keeps another session or ledger, so that it has to be watched from here."""
+        others = [other for _, other in open_calls.handed_over.of(run_id)]
+        lead = current() or next(iter(others), governance)
+        if not joins(lead, governance):
+            return False
+        open_calls.handed_over.add(run_id, self, governance)
+        return True
+
+    def _with_earlier(self, governance: Governance, run_id: UUID) -> Governance:
+        """Take over what other handlers have admitted this call with, if it is kept in the same place: it is given back
+        and held anew together with our own."""
+        for handler, call in open_calls.models.of(run_id):
+            if joins(call.governance, governance):
+                open_calls.models.take(run_id, handler)
+                drive(give_back(call.governance.meter, call.admission.id, call.governance.run.session))
+                lead, other = call.governance, governance
+                governance = joined(other, [lead]) if current() is other else joined(lead, [other])
+        return governance
+
+    def _hold(
+        self, governance: Governance, observed: Observed, metadata: dict[str, Any], parent_run_id: UUID | None
+    ) -> Admission:
+        call, quote = observed.call, observed.quote
+        # What was refused is refused again at once, while nothing has been given back: retries would only repeat it.
+        if self._refused and (known := self._refused.get(_request(parent_run_id, observed))):
+            raise governance.refuse(known, metadata)
+        try:
+            if "depth" in governance.meter.policy.caps:
+                drive(governance.check_depth(metadata, call.attribution))
+            step = metadata.get("langgraph_step")
+            admission = drive(admit(governance.meter, governance.run, call, step=step, may_wait=may_block))
+        except BudgetExceeded as refusal:
+            advised = _advised(refusal, observed)
+            if parent_run_id is not None and len(self._refused) < _MOST_REFUSED:
+                self._refused[_request(parent_run_id, observed)] = advised
+            raise governance.refuse(advised, metadata) from None
+        if quote.output_limit < observed.longest:
+            flag = f"held for {quote.output_limit:,} of {observed.longest:,} output tokens"
+            return replace(admission, flags=(*admission.flags, flag))
+        return admission
+
+    def _give_back(self, run_id: UUID) -> None:
+        for call in open_calls.models.take_all(run_id):
+            drive(give_back(call.governance.meter, call.admission.id, call.governance.run.session))
+
+    def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any) -> None:
+        call = open_calls.models.get(run_id, self)
+        if call is None:
+            return
+        call.received.add(token, chunk)
+        outruns = call.is_partly_held and call.received.exceeds(call.admission.granted, call.observed.quote.model)
+        if outruns and not _hold_more(call):
+            raise call.governance.refuse(endings.cut(call), kwargs.get("metadata") or {})
+        call.admission = drive(keep_alive(call.governance.meter, call.admission))
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        call = open_calls.models.take(run_id, self)
+        if call is not None:
+            self._end(endings.answered(call, response))
+        else:
+            open_calls.handed_over.take(run_id, self)
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        call = open_calls.models.take(run_id, self)
+        if call is not None:
+            self._end(endings.failed(call, error, kwargs.get("response")))
+        else:
+            open_calls.handed_over.take(run_id, self)
+
+    def _end(self, steps: Steps[Any]) -> None:
+        if self._refused:
+            self._refused.clear()  # money may have come back
+        drive(steps)
+
+    # -- tools -------------------------------------------------------------------------------------------------------
+
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any],
+        input_str: str,
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        metadata = metadata or {}
+        governance = self.governance_of(metadata)
+        waiting = _admitted.get()
+        if waiting and waiting[0].run is governance.run:
+            self._add_tool(run_id, governance, waiting.pop(), kwargs.get("inputs") or input_str)
+            return
+        name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
+        governance = self._without_counted(governance, run_id)
+        if not governance.meter.policy.counts_tools and _is_written_down_elsewhere(governance, run_id):
+            return
+        attribution = governance.attribution(metadata)
+        steps = admit_tool(governance.meter, governance.run, name, attribution, step=metadata.get("langgraph_step"))
+        try:
+            self._add_tool(run_id, governance, drive(steps), kwargs.get("inputs") or input_str)
+        except BudgetExceeded as refusal:
+            for call in open_calls.tools.take_all(run_id):
+                drive(cancel_tool(call.governance.meter, call.admission))
+            raise governance.refuse(refusal, metadata) from None
+
+    def _add_tool(self, run_id: UUID, governance: Governance, admission: ToolAdmission, arguments: Any) -> None:
+        if governance.meter.keeps_content:
+            admission = replace(admission, content=ToolContent(arguments))
+        open_calls.tools.add(run_id, self, OpenToolCall(governance, admission))
+
+    def _without_counted(self, governance: Governance, run_id: UUID) -> Governance:
+        """The governance without the budgets that another one counts this tool call in."""
+        others = [call.governance for handler, call in open_calls.tools.of(run_id) if handler is not self]
+        around = current()
+        if around is not None and around is not governance and not others:
+            others = [around]
+        counted = {b.name for other in others if joins(other, governance) for b in other.meter.policy.budgets}
+        policy = governance.meter.policy
+        if not counted.intersection(budget.name for budget in policy.budgets):
+            return governance
+        rest = Policy(tuple(b for b in policy.budgets if b.name not in counted), policy.model_classes)
+        return dataclasses.replace(governance, meter=dataclasses.replace(governance.meter, policy=rest))
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        if call := open_calls.tools.take(run_id, self):
+            if call.admission.content is not None:
+                call.admission.content.answered(output)
+            drive(settle_tool(call.governance.meter, call.admission))
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        call = open_calls.tools.take(run_id, self)
+        if call is None:
+            return
+        if _never_ran(error):
+            drive(cancel_tool(call.governance.meter, call.admission))
+        else:
+            drive(settle_tool(call.governance.meter, call.admission, error))
+
+
+class BudgetHandler(GoverningHandler):
+    """Governs the calls of one run.
+
+    Attributes:
+        governance: the meter and run the calls belong to.
+    """
+
+    def __init__(self, governance: Governance) -> None:
+        super().__init__(governance.meter)
+        self.governance = governance
+
+    def governance_of(self, metadata: dict[str, Any]) -> Governance:
+        return self.governance
+
+
+def _request(parent_run_id: UUID | None, observed: Observed) -> tuple[object, ...]:
+    """What a retry of a call has in common with it."""
+    quote = observed.quote
+    return (parent_run_id, quote.model, quote.base, quote.output_limit, observed.call.landing)
+
+
+def _hold_more(call: OpenModelCall) -> bool:
+    """Hold twice as much for a stream that goes on, as far as it may go; False if there is no more."""
+    governance, held = call.governance, call.admission
+    longer = replace(call.observed.quote, output_limit=min(2 * held.granted, call.observed.longest))
+    wanted = replace(call.observed.call, quotes=(longer,), useful_output=longer.output_limit)
+    try:
+        admission = drive(admit(governance.meter, governance.run, wanted, step=held.step, may_wait=may_block))
+    except BudgetExceeded:
+        return False
+    call.admission = replace(admission, started_at=held.started_at, flags=held.flags, content=held.content)
+    drive(give_back(governance.meter, held.id, governance.run.session))
+    return True
+
+
+def _advised(refusal: BudgetExceeded, observed: Observed) -> BudgetExceeded:
+    """The refusal with what can be done about a worst case that does not fit."""
+    if refusal.unit not in ("usd", "tokens"):
+        return refusal
+    advice = _CANNOT_SHORTEN.format(longest=observed.longest)
+    return BudgetExceeded(f"{refusal.message} {advice}", **refusal.particulars)
+
+
+def _is_written_down_elsewhere(governance: Governance, run_id: UUID) -> bool:
+    """Whether another handler has seen this tool call, or the one of the run around it will."""
+    around = current()
+    by_run_around = around is not None and around is not governance and bool(around.meter.recorders)
+    return by_run_around or bool(open_calls.tools.of(run_id))
+
+
+def _never_ran(error: BaseException) -> bool:
+    """Whether a tool's arguments did not fit its schema: langchain-core says so in the same words as for an error of
+    the tool's own, so the place it comes from tells them apart."""
+    return any(frame.f_code.co_name == _TOOL_ARGUMENTS for frame, _ in traceback.walk_tb(error.__traceback__))

@@ -1,0 +1,96 @@
+"""Calls that have been admitted and have not ended, for the whole process.
+
+Several handlers may see one call: a graph's and a callback's, or two callbacks. They find each other here, by the id
+langchain-core gives the call, so that one ledger is charged once and the budgets of all of them hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, KeysView
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from msgspec import Struct
+
+from budgeted_agents.integrations.langchain.callbacks.observed import Observed
+from budgeted_agents.integrations.langchain.callbacks.received import Received
+from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.meter import Admission, ToolAdmission
+
+
+class OpenModelCall(Struct, eq=False):
+    """A model call in flight: what governs it, what was held for it, and what has come of its answer."""
+
+    governance: Governance
+    observed: Observed
+    admission: Admission
+    is_cut: bool = False
+    _received: Received | None = None
+
+    @property
+    def received(self) -> Received:
+        """What has come of a stream; made when something comes, because most answers come whole."""
+        if self._received is None:
+            self._received = Received()
+        return self._received
+
+    @property
+    def is_partly_held(self) -> bool:
+        """Whether the answer may run past what was held. Where its longest was held, the provider itself ends it, and
+        counting it here, by a vocabulary that may not be the model's, could only cut short what is paid for."""
+        return self.admission.granted < self.observed.longest
+
+
+class OpenToolCall(Struct, frozen=True, eq=False):
+    """A tool call in flight, and what governs it."""
+
+    governance: Governance
+    admission: ToolAdmission
+
+
+CallT = TypeVar("CallT", OpenModelCall, OpenToolCall, Governance)
+
+
+class OpenCalls(Generic[CallT]):
+    """Calls by langchain-core's id, and there by the handler that admitted them.
+
+    Events of one call come one after the other, so single operations on dicts are all the safety there has to be.
+
+    Attributes:
+        ids: of all calls here, as numbers, whose hash is not Python code.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[int, dict[Hashable, CallT]] = {}
+        self.ids: KeysView[int] = self._calls.keys()
+
+    def add(self, run_id: UUID, handler: Hashable, call: CallT) -> None:
+        self._calls.setdefault(run_id.int, {})[handler] = call
+
+    def get(self, run_id: UUID, handler: Hashable) -> CallT | None:
+        calls = self._calls.get(run_id.int)
+        return calls.get(handler) if calls else None
+
+    def of(self, run_id: UUID) -> list[tuple[Hashable, CallT]]:
+        """Every handler that has admitted this call, and what it admitted, in that order."""
+        calls = self._calls.get(run_id.int)
+        return list(calls.items()) if calls else []
+
+    def take(self, run_id: UUID, handler: Hashable) -> CallT | None:
+        """Remove and return what a handler has admitted; None if it has admitted nothing."""
+        calls = self._calls.get(run_id.int)
+        if calls is None:
+            return None
+        call = calls.pop(handler, None)
+        if not calls:
+            self._calls.pop(run_id.int, None)
+        return call
+
+    def take_all(self, run_id: UUID) -> list[CallT]:
+        return list(self._calls.pop(run_id.int, {}).values())
+
+
+models: OpenCalls[OpenModelCall] = OpenCalls()
+tools: OpenCalls[OpenToolCall] = OpenCalls()
+handed_over: OpenCalls[Governance] = OpenCalls()
+"""What governs a call that the model (a ``budgeted_model``) conducts itself, until the model takes it up."""

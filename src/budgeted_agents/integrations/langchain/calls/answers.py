@@ -1,0 +1,147 @@
+"""What an answer says it used; and an estimate, never zero, where it does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
+from msgspec import Struct
+from msgspec.structs import replace
+
+from budgeted_agents.errors import InvalidUsage
+from budgeted_agents.governor import Quote
+from budgeted_agents.integrations.langchain.calls.messages import parts_of
+from budgeted_agents.integrations.langchain.calls.quoting import UNPRICED, price_as_served
+from budgeted_agents.meter import Admission, Meter, Steps, settle
+from budgeted_agents.meter.settlement import EndedCall
+from budgeted_agents.prices import Price
+from budgeted_agents.usage import Usage, service_tier
+
+
+class Answered(Struct, frozen=True, gc=False):
+    """Usage of one call, with what the record should say of it."""
+
+    usage: Usage
+    billed_model: str = ""
+    service_tier: str | None = None
+    flags: tuple[str, ...] = ()
+
+
+def settle_answer(
+    meter: Meter,
+    admission: Admission,
+    price: Price,
+    messages: Sequence[BaseMessage],
+    output: Mapping[str, Any] | None = None,
+    asked_tier: str | None = None,
+    *,
+    whole: bool = True,
+) -> Steps[EndedCall]:
+    """Charge a call with what its answer says it used, and keep the answer if that was asked for.
+
+    Args:
+        meter, admission, price, messages, asked_tier: as in ``settle_used``.
+        output: what the answer says besides its messages.
+        whole: whether all of it has come.
+    """
+    if admission.content is not None:
+        admission.content.answered(messages, whole=whole)
+    answered = of_messages(messages, admission.way.quote)
+    if output and not answered.billed_model:
+        answered = replace(answered, billed_model=str(output.get("model_name") or ""))
+    return settle_used(meter, admission, price, answered, messages, asked_tier)
+
+
+def settle_used(
+    meter: Meter,
+    admission: Admission,
+    price: Price,
+    answered: Answered,
+    messages: Sequence[BaseMessage] = (),
+    asked_tier: str | None = None,
+) -> Steps[EndedCall]:
+    """Charge a call with what it used.
+
+    Args:
+        meter, admission: what the call is conducted with, and how it was admitted.
+        price: of the model that was called, where it was asked to be served.
+        answered: what it used.
+        messages: the answer, which may say where and how it was served.
+        asked_tier: the service tier that was asked for, which holds where prices vary and the answer says nothing.
+    """
+    tier = answered.service_tier
+    if price.varies:
+        region, speed = served(messages)
+        price, tier = price_as_served(meter, price, region), tier or speed or asked_tier
+    return settle(
+        meter,
+        admission,
+        answered.usage,
+        price,
+        billed=answered.billed_model,
+        service_tier=tier,
+        flags=answered.flags + ((UNPRICED,) if price.source == UNPRICED else ()),
+    )
+
+
+def of_messages(messages: Sequence[BaseMessage], quote: Quote) -> Answered:
+    """What these answer messages used: their reported usage, or an estimate from the quote and the text received."""
+    reported, billed = said(messages)
+    return used(reported, billed, messages, quote)
+
+
+def used(
+    reported: UsageMetadata | None,
+    billed: str,
+    messages: Sequence[BaseMessage],
+    quote: Quote,
+    *,
+    longest: int | None = None,
+) -> Answered:
+    """What an answer used, by what it ``said``.
+
+    ``longest``: the most output tokens the answer may have, if the quote held fewer.
+    """
+    if reported is None:
+        return Answered(estimated(messages, quote, longest), billed, flags=("estimated",))
+    try:
+        usage = Usage.from_langchain(reported)
+    except InvalidUsage:
+        return Answered(estimated(messages, quote, longest), billed, flags=("estimated", "invalid usage reported"))
+    if not (usage.input or usage.output or usage.total_tokens):
+        return Answered(estimated(messages, quote, longest), billed, flags=("estimated",))
+    return Answered(usage, billed, service_tier(reported))
+
+
+def said(messages: Sequence[BaseMessage]) -> tuple[UsageMetadata | None, str]:
+    """The first usage some message reports, and the first name of the model that answered."""
+    usage, billed = None, ""
+    for message in messages:
+        if usage is None and isinstance(message, AIMessage):
+            usage = message.usage_metadata or None
+        billed = billed or message.response_metadata.get("model_name") or ""
+    return usage, billed
+
+
+def served(messages: Sequence[BaseMessage]) -> tuple[str | None, str | None]:
+    """The region that Claude says it was served in, and its speed, as a service tier; None where it is the usual."""
+    for message in messages:
+        usage = message.response_metadata.get("usage")
+        if isinstance(usage, Mapping):
+            region, speed = usage.get("inference_geo"), usage.get("speed")
+            return (None if region in _ANYWHERE else region), ("fast" if speed == "fast" else None)
+    return None, None
+
+
+_ANYWHERE = (None, "global", "not_available")
+
+
+def estimated(messages: Sequence[BaseMessage], quote: Quote, longest: int | None = None) -> Usage:
+    """A usage no lower than the likely one: the input as it was bounded, the output at one token for two characters."""
+    output = 0
+    for message in messages:
+        parts = parts_of(message)
+        output += parts.tokens + sum(len(text.encode()) for text in parts.texts) // 2 + 1
+    return Usage(input=quote.input_tokens, output=min(output, longest or quote.output_limit))

@@ -1,0 +1,144 @@
+"""What must be known of a chat model before it can be budgeted: its name, its output limit, its hidden retries.
+
+Chat-model classes name these things differently. The differences live in the tables of this file and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+
+from langchain_core.language_models import BaseChatModel
+
+from budgeted_agents.integrations.langchain.calls.clients import without_client_retries
+
+LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
+"""Names under which chat-model classes keep their output limit, by how common they are."""
+
+_LIMIT_KWARG_BY_PROVIDER = {
+    "google_genai": "max_output_tokens",
+    "google_vertexai": "max_output_tokens",
+    "ollama": "num_predict",
+}
+
+
+_OPENAI = frozenset({"openai", "azure"})
+
+
+def model_name(model: BaseChatModel) -> str:
+    """The name the provider knows the model by; the class's name where there is none (fakes)."""
+    for field in ("model_name", "model", "model_id", "deployment_name"):
+        value = getattr(model, field, None)
+        if isinstance(value, str) and value:
+            return value.removeprefix("models/")
+    return type(model).__name__
+
+
+def provider_of(model: BaseChatModel) -> str | None:
+    """LangChain's word for who serves the model, if its class says so."""
+    provider = model._get_ls_params().get("ls_provider")
+    return provider if isinstance(provider, str) and provider else None
+
+
+def price_name(model: BaseChatModel) -> tuple[str, str | None]:
+    """Name and provider to look a price up by. LiteLLM's names carry their provider themselves."""
+    name = model_name(model)
+    return (name, None) if "/" in name else (name, provider_of(model))
+
+
+def limit_field(model: BaseChatModel) -> str | None:
+    """The field that holds the class's output limit; None if it has none, so that it cannot be clamped."""
+    return _limit_field(type(model))
+
+
+@cache
+def _limit_field(cls: type[BaseChatModel]) -> str | None:
+    return next((name for name in LIMIT_FIELDS if name in cls.model_fields), None)
+
+
+def asked_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
+    """The output limit the caller asked for, in tokens: by the call's arguments, else by the model's own setting."""
+    for name in LIMIT_FIELDS:
+        if _is_limit(limit := kwargs.get(name)):
+            return limit
+    field = limit_field(model)
+    limit = getattr(model, field, None) if field else None
+    return limit if _is_limit(limit) else None
+
+
+def _is_limit(value: Any) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def limit_differs(called: BaseChatModel, asked: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
+    """Whether the limit the caller asked for has to be said to the model that is called: its own setting is another,
+    or the call's argument may have a name that its class passes over."""
+    if any(name in kwargs for name in LIMIT_FIELDS):
+        return True
+    return called is not asked and asked_limit(called, {}) != asked_limit(asked, {})
+
+
+def with_limit(model: BaseChatModel, kwargs: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    """The call's arguments with this output limit instead of any other."""
+    name = _LIMIT_KWARG_BY_PROVIDER.get(provider_of(model) or "", "max_tokens")
+    if "use_responses_api" in type(model).model_fields and provider_of(model) in _OPENAI:
+        name = "max_completion_tokens"  # with the Responses API, the model's own max_tokens would win over max_tokens
+    others = {key: value for key, value in kwargs.items() if key not in LIMIT_FIELDS}
+    return {**others, name: limit}
+
+
+def _setting(model: BaseChatModel, field: str) -> Any:
+    """A field's value, None if the class has no such field; a pydantic model takes long to say that it lacks one."""
+    return model.__dict__.get(field)
+
+
+def answers(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int:
+    """How many answers the call asks for at once (OpenAI's ``n``); each may be as long as the output limit."""
+    number = kwargs.get("n") or _setting(model, "n")
+    return number if isinstance(number, int) and number > 1 else 1
+
+
+def service_tier(model: BaseChatModel, kwargs: Mapping[str, Any]) -> str | None:
+    """The service tier the call asks for (``flex``, ``priority``, Claude's ``fast``), if any."""
+    tier = kwargs.get("service_tier") or _setting(model, "service_tier")
+    if tier is None and "fast" in (kwargs.get("speed"), (_setting(model, "model_kwargs") or {}).get("speed")):
+        return "fast"
+    return tier if isinstance(tier, str) else None
+
+
+def region(model: BaseChatModel) -> str | None:
+    """The region the model asks to be served in, where that may cost more: Claude's geography, OpenAI's data
+    residency, Vertex AI's location."""
+    for asked in (_setting(model, "inference_geo"), _setting(model, "location")):
+        if isinstance(asked, str) and asked:
+            return asked
+    host = urlsplit(str(_setting(model, "openai_api_base") or "")).hostname or ""
+    return host.partition(".")[0] if host.endswith(_RESIDENCY) else None
+
+
+_RESIDENCY = ".api.openai.com"
+"""Hosts of OpenAI's data residency are a region before this: ``eu.api.openai.com``."""
+
+
+def retries_of(model: BaseChatModel) -> int:
+    """How often the class itself would send a failed request again."""
+    retries = getattr(model, "max_retries", None)
+    return retries if isinstance(retries, int) and retries > 0 else 0
+
+
+def as_called(model: BaseChatModel) -> BaseChatModel:
+    """A copy of the model as it is called under a budget: its own retries off, since hidden attempts are hidden spend,
+    and usage reported at the end of its streams, unless the caller has decided about that."""
+    fields, changes = type(model).model_fields, dict[str, Any]()
+    if "max_retries" in fields:
+        changes["max_retries"] = 0
+    if "stream_usage" in fields and getattr(model, "stream_usage", None) is None:
+        changes["stream_usage"] = True
+    if not changes:
+        return model
+    copy = model.model_copy(update=changes)
+    if "max_retries" in changes:
+        without_client_retries(copy)
+    return copy

@@ -1,0 +1,168 @@
+"""From a chat-model call to the governor's ``ModelCall``: what each tier would cost for these messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from msgspec import Struct
+
+from budgeted_agents import governor
+from budgeted_agents.errors import UnknownPrice
+from budgeted_agents.governor import ModelCall, Quote, output_limit, quoted
+from budgeted_agents.integrations.langchain.calls import introspect
+from budgeted_agents.integrations.langchain.calls.messages import (
+    blocks_of,
+    cache_write,
+    counter,
+    modalities,
+    schema_texts,
+)
+from budgeted_agents.integrations.langchain.governance.governance import Governance, landing_budgets
+from budgeted_agents.meter import Meter
+from budgeted_agents.prices import Price, PriceBook
+
+REGION = "inference_geo"
+"""The argument by which a call asks for a region (Claude's)."""
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A chat model of a best-first list.
+
+    Attributes:
+        given: the model as it was given, called where no budget governs.
+        model: the same with its own retries off, called under a budget.
+        name, provider: what its price is looked up by.
+        region: where it asks to be served; a call may ask for another.
+    """
+
+    given: BaseChatModel
+    model: BaseChatModel
+    name: str
+    provider: str | None
+    region: str | None = None
+
+    @classmethod
+    def of(cls, model: BaseChatModel) -> Tier:
+        name, provider = introspect.price_name(model)
+        return cls(model, introspect.as_called(model), name, provider, introspect.region(model))
+
+
+class Quoted(Struct, frozen=True):
+    """A call with its tiers' prices, in the order of its quotes."""
+
+    call: ModelCall
+    prices: tuple[Price, ...]
+    unpriced: bool
+
+
+def quote(
+    governance: Governance,
+    tiers: Sequence[Tier],
+    messages: Sequence[BaseMessage],
+    kwargs: Mapping[str, Any],
+    attribution: Mapping[str, str],
+    *,
+    clampable: bool,
+) -> Quoted:
+    """What this call would cost on each tier.
+
+    Raises:
+        UnknownPrice: a tier has no known price, and some budget counts money.
+    """
+    region = kwargs.get(REGION)
+    prices = tuple(price_of(governance, tier.name, tier.provider, region or tier.region) for tier in tiers)
+    asked = introspect.asked_limit(tiers[0].model, kwargs)
+    asks = [output_limit(asked, price) for price in prices]
+    useful = asked or min(usual_answer(governance, attribution), asks[0])
+    schemas = schema_texts(kwargs)
+    tallies = [counter(tier.name).count(messages, schemas) for tier in tiers]
+    blocks = blocks_of(messages) if tallies[0].rich else ()
+    shape = _Shape(
+        governance,
+        cache_write(blocks),
+        modalities(blocks),
+        introspect.answers(tiers[0].model, kwargs),
+        useful,
+        len(tiers) > 1,
+    )
+    quotes = tuple(
+        _quote(shape, index, tier, price, tally.estimate(tier.name), ask, introspect.service_tier(tier.model, kwargs))
+        for index, (tier, price, tally, ask) in enumerate(zip(tiers, prices, tallies, asks, strict=True))
+    )
+    can_clamp = clampable and all(introspect.limit_field(tier.model) for tier in tiers)
+    call = ModelCall(attribution, quotes, useful, clampable=can_clamp, landing=landing_budgets())
+    return Quoted(call, prices, any(price.source == UNPRICED for price in prices))
+
+
+class _Shape(Struct, frozen=True):
+    """What is the same of a call whichever tier makes it."""
+
+    governance: Governance
+    cache_write: Any
+    modalities: tuple[str, ...]
+    answers: int
+    useful: int
+    steps_down: bool
+
+
+def _quote(
+    shape: _Shape, index: int, tier: Tier, price: Price, estimate: int, ask: int, service_tier: str | None
+) -> Quote:
+    governance = shape.governance
+    bound = governance.meter.margins.bound(tier.name, estimate)
+    return quoted(
+        price,
+        tier=index,
+        model=tier.name,
+        model_class=governance.meter.policy.model_class(tier.name),
+        estimate=estimate,
+        bound=bound,
+        limit=ask,
+        compared=shape.steps_down,
+        cached=governance.run.cached_prefix(tier.name),
+        useful=shape.useful,
+        answers=shape.answers,
+        cache_write=shape.cache_write,
+        service_tier=service_tier,
+        modalities=shape.modalities,
+    )
+
+
+def usual_answer(governance: Governance, attribution: Mapping[str, str]) -> int:
+    """How long an answer this node is likely to need, in tokens."""
+    return governor.usual_answer(governance.run.longest_answer(attribution.get("node", "")))
+
+
+def price_of(governance: Governance, name: str, provider: str | None, region: str | None = None) -> Price:
+    """A model's price in a region; where no budget counts money, an unknown one does not matter and is marked as such.
+
+    Raises:
+        UnknownPrice: none is known, and some budget counts money: an unknown price is not $0.
+    """
+    try:
+        return governance.meter.prices.price(name, provider, region)
+    except UnknownPrice:
+        if any(budget.usd is not None for budget in governance.meter.policy.budgets):
+            raise
+        return _unpriced(name)
+
+
+def price_as_served(meter: Meter, price: Price, region: str | None) -> Price:
+    """The price in the region that an answer says it was served in; the price itself where it says none."""
+    return price if region is None else meter.prices.find(price.model, region=region) or price
+
+
+UNPRICED = "unpriced"
+"""Source of the price of a model nobody knows the price of, where no budget counts money."""
+
+
+@lru_cache(maxsize=256)
+def _unpriced(name: str) -> Price:
+    row = {name: {"input_cost_per_token": 0, "output_cost_per_token": 0}}
+    return PriceBook(row, source=UNPRICED).price(name)

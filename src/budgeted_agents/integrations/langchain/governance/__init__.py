@@ -1,0 +1,1 @@
+"""What governs the calls made here, and what becomes of a refusal."""

@@ -1,0 +1,192 @@
+"""What governs the calls made just now: a meter and the run they belong to, found through a context variable.
+
+The variable holds a callback handler, and langchain-core is told to add that handler to every call made while it is set
+(``register_configure_hook``), so that calls with callbacks of their own and calls in closures are seen as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.runnables.config import var_child_runnable_config
+from langchain_core.tracers.context import register_configure_hook
+
+from budgeted_agents.budget.attribution import Attribution, ambient, from_metadata
+from budgeted_agents.errors import BudgetExceeded
+from budgeted_agents.governor import matching
+from budgeted_agents.integrations.langchain.governance.context import Assigned
+from budgeted_agents.meter import Meter, Run, Steps
+from budgeted_agents.meter.refusals import over_cap
+
+SELF_METERED = "budgeted_agents_metered"
+"""Metadata key by which callback handlers know that a call is conducted already, so that none is charged twice."""
+
+_MOST_ATTRIBUTIONS = 1_024
+"""Attributions remembered of one run: one for each node, and for each value its calls' metadata have."""
+
+
+def _same(error: BudgetExceeded) -> BaseException:
+    return error
+
+
+@dataclass(eq=False)
+class Governance:
+    """A meter, the run it works for, and how a framework wants to be told of a refusal.
+
+    Attributes:
+        meter: conducts the calls.
+        run: the invocation they belong to.
+        as_raised: turns a refusal into the exception to raise.
+        refusals: model calls refused so far, with the checkpoint namespace each was made in.
+        called: the tiers of the model called last, kept in a list so that copies with more budgets share it.
+        own: names of the budgets that are this run's own, not those of a run around it; its landing may spend theirs.
+    """
+
+    meter: Meter
+    run: Run
+    as_raised: Callable[[BudgetExceeded], BaseException] = _same
+    refusals: list[tuple[str, BudgetExceeded]] = field(default_factory=list)
+    called: list[Any] = field(default_factory=list)
+    own: frozenset[str] = frozenset()
+    _attributions: dict[tuple[object, ...], tuple[Attribution, Attribution]] = field(default_factory=dict, init=False)
+
+    @property
+    def models(self) -> Any:
+        """The tiers of the model called last, for the finalizer to land with; None before the first call."""
+        return self.called[-1] if self.called else None
+
+    @models.setter
+    def models(self, tiers: Any) -> None:
+        self.called[:] = [tiers]
+
+    def attribution(self, metadata: Mapping[str, Any]) -> Attribution:
+        """Who a call is for, from what encloses it; the innermost says most. Built once for all calls of one node."""
+        dimensions = self.meter.policy.dimensions
+        said = {} if dimensions.isdisjoint(metadata) else from_metadata(metadata, dimensions)
+        node, around = metadata.get("langgraph_node"), ambient()
+        key = (node, *said.items())
+        known = self._attributions.get(key)
+        if known is not None and known[0] is around:
+            return known[1]
+        run = self.run
+        who = {**run.attribution, **around, **said, "session": run.session, "run": run.id}
+        if node:
+            who["node"] = node
+        if len(self._attributions) >= _MOST_ATTRIBUTIONS:
+            self._attributions.clear()
+        self._attributions[key] = (around, who)
+        return who
+
+    def check_depth(self, metadata: Mapping[str, Any], attribution: Mapping[str, str]) -> Steps[None]:
+        """Refuse a call made by an agent that is nested too deep.
+
+        Raises:
+            BudgetExceeded: naming the budget whose ``depth`` binds.
+        """
+        depth = max(self.run.depth, namespace(metadata).count("|") + 1)
+        for budget in matching(self.meter.policy, attribution):
+            if budget.depth is not None and depth > budget.depth and not budget.shadow:
+                remedy = "Raise depth, or let the outer agent do the work itself."
+                error = over_cap(
+                    budget.name,
+                    "depth",
+                    needed=depth,
+                    limit=budget.depth,
+                    what="an agent inside an agent",
+                    remedy=remedy,
+                )
+                yield from self.meter.refused(self.run, error, attribution.get("node", ""))
+                raise error
+
+    def refuse(self, error: BudgetExceeded, metadata: Mapping[str, Any]) -> BaseException:
+        """Remember a refusal and where it happened; the exception to raise."""
+        self.refusals.append((namespace(metadata), error))
+        return self.as_raised(error)
+
+
+_handler: ContextVar[BaseCallbackHandler | None] = ContextVar("budgeted_agents_handler", default=None)
+_landing: ContextVar[frozenset[str]] = ContextVar("budgeted_agents_landing", default=frozenset())
+
+Finder = Callable[[BaseCallbackHandler | None], BaseCallbackHandler | None]
+"""Given the handler in force around the place where a call is made, the handler of a run inside it, if there is one."""
+
+
+class _InForce:
+    """The innermost handler in force. langchain-core asks it, as it would ask a context variable, at every call."""
+
+    def __init__(self) -> None:
+        self.finders: list[Finder] = []
+
+    def get(self) -> BaseCallbackHandler | None:
+        handler = _handler.get()
+        for find in self.finders:
+            handler = find(handler) or handler
+        return handler
+
+
+_in_force = _InForce()
+register_configure_hook(cast("ContextVar[BaseCallbackHandler | None]", _in_force), inheritable=True)
+
+
+def found_by(finder: Finder) -> None:
+    """Have a framework's own way of finding the run asked as well, where no context variable can be set."""
+    _in_force.finders.append(finder)
+
+
+def in_force() -> BaseCallbackHandler | None:
+    """The handler of the innermost governed run this is called in."""
+    return _in_force.get()
+
+
+def current() -> Governance | None:
+    """What governs the calls made here; None if nothing does."""
+    handler = _in_force.get()
+    return None if handler is None else handler.governance  # type: ignore[attr-defined]
+
+
+def governed_by(handler: BaseCallbackHandler | None) -> Assigned[BaseCallbackHandler | None]:
+    """Let a handler (one that has a ``governance``) see and govern every call made inside the block."""
+    return Assigned(_handler, handler)
+
+
+put_in_force: Callable[[BaseCallbackHandler | None], Token[BaseCallbackHandler | None]] = _handler.set
+restore: Callable[[Token[BaseCallbackHandler | None]], None] = _handler.reset
+"""The same in two steps, for what is done at every step of a run."""
+
+
+@contextmanager
+def landing(budgets: frozenset[str]) -> Iterator[None]:
+    """Let the calls made inside the block spend the landing reserve of these budgets."""
+    token = _landing.set(_landing.get() | budgets)
+    try:
+        yield
+    finally:
+        _landing.reset(token)
+
+
+landing_budgets: Callable[[], frozenset[str]] = _landing.get
+"""The budgets whose landing reserve may be spent here."""
+
+
+def may_block() -> bool:
+    """Whether this thread may be blocked until other calls settle: not an event loop's, nor one of the few threads that
+    asyncio runs callbacks in, because other calls may need it to settle."""
+    return asyncio._get_running_loop() is None and not threading.current_thread().name.startswith("asyncio_")
+
+
+def ambient_metadata() -> Mapping[str, Any]:
+    """Metadata of the enclosing config, where a call brings none itself."""
+    config = var_child_runnable_config.get()
+    return (config or {}).get("metadata") or {}
+
+
+def namespace(metadata: Mapping[str, Any]) -> str:
+    """Where in a graph a call is made: the checkpoint namespace of its task."""
+    return str(metadata.get("langgraph_checkpoint_ns") or metadata.get("checkpoint_ns") or "")

@@ -1,0 +1,1 @@
+"""``BudgetMiddleware``: agents of ``create_agent``. Needs the package langchain."""

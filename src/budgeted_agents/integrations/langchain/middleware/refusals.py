@@ -1,0 +1,83 @@
+"""What a refusal does to an agent: which exception says it, so that LangChain and LangGraph treat it as it should be.
+
+Inside a tool it is the tool's answer, and the agent goes on. An agent runs its tools in a ``ToolNode``, which answers
+by itself where a tool was called wrongly (``ToolInvocationError``). A refusal is raised as just that: a
+``wrap_tool_call`` hook to catch it would change how LangChain builds the agent, and keep it from finding tools that
+nobody has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph.errors import GraphBubbleUp
+from langgraph.prebuilt.tool_node import ToolInvocationError
+
+from budgeted_agents.errors import BudgetExceeded
+from budgeted_agents.integrations.langchain.governance.governance import Governance, namespace
+from budgeted_agents.integrations.langchain.governance.interrupts import BudgetInterrupt, on_exhausted, refusal_behind
+from budgeted_agents.integrations.langchain.governance.tool_calls import is_of_the_tool, refused_text
+
+_TOOLS = "tools:"
+"""How the place of a task of an agent's tools begins, inside the agent: its node, by the name LangChain gives it."""
+
+
+class BudgetStop(BudgetExceeded, GraphBubbleUp):
+    """A refusal that leaves the agent as an exception: retry and fallback middleware let it through."""
+
+    def __init__(self, refusal: BudgetExceeded) -> None:
+        super().__init__(refusal.message, **refusal.particulars)
+
+    def __reduce__(self) -> tuple[type[BudgetExceeded], tuple[str]]:
+        return BudgetExceeded, (self.message,)  # what a checkpoint or another process needs of it
+
+
+class BudgetAnswer(BudgetExceeded, ToolInvocationError):
+    """A refusal that an agent's ``ToolNode`` answers the tool call with; its message is the answer's text."""
+
+    def __init__(self, refusal: BudgetExceeded) -> None:
+        super().__init__(refused_text(refusal), **refusal.particulars)
+
+    def __reduce__(self) -> tuple[type[BudgetExceeded], tuple[str]]:
+        return BudgetExceeded, (self.message,)
+
+
+@dataclass(eq=False)
+class AgentGovernance(Governance):
+    """Governs one run of an agent.
+
+    Attributes:
+        place: where the agent is: the checkpoint namespace that those of its tasks begin with.
+    """
+
+    place: str = ""
+
+    def refuse(self, error: BudgetExceeded, metadata: Mapping[str, Any]) -> BaseException:
+        """The exception by which a refused call ends the run, suspends it, or is answered."""
+        refused = super().refuse(error, metadata)
+        if not namespace(metadata).removeprefix(self.place).startswith(_TOOLS):
+            return refused
+        way = "land" if is_of_the_tool(error) else on_exhausted(self, error)
+        if way == "land":
+            return BudgetAnswer(error)
+        return BudgetStop(error) if way == "raise" else refused
+
+
+def refusal_to_land(governance: Governance, metadata: Mapping[str, Any], error: Exception) -> BudgetExceeded:
+    """The refusal behind an error, if the run is to go on or to land because of it.
+
+    Raises:
+        BudgetStop, BudgetInterrupt: the budget that refused asks to raise, or to suspend.
+        Exception: the error itself, if it is no refusal but a question to a person.
+    """
+    refusal = refusal_behind(governance, metadata, error)
+    if refusal is None:
+        raise error
+    way = on_exhausted(governance, refusal)
+    if way == "raise":
+        raise BudgetStop(refusal) from None
+    if way == "suspend":
+        raise BudgetInterrupt(refusal) from None
+    return refusal

@@ -1,0 +1,1 @@
+"""``budgeted_model``: a chat model that conducts its calls itself."""

@@ -1,0 +1,139 @@
+"""One governed call of a chat model, from pruning to settlement: the steps that sync, async and streams share.
+
+    begin -> [ open -> (the model is called) -> close | abort ]...   each attempt is reserved by itself
+
+``open`` says which model to call with what; ``abort`` says whether to try again. Adapters only do the calling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from msgspec.structs import replace
+
+from budgeted_agents.errors import BudgetExceeded
+from budgeted_agents.integrations.langchain.calls import answers, introspect
+from budgeted_agents.integrations.langchain.calls.content import ModelContent
+from budgeted_agents.integrations.langchain.calls.quoting import Quoted, Tier, quote
+from budgeted_agents.integrations.langchain.calls.tools import tools_for
+from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.integrations.langchain.pruning.pruning import prune
+from budgeted_agents.integrations.langchain.pruning.summarizing import Summarizer
+from budgeted_agents.meter import Admission, Pause, Steps, admit, fail, keep_alive
+from budgeted_agents.meter.outcomes import retryable
+
+_FIRST_RETRY_PAUSE, _LONGEST_RETRY_PAUSE = 0.5, 8.0
+"""Seconds between attempts, doubling: what the large providers' own clients do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to call: the model, the messages, and the arguments."""
+
+    model: BaseChatModel
+    messages: list[BaseMessage]
+    kwargs: dict[str, Any]
+
+
+@dataclass
+class Attempt:
+    """One call, and the attempts it takes.
+
+    Attributes:
+        governance: what governs it.
+        tiers: the models, best first.
+        messages, kwargs: as the caller gave them.
+        metadata: of the config the call is made with.
+        retries: how often a failure that was not billed may be tried again.
+        manager: langchain-core's, of the callbacks that see the call; None if it does not say.
+    """
+
+    governance: Governance
+    tiers: Sequence[Tier]
+    messages: list[BaseMessage]
+    kwargs: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    retries: int = 0
+    manager: Any = None
+    _admission: Admission | None = field(default=None, init=False)
+    _quoted: Quoted | None = field(default=None, init=False)
+    _pruned: list[BaseMessage] | None = field(default=None, init=False)
+    _failures: int = field(default=0, init=False)
+
+    def open(self, *, may_wait: Callable[[], bool] = lambda: True) -> Steps[Target]:
+        """Hold money for the next attempt.
+
+        Args:
+            may_wait: whether it may wait here for money that calls in flight hold and may give back.
+
+        Raises:
+            BudgetExceeded: (or what the framework makes of it) no tier fits.
+            UnknownPrice: a model has no known price.
+        """
+        governance = self.governance
+        governance.models = self.tiers
+        attribution, caps = governance.attribution(self.metadata), governance.meter.policy.caps
+        try:
+            if "depth" in caps:
+                yield from governance.check_depth(self.metadata, attribution)
+            step = self.metadata.get("langgraph_step")
+            if self._pruned is None and "context_tokens" in caps:  # another attempt sends the same
+                summarizer = Summarizer(governance, self.tiers, attribution, step, self.manager)
+                self._pruned = yield from prune(summarizer, self.messages, self.kwargs)
+            messages = self.messages if self._pruned is None else self._pruned
+            self._quoted = quote(governance, self.tiers, messages, self.kwargs, attribution, clampable=True)
+            self._admission = yield from admit(
+                governance.meter, governance.run, self._quoted.call, step=step, may_wait=may_wait
+            )
+            if governance.meter.keeps_content:
+                self._admission = replace(self._admission, content=ModelContent(messages))
+        except BudgetExceeded as refusal:
+            raise governance.refuse(refusal, self.metadata) from None
+        tier = self.tiers[self._admission.way.quote.tier]
+        return Target(tier.model, messages, self._arguments(tier, self._admission))
+
+    def _arguments(self, tier: Tier, admission: Admission) -> dict[str, Any]:
+        kwargs = dict(self.kwargs)
+        if tier is not self.tiers[0]:
+            kwargs = tools_for(self.tiers[0].model, tier.model, kwargs)
+        limit = admission.output_limit
+        if limit is None and introspect.limit_differs(tier.model, self.tiers[0].model, self.kwargs):
+            limit = admission.granted
+        return kwargs if limit is None else introspect.with_limit(tier.model, kwargs, limit)
+
+    def alive(self) -> Steps[None]:
+        """Keep the hold of a long stream from expiring."""
+        if self._admission is not None:
+            self._admission = yield from keep_alive(self.governance.meter, self._admission)
+
+    def close(
+        self, messages: Sequence[BaseMessage], output: Mapping[str, Any] | None = None, *, whole: bool = True
+    ) -> Steps[None]:
+        """Settle with what the answer says it used; ``output`` is what it says besides its messages, and ``whole``
+        whether all of it has come."""
+        admission, price = self._opened()
+        tier = self.tiers[admission.way.quote.tier]
+        asked_tier = introspect.service_tier(tier.model, self.kwargs) if price.varies else None
+        meter = self.governance.meter
+        yield from answers.settle_answer(meter, admission, price, messages, output, asked_tier, whole=whole)
+
+    def abort(self, error: BaseException, received: Sequence[BaseMessage] = ()) -> Steps[bool]:
+        """End an attempt that failed after this had come of its answer; True if it should be made again."""
+        admission, price = self._opened()
+        if admission.content is not None:
+            admission.content.answered(received, whole=False)
+        record = yield from fail(self.governance.meter, admission, error, price, answered=bool(received))
+        if record.outcome != "released" or self._failures >= self.retries or not retryable(error):
+            return False
+        yield Pause(min(_FIRST_RETRY_PAUSE * 2**self._failures, _LONGEST_RETRY_PAUSE))
+        self._failures += 1
+        return True
+
+    def _opened(self) -> tuple[Admission, Any]:
+        assert self._admission is not None, "open() comes first"
+        assert self._quoted is not None, "open() comes first"
+        return self._admission, self._quoted.prices[self._admission.way.quote.tier]

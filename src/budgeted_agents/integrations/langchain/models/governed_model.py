@@ -1,0 +1,264 @@
+"""``budgeted_model``: a real chat model that stays inside the budget of whatever runs it.
+
+The model handed back is of the same class as the first one given, so that ``isinstance``, ``bind_tools``,
+``with_structured_output``, tracing and caching go on as before. Only what is sent to a provider is conducted: each
+attempt is reserved, clamped, stepped down, settled. Outside a budget the first model is called as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from pydantic import PrivateAttr
+
+from budgeted_agents.errors import InvalidGraph
+from budgeted_agents.integrations.langchain.calls import introspect
+from budgeted_agents.integrations.langchain.calls.quoting import Tier
+from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, Governance, ambient_metadata
+from budgeted_agents.integrations.langchain.models.attempt import Attempt
+from budgeted_agents.integrations.langchain.models.conductor import conductor, told_its_run_id
+from budgeted_agents.meter import adrive, drive
+
+ModelLike = str | BaseChatModel
+
+_METHODS = ("_generate", "_agenerate", "_stream", "_astream")
+_NATIVE_STREAMS = ("_stream_chat_model_events", "_astream_chat_model_events")
+
+
+def budgeted_model(*models: ModelLike, **settings: Any) -> BaseChatModel:
+    """A chat model that steps down through ``models`` (best first) as its budget runs low.
+
+    Args:
+        models: LiteLLM names (``"openai/gpt-4o"``) or chat models of any class. Names are called through LiteLLM,
+            which is imported at the first call.
+        settings: for the models given by name, as ``ChatLiteLLM`` takes them (``api_base``, ``temperature``,
+            ``max_tokens``, ``max_retries``, ...).
+
+    Returns:
+        A model of the first one's class. Inside ``BudgetedGraph``, ``budgeted(...)`` or another governed run its calls
+        are reserved, clamped to what the money buys, pruned to the cap on context, and settled; anywhere else it calls
+        the first model as it is.
+
+    Raises:
+        InvalidGraph: no model is given, or something that is none.
+    """
+    if not models:
+        raise _invalid("no model is given", models)
+    found = [_chat_model(model, settings) for model in models]
+    return governed(found)
+
+
+def governed(models: Sequence[BaseChatModel]) -> BaseChatModel:
+    """The first model, conducted; the others are what it may step down to."""
+    first = models[0]
+    retries = max((introspect.retries_of(model) for model in models), default=0)
+    copy = first.model_copy()
+    object.__setattr__(copy, "__class__", _governed_class(type(first)))
+    private = dict(getattr(copy, "__pydantic_private__", None) or {})
+    private |= {"_tiers": tuple(Tier.of(model) for model in models), "_retries": retries}
+    object.__setattr__(copy, "__pydantic_private__", private)
+    return copy
+
+
+def tiers_of(model: BaseChatModel) -> tuple[Tier, ...]:
+    """The tiers of a governed model; of any other model, itself alone."""
+    tiers = (getattr(model, "__pydantic_private__", None) or {}).get("_tiers")
+    return tiers if isinstance(tiers, tuple) else (Tier.of(model),)
+
+
+def is_governed(model: object) -> bool:
+    return isinstance(model, BaseChatModel) and "_tiers" in (getattr(model, "__pydantic_private__", None) or {})
+
+
+def _chat_model(model: ModelLike, settings: Mapping[str, Any]) -> BaseChatModel:
+    if not isinstance(model, str | BaseChatModel):
+        raise _invalid("is neither a LiteLLM name nor a chat model", model)
+    if isinstance(model, BaseChatModel):
+        return tiers_of(model)[0].given if is_governed(model) else model
+    if model.strip():
+        from budgeted_agents.integrations.litellm import chat_model
+
+        return chat_model(model, **settings)
+    raise _invalid("is an empty name", model)
+
+
+def _invalid(problem: str, value: object) -> InvalidGraph:
+    remedy = 'Write budgeted_model("openai/gpt-4o", "openai/gpt-4o-mini"), best first, or pass chat models'
+    return InvalidGraph(problem, field="models", value=value, place="budgeted_model", remedy=remedy)
+
+
+class _Conducted:
+    """The methods a governed class overrides; each only calls, the order of steps is ``Attempt``'s."""
+
+    _tiers: tuple[Tier, ...]
+    __pydantic_private__: Mapping[str, Any]
+
+    def _attempt(self, governance: Governance, messages: list[BaseMessage], kwargs: Any, manager: Any) -> Attempt:
+        metadata = getattr(manager, "metadata", None) or ambient_metadata()
+        own = self.__pydantic_private__  # pydantic takes long to find a private attribute by its name
+        return Attempt(governance, own["_tiers"], messages, kwargs, metadata, own["_retries"], manager)
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        governance = conductor(run_manager)
+        if governance is None:
+            return self._tiers[0].given._generate(messages, stop=stop, run_manager=run_manager, **kwargs)
+        attempt = self._attempt(governance, messages, kwargs, run_manager)
+        while True:
+            target = drive(attempt.open(may_wait=_off_event_loop))
+            try:
+                result = target.model._generate(target.messages, stop=stop, run_manager=run_manager, **target.kwargs)
+            except BaseException as error:
+                if drive(attempt.abort(error)):
+                    continue
+                raise
+            drive(attempt.close([generation.message for generation in result.generations], result.llm_output))
+            return result
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        governance = conductor(run_manager)
+        if governance is None:
+            return await self._tiers[0].given._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
+        blocking = governance.meter.ledger.blocking
+        attempt = self._attempt(governance, messages, kwargs, run_manager)
+        while True:
+            target = await adrive(attempt.open(), blocking=blocking)
+            try:
+                result = await target.model._agenerate(
+                    target.messages, stop=stop, run_manager=run_manager, **target.kwargs
+                )
+            except BaseException as error:
+                if await adrive(attempt.abort(error), blocking=blocking):
+                    continue
+                raise
+            closing = attempt.close([generation.message for generation in result.generations], result.llm_output)
+            await adrive(closing, blocking=blocking)
+            return result
+
+
+class _ConductedStream(_Conducted):
+    """Streaming, for classes that stream. An attempt is made again only while nothing has come yet."""
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        governance = conductor(run_manager)
+        if governance is None:
+            yield from self._tiers[0].given._stream(messages, stop=stop, run_manager=run_manager, **kwargs)
+            return
+        attempt = self._attempt(governance, messages, kwargs, run_manager)
+        received: list[BaseMessage] = []
+        while True:
+            target = drive(attempt.open(may_wait=_off_event_loop))
+            try:
+                for chunk in target.model._stream(target.messages, stop=stop, run_manager=run_manager, **target.kwargs):
+                    received.append(chunk.message)
+                    drive(attempt.alive())
+                    yield chunk
+            except BaseException as error:
+                if drive(_ended(attempt, error, received)):
+                    continue
+                raise
+            drive(attempt.close(received))
+            return
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        governance = conductor(run_manager)
+        if governance is None:
+            async for chunk in self._tiers[0].given._astream(messages, stop=stop, run_manager=run_manager, **kwargs):
+                yield chunk
+            return
+        blocking = governance.meter.ledger.blocking
+        attempt = self._attempt(governance, messages, kwargs, run_manager)
+        received: list[BaseMessage] = []
+        while True:
+            target = await adrive(attempt.open(), blocking=blocking)
+            try:
+                async for chunk in target.model._astream(
+                    target.messages, stop=stop, run_manager=run_manager, **target.kwargs
+                ):
+                    received.append(chunk.message)
+                    await adrive(attempt.alive(), blocking=blocking)
+                    yield chunk
+            except BaseException as error:
+                if await adrive(_ended(attempt, error, received), blocking=blocking):
+                    continue
+                raise
+            await adrive(attempt.close(received), blocking=blocking)
+            return
+
+
+def _off_event_loop() -> bool:
+    """Whether this thread is no event loop's: to wait in one would keep the calls waited for from ending."""
+    return asyncio._get_running_loop() is None
+
+
+def _ended(attempt: Attempt, error: BaseException, received: list[BaseMessage]) -> Any:
+    """The steps for a stream that broke off: settled if its usage had come, else presumed."""
+    if any(getattr(message, "usage_metadata", None) for message in received):
+        return _settled(attempt, received)
+    return attempt.abort(error, received)
+
+
+def _settled(attempt: Attempt, received: list[BaseMessage]) -> Any:
+    yield from attempt.close(received, whole=False)
+    return False
+
+
+@lru_cache(maxsize=256)
+def _governed_class(base: type[BaseChatModel]) -> type[BaseChatModel]:
+    """A subclass of the model's own class that conducts its calls, and looks like it in traces and type checks."""
+    streams = base._stream is not BaseChatModel._stream or base._astream is not BaseChatModel._astream
+    conducted = _ConductedStream if streams else _Conducted
+    names = [name for name in _METHODS if hasattr(conducted, name)]
+    if base._stream is BaseChatModel._stream and "_stream" in names:
+        names.remove("_stream")  # an asynchronous-only model stays one
+
+    def _get_ls_params(self: Any, stop: list[str] | None = None, **kwargs: Any) -> Any:
+        return {**base._get_ls_params(self, stop=stop, **kwargs), SELF_METERED: True}
+
+    body: dict[str, Any] = {name: vars(conducted).get(name) or getattr(conducted, name) for name in names}
+    body |= told_its_run_id(base)
+    body |= {
+        "__module__": base.__module__,
+        "__qualname__": base.__qualname__,
+        "__doc__": base.__doc__,
+        "__annotations__": {"_tiers": tuple, "_retries": int, **dict.fromkeys(_NATIVE_STREAMS, ClassVar[Any])},
+        "_tiers": PrivateAttr(default=()),
+        "_retries": PrivateAttr(default=0),
+        "_attempt": _Conducted._attempt,
+        "_get_ls_params": _get_ls_params,
+        # Native protocol streaming would go past the methods above; the bridge over _stream is used instead.
+        **dict.fromkeys(_NATIVE_STREAMS),
+    }
+    metaclass: Any = type(base)
+    made: type[BaseChatModel] = metaclass(base.__name__, (base,), body)
+    return made

@@ -1,0 +1,93 @@
+"""What every landing has in common: what is asked of the cheapest tier, over ever less of a history, and what is said
+where no model can be called any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
+
+from budgeted_agents.errors import BudgetedAgentsError
+from budgeted_agents.integrations.langchain.calls import introspect
+from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.integrations.langchain.models.governed_model import governed
+from budgeted_agents.integrations.langchain.pruning.shortening import shortened
+from budgeted_agents.meter import Steps
+
+LANDING_PROMPT = (
+    "The budget for this task is spent, so no tool can be called any more. Using only what stands above, give the best "
+    "short answer now, and say in one sentence what is missing."
+)
+"""What the default finalizer asks of the cheapest tier."""
+
+LANDING_ANSWER = 1_024
+"""Longest answer of the default finalizer, in tokens."""
+
+NOT_CALLED = "This tool was not called: the budget was spent."
+"""The result that a tool call gets which the budget cut off."""
+
+
+def ways_to_answer(
+    governance: Governance, history: Sequence[BaseMessage]
+) -> Iterator[tuple[Any, list[BaseMessage], dict[str, Any]]]:
+    """Calls of the cheapest tier over ever less of the history, each with its arguments."""
+    tiers = governance.models
+    if not tiers or not history:
+        return
+    models = [tier.model for tier in tiers]
+    limited = introspect.limit_field(models[0]) is not None
+    kwargs = introspect.with_limit(models[0], {}, LANDING_ANSWER) if limited else {}
+    shorter = shortened(history)
+    number = 1 + len(shorter)
+    for place in dict.fromkeys((0, number // 4, number // 2, number - 1)):
+        version = shorter[place - 1] if place else list(history)
+        yield governed(models), [*as_plain_text(version), HumanMessage(LANDING_PROMPT)], kwargs
+
+
+def stopped_answer(governance: Governance) -> AIMessage:
+    """The plain sentence a run lands with where no model can be called."""
+    run = governance.run
+    why = f" ({run.exhausted})" if run.exhausted else ""
+    return AIMessage(f"I had to stop here because the budget for this task is spent.{why}")
+
+
+def note_landing(governance: Governance) -> Steps[None]:
+    """Write down how the run landed, for the report."""
+    run, now = governance.run, governance.meter.clock()
+    why = str(run.exhausted) if run.exhausted else ""
+    body = {"kind": "landing", "message": f"Landed {run.landed}", "why": why, "run": run.id}
+    try:
+        yield partial(governance.meter.ledger.note, run.session, body, now=now)
+    except BudgetedAgentsError as error:  # a report without this line is better than a lost answer
+        governance.meter.publish("unsettled", f"The landing could not be noted: {error}", run.session)
+
+
+def missing_results(history: Sequence[BaseMessage]) -> list[ToolMessage]:
+    """A result for every tool call that has none: providers reject a history without."""
+    given = {message.tool_call_id for message in history if isinstance(message, ToolMessage)}
+    return [
+        ToolMessage(NOT_CALLED, name=call["name"], tool_call_id=call["id"] or "", status="error")
+        for message in history
+        if isinstance(message, AIMessage)
+        for call in message.tool_calls
+        if call["id"] not in given
+    ]
+
+
+def as_plain_text(history: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """The history without tool calls, which some providers reject where no tools are bound."""
+    plain: list[BaseMessage] = []
+    for message in history:
+        if isinstance(message, ToolMessage):
+            plain.append(HumanMessage(f"Result of {message.name or 'a tool'}: {message.text}"))
+        elif isinstance(message, AIMessage) and message.tool_calls:
+            names = ", ".join(call["name"] for call in message.tool_calls)
+            plain.append(AIMessage(f"{message.text}\n(called {names})".strip()))
+        elif isinstance(message, SystemMessage):
+            plain.insert(sum(isinstance(m, SystemMessage) for m in plain), message)
+        else:
+            plain.append(message)
+    return plain

@@ -1,0 +1,1 @@
+"""Shortening a history that outgrows ``context_tokens``."""
