@@ -88,6 +88,23 @@ def test_a_former_price_holds_until_it_was_replaced() -> None:
     assert input_price(prices.on(0, "o3")) == "0.000002"
 
 
+@pytest.mark.parametrize("on", ["2026-03-01", "2026-11-01"])  # before and after a former price was replaced
+def test_a_region_is_as_much_dearer_at_any_time(on: str) -> None:
+    prices = DatedPrices.load()
+    usual, there = (prices.on(day(on), "claude-opus-4-6", region=region) for region in ("", "us"))
+    assert usual is not None
+    assert there is not None
+    assert there.source == usual.source
+    assert there.cost(USAGE) * 10 == usual.cost(USAGE) * 11
+
+
+def test_a_region_costs_more_by_a_user_s_own_list(tmp_path: Path) -> None:
+    path = tmp_path / "prices.json"
+    path.write_text(json.dumps({"m": row("0.000001") | {"provider_specific_entry": {"us": 1.5}}}))
+    assert input_price(DatedPrices.load(path).on(0, "m", region="us")) == "0.0000015"
+    assert input_price(DatedPrices.load(path).on(0, "m", region="eu")) == "0.000001"
+
+
 def test_as_of_prices_every_call_on_one_day() -> None:
     prices = DatedPrices.load(as_of=date(2025, 5, 1))
     assert {input_price(prices.on(on, "o3")) for on in (0, day("2024-01-01"), day("2026-01-01"))} == {"0.00001"}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import fields
 
 from budgeted_agents.errors import InvalidUsage
-from budgeted_agents.usage import Usage, service_tier
+from budgeted_agents.usage import Usage, service_region, service_tier
 
 COUNTS = st.integers(min_value=0, max_value=10**7)
 USAGES = st.builds(Usage, **{field.name: COUNTS for field in fields(Usage)})
@@ -311,3 +311,20 @@ def test_a_plain_anthropic_usage_reads_as_any_other(
     expected = Usage(input=a, cache_read=b, cache_write_5m=short, cache_write_1h=long, output=out, web_searches=found)
     assert Usage.from_anthropic(reported) == expected
     assert Usage.from_anthropic(reported | {"output_tokens": float(out)}) == expected
+
+
+@pytest.mark.parametrize(
+    ("reported", "region"),
+    [
+        ({"inference_geo": "us"}, "us"),
+        ({"inference_geo": "EU"}, "eu"),
+        ({"inference_geo": "global"}, None),
+        ({"inference_geo": "not_available"}, None),
+        ({"inference_geo": "realtime_ga_only"}, None),  # a name of prices, and no region
+        ({"inference_geo": 1}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_the_region_is_reported_where_prices_may_depend_on_it(reported: Any, region: str | None) -> None:
+    assert service_region(reported) == region

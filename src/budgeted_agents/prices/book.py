@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from budgeted_agents.errors import UnknownPrice
 from budgeted_agents.prices.bundled import bundled_list, read_list
 from budgeted_agents.prices.names import find_row
 from budgeted_agents.prices.price import Price
-from budgeted_agents.prices.rates import has_token_prices
+from budgeted_agents.prices.rates import has_token_prices, regional_surcharge
 from budgeted_agents.prices.rows import Row
 
 Rows = Mapping[str, Mapping[str, Any]]
@@ -130,6 +131,15 @@ class PriceBook:
         found = self._prices.get((model, provider, region))
         return found if found is not None else self._compile(model, provider, region)
 
+    def surcharge(self, model: str, provider: str | None, region: str) -> Decimal | None:
+        """The factor on a model's rates in a region; None if no row says that it costs more there.
+
+        Raises:
+            InvalidPrice: if the row holds a bad one.
+        """
+        name = find_row(model, provider, self._rows)
+        return None if name is None else regional_surcharge(Row(name, self._rows[name], self._sources[name]), region)
+
     def __contains__(self, model: object) -> bool:
         """Whether a model has a price."""
         return isinstance(model, str) and self.find(model) is not None
@@ -145,8 +155,9 @@ class PriceBook:
         row = None if name is None else Row(name, rows[name], sources[name])
         if row is None or not has_token_prices(row):
             return None
-        key = (row.model, None, region)
-        price = prices.get(key) or prices.setdefault(key, Price(row, sources[row.model], region))
+        surcharge = regional_surcharge(row, region)
+        key = (row.model, None, None if surcharge is None else region)
+        price = prices.get(key) or prices.setdefault(key, Price(row, sources[row.model], surcharge))
         prices[model, provider, region] = price
         return price
 

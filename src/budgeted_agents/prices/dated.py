@@ -59,30 +59,36 @@ class DatedPrices:
         history = PriceHistory() if PriceHistory.is_installed() else None
         return cls(PriceBook.default(), own=own, history=history, as_of=as_of)
 
-    def on(self, day: int, model: str, provider: str = "") -> Price | None:
+    def on(self, day: int, model: str, provider: str = "", region: str = "") -> Price | None:
         """The price of a model on a day, or None.
 
         Args:
             day: days since 1970-01-01; 0 if unknown, which is priced as today.
             model: its name, with or without provider.
             provider: who serves it, if the name does not say.
+            region: where the call is served, if the provider charges more there. Former prices are the current list's
+                factor dearer, because the history does not know regions.
         """
         when = self._as_of or (_EPOCH + timedelta(days=day) if day else datetime.now(UTC).date())
         return (
-            self._of_own(when, model, provider)
-            or self._of_history(when, model, provider, only_former=True)
-            or self._current.find(model, provider or None)
-            or self._of_history(when, model, provider, only_former=False)
+            self._of_own(when, model, provider, region)
+            or self._of_history(when, model, provider, region, only_former=True)
+            or self._current.find(model, provider or None, region or None)
+            or self._of_history(when, model, provider, region, only_former=False)
         )
 
-    def _of_own(self, when: date, model: str, provider: str) -> Price | None:
+    def _of_own(self, when: date, model: str, provider: str, region: str) -> Price | None:
         """From the newest list of that time that has the model, else from the oldest that has it."""
         out = bisect_right([day for day, _ in self._own], when)
         books = [*(book for _, book in reversed(self._own[:out])), *(book for _, book in self._own[out:])]
-        return next((price for book in books if (price := book.find(model, provider or None)) is not None), None)
+        found = (book.find(model, provider or None, region or None) for book in books)
+        return next((price for price in found if price is not None), None)
 
-    def _of_history(self, when: date, model: str, provider: str, *, only_former: bool) -> Price | None:
-        return None if self._history is None else self._history.on(when, model, provider, only_former=only_former)
+    def _of_history(self, when: date, model: str, provider: str, region: str, *, only_former: bool) -> Price | None:
+        if self._history is None:
+            return None
+        surcharge = self._current.surcharge(model, provider or None, region) if region else None
+        return self._history.on(when, model, provider, only_former=only_former, surcharge=surcharge)
 
 
 def parse_day(text: str) -> date:

@@ -71,14 +71,22 @@ class PriceHistory:
 
         self.source = f"genai-prices {version('genai-prices')}"
         self._snapshot = DataSnapshot(providers=providers, from_auto_update=False)
-        self._prices: dict[tuple[str, str, int], Price] = {}
+        self._prices: dict[tuple[str, str, int, Decimal | None], Price] = {}
 
     @staticmethod
     def is_installed() -> bool:
         """Whether genai-prices is there to be read."""
         return find_spec("genai_prices") is not None
 
-    def on(self, day: date, model: str, provider: str = "", *, only_former: bool = False) -> Price | None:
+    def on(
+        self,
+        day: date,
+        model: str,
+        provider: str = "",
+        *,
+        only_former: bool = False,
+        surcharge: Decimal | None = None,
+    ) -> Price | None:
         """The price of a model on a day; None if the list does not have it.
 
         Args:
@@ -86,6 +94,7 @@ class PriceHistory:
             model: its name, with or without provider.
             provider: who serves it, if the name does not say.
             only_former: only a price that has been replaced by another since.
+            surcharge: a factor on every rate, for the region of the call, which the list does not know.
         """
         word = litellms_word(provider)
         try:
@@ -98,10 +107,10 @@ class PriceHistory:
         index = max((i for i, (start, _) in enumerate(eras) if start <= day), default=None)
         if index is None or (only_former and index == len(eras) - 1):
             return None
-        key = (found.id, entry.id, index)
+        key = (found.id, entry.id, index, surcharge)
         if key not in self._prices:
             row = _row(eras[index][1], entry) | {"litellm_provider": _RULES_OF.get(found.id, found.id)}
-            self._prices[key] = Price(Row(entry.id, row, self.source), self.source)
+            self._prices[key] = Price(Row(entry.id, row, self.source), self.source, surcharge)
         return self._prices[key]
 
 

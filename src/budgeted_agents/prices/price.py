@@ -34,6 +34,11 @@ _GEMINI_PROVIDERS = ("gemini", "vertex_ai-language-models")
 class Price:
     """Prices of one model. All unit prices are exact; a call's cost is rounded up once, to whole nano-USD.
 
+    Args:
+        row: the model's row.
+        source: where it comes from.
+        surcharge: a factor on every rate for a token, where the call is served in a region that costs more.
+
     Attributes:
         model: the name of the row in the list.
         provider: the provider named in the row; may be empty.
@@ -60,7 +65,7 @@ class Price:
         "writes_cache_unasked",
     )
 
-    def __init__(self, row: Row, source: str, region: str | None = None) -> None:
+    def __init__(self, row: Row, source: str, surcharge: Decimal | None = None) -> None:
         self.model = row.model
         self.provider = row.provider
         self.source = source
@@ -70,7 +75,7 @@ class Price:
             name in row.model for name in _ASKED_CACHES
         )
         self.varies = bool(row.mapping("provider_specific_entry"))
-        tables = compile_tables(row, region)
+        tables = compile_tables(row, surcharge)
         self._tables: dict[str | None, Table] = {None: tables["standard"]}
         self._tables.update(tables)
         self._per_request = row.price("input_cost_per_request") or 0

@@ -65,14 +65,13 @@ def has_token_prices(row: Row) -> bool:
     return row.has("input_cost_per_token") or any(tier.has("input_cost_per_token") for _, tier in row.tiers())
 
 
-def compile_tables(row: Row, region: str | None = None) -> dict[str, Table]:
-    """The row's tables by service tier; ``standard`` is always there. A region multiplies all rates by its surcharge.
+def compile_tables(row: Row, surcharge: Decimal | None = None) -> dict[str, Table]:
+    """The row's tables by service tier; ``standard`` is always there. A surcharge multiplies all rates.
 
     Raises:
         InvalidPrice: if a price in it is bad.
     """
     tables = _tables(row)
-    surcharge = _surcharge(row, region.lower()) if region else None
     return tables if surcharge is None else {tier: table.times(surcharge) for tier, table in tables.items()}
 
 
@@ -89,8 +88,15 @@ def _tables(row: Row) -> dict[str, Table]:
     return tables
 
 
-def _surcharge(row: Row, region: str) -> Decimal | None:
-    """The factor on calls served in a region: OpenAI's data residency, Claude's geography, Vertex's endpoints."""
+def regional_surcharge(row: Row, region: str | None) -> Decimal | None:
+    """The factor on calls served in a region: OpenAI's data residency, Claude's geography, Vertex's endpoints; or None.
+
+    Raises:
+        InvalidPrice: if it is no sensible factor.
+    """
+    if not region:
+        return None
+    region = region.lower()
     residency = f"regional_processing_uplift_multiplier_{region}"
     if row.has(residency):
         return row.multiplier(residency, row.fields[residency])

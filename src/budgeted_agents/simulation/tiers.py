@@ -73,20 +73,21 @@ class Tariff:
     def tiers(self, call: TracedCall, start: float) -> Tiers | None:
         """The models that may make a call, from the one that was asked for; None if its price is not known."""
         steps_down = call.kind == "model"
-        key = (call.model, call.model_asked, call.provider, int(start // _DAY), steps_down, LOCAL_MODEL in call.flags)
+        day, is_local = int(start // _DAY), LOCAL_MODEL in call.flags
+        key = (call.model, call.model_asked, call.provider, call.region, day, steps_down, is_local)
         if key not in self._known:
-            self._known[key] = self._tiers(call, int(start // _DAY), steps_down)
+            self._known[key] = self._tiers(call, day, steps_down)
         return self._known[key]
 
     def _tiers(self, call: TracedCall, day: int, steps_down: bool) -> Tiers | None:
-        price = self._prices.on(day, call.model, call.provider) if call.model else None
+        price = self._prices.on(day, call.model, call.provider, call.region) if call.model else None
         if LOCAL_MODEL in call.flags:
             price = free_price(call.model or LOCAL_MODEL)
         if price is None:
             return None
         if not steps_down:
             return Tiers((Tier(call.model, price),), 0)
-        listed = [Tier(name, self._on(day, name)) for name in self._models]
+        listed = [Tier(name, self._on(day, name, call.region)) for name in self._models]
         used = _place(call.model, price, listed)
         asked = self._asked(call, day, listed) if call.model_asked else None
         known = used if used is not None else asked
@@ -98,8 +99,8 @@ class Tariff:
     def _asked(self, call: TracedCall, day: int, listed: Sequence[Tier]) -> int | None:
         return _place(call.model_asked, self._prices.on(day, call.model_asked, call.provider), listed)
 
-    def _on(self, day: int, model: str) -> Price:
-        return self._prices.on(day, model) or self._book.price(model)
+    def _on(self, day: int, model: str, region: str) -> Price:
+        return self._prices.on(day, model, "", region) or self._book.price(model)
 
 
 def _place(name: str, price: Price | None, models: Sequence[Tier]) -> int | None:

@@ -44,6 +44,7 @@ class TracedCall(msgspec.Struct, kw_only=True, gc=False):
         provider: who served it, in the trace's own word.
         usage: its tokens, in disjoint classes.
         service_tier: the service tier it was served at.
+        region: the region it was served in, if a price may depend on that and the trace says so.
         recorded_cost: USD the trace itself records for it; None if it records none.
         started_at, ended_at: seconds since the epoch; 0 where unknown.
         node: the agent or graph node that made it.
@@ -70,6 +71,7 @@ class TracedCall(msgspec.Struct, kw_only=True, gc=False):
     provider: str = ""
     usage: Usage = NO_USAGE
     service_tier: str = ""
+    region: str = ""
     recorded_cost: Decimal | None = None
     started_at: float = 0.0
     ended_at: float = 0.0

@@ -7,6 +7,7 @@ other way) the numbers win, because real traces mix both conventions and a wrong
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,9 @@ _LANGFUSE_CACHE_READ = (
 )
 _WRITTEN = frozenset({"cache_write", "cache_write_5m", "cache_write_1h"})
 _TRAFFIC_TIERS = {"ON_DEMAND_PRIORITY": "priority", "FLEX": "flex", "ON_DEMAND_FLEX": "flex", "BATCH": "batch"}
+_ANYWHERE = frozenset({"", "global", "not_available"})
+"""What an ``inference_geo`` says that names no region."""
+_REGION = re.compile(r"[a-z][a-z0-9-]{1,30}")
 
 
 def openai_counts(usage: Any, place: str) -> dict[str, int]:
@@ -301,6 +305,19 @@ def service_tier(usage: Any) -> str | None:
         return None
     names = details if isinstance(details, Mapping) else ()
     return next((tier for tier in _TIER_PREFIXES if tier in names or f"{tier}_cache_read" in names), None)
+
+
+def service_region(usage: Any) -> str | None:
+    """The region that Claude's usage mapping says the call was served in; None if it may be any, or if it is silent."""
+    return region_of(usage.get("inference_geo")) if isinstance(usage, Mapping) else None
+
+
+def region_of(geography: Any) -> str | None:
+    """The region that an ``inference_geo`` names; None if it names none."""
+    if not isinstance(geography, str) or geography in _ANYWHERE:
+        return None
+    region = geography.lower()
+    return region if _REGION.fullmatch(region) else None
 
 
 def _disjoint(

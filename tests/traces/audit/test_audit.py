@@ -22,7 +22,7 @@ def row(million: int) -> dict[str, Any]:
     return {"input_cost_per_token": f"{million}e-6", "output_cost_per_token": f"{5 * million}e-6"}
 
 
-PRICES = DatedPrices(PriceBook({"small": row(1), "large": row(10)}))
+PRICES = DatedPrices(PriceBook({"small": row(1), "large": row(10) | {"provider_specific_entry": {"us": "1.1"}}}))
 HUNDRED = Usage(input=100)  # 100,000 nano-USD by the small model
 
 
@@ -50,6 +50,7 @@ calls = st.lists(
         model_asked=st.sampled_from(["", "large"]),
         usage=st.builds(Usage, st.integers(0, 1000), st.integers(0, 1000), output=st.integers(0, 100)),
         recorded_cost=amounts,
+        region=st.sampled_from(["", "", "us", "eu"]),
         started_at=st.sampled_from([0.0, 1.7e9, 1.8e9]),
         node=names,
         tool=names,
@@ -129,6 +130,14 @@ def test_downgrades_are_cheaper_models_and_not_other_names() -> None:
         ]
     )
     assert audit.sessions["s"].downgrades == 1
+
+
+def test_a_call_costs_what_it_costs_where_it_was_served() -> None:
+    """By its own region, though it shares a place with calls of others."""
+    audit = audited(model_call(model="large", region=region) for region in ("", "us", "eu", "us"))
+    assert audit.sessions["s"].cost == audit.groups["model"]["large"].cost == 4_200_000
+    (stated,) = audited([model_call(kind="statement", model="large", region="us")]).sessions["s"].statements()
+    assert stated[1].cost == 1_100_000
 
 
 def test_clocks_that_are_off_are_no_day() -> None:

@@ -27,7 +27,8 @@ HALF = {
     "output_cost_per_token": "0.00001",
     "cache_read_input_token_cost": "0.00000125",
 }
-PRICES = DatedPrices(PriceBook({"large": CLAUDE, "half": HALF, "small": {"input_cost_per_token": "1e-7"}}))
+LARGE = CLAUDE | {"provider_specific_entry": {"us": "1.1"}}
+PRICES = DatedPrices(PriceBook({"large": LARGE, "half": HALF, "small": {"input_cost_per_token": "1e-7"}}))
 
 
 def recorded(draw: random.Random, way: str, usage: Usage, model: str) -> Decimal | None:
@@ -80,6 +81,7 @@ def session_of(draw: random.Random, number: int) -> Iterator[TracedCall]:
             recorded_cost=None
             if len(kinds) > 1 and kind != "statement" and draw.random() < 0.7
             else recorded(draw, draw.choice(WAYS) if is_mixed else way, usage, model),
+            region=draw.choice(["", "", "", "us"]),
             calls=draw.randint(1, 3) if kind == "statement" else 1,
             started_at=draw.choice([0.0, 1.7e9, 1.75e9]),
             node=draw.choice(["", "agent"]),

@@ -126,12 +126,12 @@ def test_the_figures_that_a_price_depends_on(tmp_path: Path) -> None:
     source = write_lines(
         tmp_path / "s1.jsonl",
         answer("msg_1", usage={"service_tier": "priority", "server_tool_use": {"web_search_requests": 3}}),
-        answer("msg_2", usage={"speed": "fast"}),
+        answer("msg_2", usage={"speed": "fast", "inference_geo": "us"}),
         answer("msg_3", costUSD=0.25, cwd="/src/app"),
     )
     one, two, three = FORMAT.read(source)
-    assert (one.service_tier, one.usage.web_searches) == ("priority", 3)
-    assert two.service_tier == "fast"
+    assert (one.service_tier, one.region, one.usage.web_searches) == ("priority", "", 3)
+    assert (two.service_tier, two.region) == ("fast", "us")
     assert three.recorded_cost == Decimal("0.25")
     assert three.attribution == {"project": "/src/app"}
 
@@ -149,6 +149,7 @@ USAGES = st.fixed_dictionaries(
         "server_tool_use": SOME,
         "service_tier": st.sampled_from(["standard", "priority", None, 3]),
         "speed": st.sampled_from(["fast", "standard", None]),
+        "inference_geo": st.sampled_from(["us", "global", "not_available", "", None, 3]),
     },
 )
 
@@ -162,8 +163,9 @@ def test_usage_read_by_its_type_is_what_the_general_way_reads(usage: dict[str, A
         with pytest.raises(InvalidUsage):
             figures(raw, "here")
         return
-    found, tier = figures(raw, "here")
+    found, tier, region = figures(raw, "here")
     assert found == expected
+    assert region == ("us" if usage.get("inference_geo") == "us" else "")
     assert tier == ("fast" if usage.get("speed") == "fast" else "priority" if "priority" in usage.values() else "")
 
 
@@ -225,6 +227,13 @@ def test_a_result_is_a_statement_for_each_model(tmp_path: Path) -> None:
     assert two.usage == Usage(input=5, output=6, cache_write_5m=7, web_searches=1)
     assert two.flags == (CACHE_TTL_UNKNOWN,)
     assert [(call.turns, call.calls, call.succeeded) for call in (one, two)] == [(1, 3, True), (0, 0, True)]
+
+
+def test_a_result_says_where_its_session_was_served(tmp_path: Path) -> None:
+    models = {"claude-opus-4-6": {"inputTokens": 10}, "claude-haiku-4-5": {"inputTokens": 5}}
+    where = USAGE | {"inference_geo": "us"}
+    for event in (result("u1", 0.4, models, usage=where), result("u2", 0.4, usage=where)):
+        assert {call.region for call in statements(write_lines(tmp_path / "log.jsonl", event))} == {"us"}
 
 
 def test_results_grow_until_a_session_is_resumed(tmp_path: Path) -> None:

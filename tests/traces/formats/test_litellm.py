@@ -157,6 +157,12 @@ def test_only_a_tier_with_prices_of_its_own_counts(tmp_path: Path, tier: str, ex
     assert call.service_tier == expected
 
 
+def test_claude_says_where_and_how_it_answered(tmp_path: Path) -> None:
+    reported = REPORTED | {"inference_geo": "us", "speed": "fast"}
+    source = write_lines(tmp_path / "a.jsonl", payload("a", {"usage_object": reported}), payload("b"))
+    assert [(call.service_tier, call.region) for call in imported(FORMAT, source).models] == [("fast", "us"), ("", "")]
+
+
 def test_a_key_in_the_clear_never_enters(tmp_path: Path) -> None:
     (call,) = imported(FORMAT, write_lines(tmp_path / "a.jsonl", row(api_key="sk-secret"))).models
     assert "key" not in call.attribution

@@ -30,6 +30,7 @@ def test_a_call_arrives_with_all_it_says(tmp_path: Path) -> None:
             model_asked="gpt-4.1",
             provider="azure",
             service_tier="flex",
+            region="eu",
             cached_input_tokens=60,
             reasoning_output_tokens=5,
             cost_usd="0.0123",
@@ -50,7 +51,8 @@ def test_a_call_arrives_with_all_it_says(tmp_path: Path) -> None:
     found = imported(FORMAT, source)
     (call,) = found.models
     assert (call.id, call.session, call.line) == ("c1", "s1", 1)
-    assert (call.model, call.model_asked, call.provider, call.service_tier) == ("gpt-4o", "gpt-4.1", "azure", "flex")
+    assert (call.model, call.model_asked, call.provider) == ("gpt-4o", "gpt-4.1", "azure")
+    assert (call.service_tier, call.region) == ("flex", "eu")
     assert call.usage == Usage(input=40, cache_read=60, output=15, reasoning=5)
     assert call.recorded_cost == Decimal("0.0123")
     assert call.ended_at - call.started_at == 1.0

@@ -42,8 +42,8 @@ PlaceKey = tuple[str, str, int, str, str, str]
 class Prices(Protocol):
     """What models cost on a day."""
 
-    def on(self, day: int, model: str, provider: str) -> Price | None:
-        """The price of a model on a day (days since 1970-01-01, 0 if unknown), or None."""
+    def on(self, day: int, model: str, provider: str, region: str) -> Price | None:
+        """The price of a model on a day (days since 1970-01-01, 0 if unknown) and in a region, or None."""
 
 
 class Remembered:
@@ -79,7 +79,7 @@ class Audit:
 
     def __init__(self, prices: Prices) -> None:
         self._prices: Prices | None = prices
-        self._known_prices: dict[tuple[int, str, str], Price | None] = {}
+        self._known_prices: dict[tuple[int, str, str, str], Price | None] = {}
         self._downgrades: dict[tuple[str, Place], bool] = {}
         self._cells: dict[PlaceKey, Cell] = {}
         self.sessions: dict[str, SessionTally] = {}
@@ -139,7 +139,8 @@ class Audit:
 
     def _add_model_call(self, session: SessionTally, call: TracedCall) -> None:
         cell = self._cells.get(key := _place_of(call)) or self._new_cell(key)
-        usage, found = call.usage, assess(call, cell.price)
+        price = self._price_at(cell.place, call.region) if call.region else cell.price
+        usage, found = call.usage, assess(call, price)
         prompt, cached, output = usage.prompt_tokens, usage.cache_read, usage.completion_tokens
         cost, recorded, failed = found.cost, found.recorded, call.error != ""
         session.add(prompt, cached, output, cost, recorded, failed)
@@ -178,7 +179,7 @@ class Audit:
         if not call.calls and call.recorded_cost is None and not call.usage.total_tokens:
             return  # it says nothing of calls
         place = Place(*_place_of(call))
-        price, usage, calls = self._price_of(place.day, place.model, place.provider), call.usage, max(call.calls, 1)
+        price, usage, calls = self._price_at(place, call.region), call.usage, max(call.calls, 1)
         found, failed = assess(call, price), call.error != ""
         stated = session.stated_at(place)
         prompt, cached, output = usage.prompt_tokens, usage.cache_read, usage.completion_tokens
@@ -191,18 +192,21 @@ class Audit:
         if len(self._cells) >= _MOST_PLACES:
             self.settle()
         place = Place(*key)
-        price = self._price_of(place.day, place.model, place.provider)
+        price = self._price_at(place)
         # A tally of a session's kind: Python adds quickly only where it always finds the same kind of object.
         cell = self._cells[key] = Cell(place, SessionTally(), price, _is_premium(price))
         return cell
 
-    def _price_of(self, day: int, model: str, provider: str) -> Price | None:
-        key = (day, model, provider)
+    def _price_at(self, place: Place, region: str = "") -> Price | None:
+        return self._price_of(place.day, place.model, place.provider, region)
+
+    def _price_of(self, day: int, model: str, provider: str, region: str = "") -> Price | None:
+        key = (day, model, provider, region)
         if key in self._known_prices:
             return self._known_prices[key]
         if self._prices is None:
             raise RuntimeError("This audit came out of a pickle: it has no prices, and is there to be merged.")
-        price = self._known_prices[key] = self._prices.on(day, model, provider) if model else None
+        price = self._known_prices[key] = self._prices.on(*key) if model else None
         if price is not None:
             self.price_sources.add(price.source)
         return price
@@ -213,7 +217,7 @@ class Audit:
         known = self._downgrades.get(key)
         if known is None:
             wanted = self._price_of(place.day, asked, place.provider)
-            used = self._price_of(place.day, place.model, place.provider)
+            used = self._price_at(place)
             known = wanted is not None and used is not None and wanted.rates().output > used.rates().output
             self._downgrades[key] = known
         return known

@@ -76,10 +76,10 @@ def write_parquet(calls: Iterable[TracedCall], prices: DatedPrices, path: Path) 
 
 def _write_lines(calls: Iterable[TracedCall], prices: DatedPrices, path: Path) -> int:
     written = 0
-    known: dict[tuple[int, str, str], Price | None] = {}
+    known: dict[tuple[int, str, str, str], Price | None] = {}
     with path.open("wb") as file:
         for call in calls:
-            key = (day_of(call.started_at), call.model, call.provider)
+            key = (day_of(call.started_at), call.model, call.provider, call.region)
             if key not in known:
                 known[key] = prices.on(*key) if call.model else None
             file.write(_encoded(_row(call, known[key])) + b"\n")

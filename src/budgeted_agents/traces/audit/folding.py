@@ -54,6 +54,7 @@ class Question(NamedTuple):
     day: int
     model: str
     provider: str
+    region: str
 
 
 @dataclass(slots=True)

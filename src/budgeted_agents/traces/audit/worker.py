@@ -24,8 +24,8 @@ class _Parent:
         self._given = given
         self._output = output
 
-    def on(self, day: int, model: str, provider: str) -> Price | None:
-        price: Price | None = self.ask(Question(day, model, provider))
+    def on(self, day: int, model: str, provider: str, region: str) -> Price | None:
+        price: Price | None = self.ask(Question(day, model, provider, region))
         return price
 
     def known(self, keys: Keys) -> set[int]:

@@ -175,8 +175,8 @@ class _LoadingPrices:
     def __init__(self, loading: Future[Prices]) -> None:
         self.loaded = loading.result
 
-    def on(self, day: int, model: str, provider: str) -> Price | None:
-        return self.loaded().on(day, model, provider)
+    def on(self, day: int, model: str, provider: str, region: str) -> Price | None:
+        return self.loaded().on(day, model, provider, region)
 
 
 class _Worker:

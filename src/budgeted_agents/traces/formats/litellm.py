@@ -14,7 +14,7 @@ from budgeted_agents.traces.fields import cost, mapping, mappings, names, text
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
 from budgeted_agents.traces.values import fingerprint, seconds, texts
-from budgeted_agents.usage import Usage, service_tier
+from budgeted_agents.usage import Usage, service_region, service_tier
 
 _SPEND_LOG = {"request_id", "spend", "startTime"}
 _PAYLOAD = {"response_cost", "call_type"}
@@ -61,6 +61,7 @@ def _calls(record: Record, problems: Problems, line: int) -> Iterator[TracedCall
         provider=text(record.get("custom_llm_provider")),
         usage=usage,
         service_tier=_tier(record, metadata),
+        region=service_region(mapping(metadata.get("usage_object"))) or "",
         recorded_cost=_recorded(record, problems, line),
         started_at=seconds(record.get("startTime")),
         ended_at=seconds(record.get("endTime")),
@@ -102,8 +103,10 @@ def _recorded(record: Record, problems: Problems, line: int) -> Decimal | None:
 
 
 def _tier(record: Record, metadata: Record) -> str:
+    """The service tier, or Claude's fast mode, where they have prices of their own."""
     asked = mapping(record.get("model_parameters")).get("service_tier")
-    tier = service_tier(mapping(metadata.get("usage_object"))) or text(asked)
+    reported = mapping(metadata.get("usage_object"))
+    tier = "fast" if reported.get("speed") == "fast" else service_tier(reported) or text(asked)
     return "" if tier in _ORDINARY_TIERS else tier
 
 

@@ -16,7 +16,7 @@ from budgeted_agents.traces.fields import names
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
 from budgeted_agents.traces.values import fingerprint, recorded_usd, seconds, texts
-from budgeted_agents.usage import Usage
+from budgeted_agents.usage import Usage, region_of
 
 _TELLING = {"input_tokens", "cost_usd", "kind"}
 
@@ -36,6 +36,7 @@ class _Call(msgspec.Struct):
     model_asked: str = ""
     provider: str = ""
     service_tier: str = ""
+    region: str = ""
     input_tokens: Any = None
     output_tokens: Any = None
     cached_input_tokens: Any = None
@@ -124,6 +125,7 @@ def _traced(call: _Call, usage: Usage, line: int) -> TracedCall:
         provider=call.provider,
         usage=usage,
         service_tier=call.service_tier,
+        region=region_of(call.region) or "",
         recorded_cost=recorded_usd(call.cost_usd, f"cost of {call.id}"),
         started_at=seconds(call.started_at),
         ended_at=seconds(call.ended_at),

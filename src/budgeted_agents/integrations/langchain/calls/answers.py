@@ -17,7 +17,7 @@ from budgeted_agents.integrations.langchain.calls.quoting import UNPRICED, price
 from budgeted_agents.meter import Admission, Meter, Steps, settle
 from budgeted_agents.meter.settlement import EndedCall
 from budgeted_agents.prices import Price
-from budgeted_agents.usage import Usage, service_tier
+from budgeted_agents.usage import Usage, service_region, service_tier
 
 
 class Answered(Struct, frozen=True, gc=False):
@@ -130,12 +130,8 @@ def served(messages: Sequence[BaseMessage]) -> tuple[str | None, str | None]:
     for message in messages:
         usage = message.response_metadata.get("usage")
         if isinstance(usage, Mapping):
-            region, speed = usage.get("inference_geo"), usage.get("speed")
-            return (None if region in _ANYWHERE else region), ("fast" if speed == "fast" else None)
+            return service_region(usage), ("fast" if usage.get("speed") == "fast" else None)
     return None, None
-
-
-_ANYWHERE = (None, "global", "not_available")
 
 
 def estimated(messages: Sequence[BaseMessage], quote: Quote, longest: int | None = None) -> Usage:

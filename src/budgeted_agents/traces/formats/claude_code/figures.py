@@ -1,12 +1,12 @@
-"""The usage of a message: its tokens, and the tier they are priced at."""
+"""The usage of a message: its tokens, and the tier and the region they are priced at."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from budgeted_agents.usage import Usage
+from budgeted_agents.usage import Usage, region_of, service_region
 from budgeted_agents.usage.counts import MAX_TOKENS
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
@@ -32,14 +32,29 @@ class _Figures(msgspec.Struct, gc=False):
     server_tool_use: _Searches | None = None
     service_tier: str | None = None
     speed: str | None = None
+    inference_geo: str | None = None
 
 
 _FIGURES = msgspec.json.Decoder(_Figures)
 ANY = msgspec.json.Decoder(dict[str, Any])
 
 
-def figures(usage: msgspec.Raw, place: str) -> tuple[Usage, str]:
-    """Tokens, and what a price may depend on: the service tier, or fast mode, which has prices of its own.
+class Figures(NamedTuple):
+    """What a message used.
+
+    Attributes:
+        usage: its tokens.
+        service_tier: the service tier, or fast mode, which has prices of its own; empty if it is the standard one.
+        region: where it was served, if it cannot have been anywhere.
+    """
+
+    usage: Usage
+    service_tier: str
+    region: str
+
+
+def figures(usage: msgspec.Raw, place: str) -> Figures:
+    """Tokens, and what a price may depend on.
 
     Raises:
         InvalidUsage: a count is negative, absurd or no whole number.
@@ -62,11 +77,12 @@ def figures(usage: msgspec.Raw, place: str) -> tuple[Usage, str]:
         output=found.output_tokens,
         web_searches=searches,
     )
-    return counts, _tier(found.speed, found.service_tier)
+    return Figures(counts, _tier(found.speed, found.service_tier), region_of(found.inference_geo) or "")
 
 
-def _of_any(usage: dict[str, Any], place: str) -> tuple[Usage, str]:
-    return Usage.from_anthropic(usage, place=place), _tier(usage.get("speed"), usage.get("service_tier"))
+def _of_any(usage: dict[str, Any], place: str) -> Figures:
+    tier = _tier(usage.get("speed"), usage.get("service_tier"))
+    return Figures(Usage.from_anthropic(usage, place=place), tier, service_region(usage) or "")
 
 
 def _tier(speed: Any, service_tier: Any) -> str:

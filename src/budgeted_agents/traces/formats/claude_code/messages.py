@@ -113,7 +113,7 @@ class Messages:
     def _call(self, message: _Open) -> TracedCall | None:
         place = f"{self._path}:{message.line}"
         try:
-            usage, tier = figures(message.usage, place)
+            usage, tier, region = figures(message.usage, place)
             cost = recorded_usd(message.cost, place)
         except InvalidInput as error:
             self._problems.skip(f"{error}; the call is skipped", message.line)
@@ -127,6 +127,7 @@ class Messages:
             model=message.model,
             usage=usage,
             service_tier=tier,
+            region=region,
             recorded_cost=cost,
             started_at=seconds(message.first_time),
             ended_at=seconds(message.last_time),

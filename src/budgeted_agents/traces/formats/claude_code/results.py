@@ -17,7 +17,7 @@ from budgeted_agents.traces.fields import mapping, text
 from budgeted_agents.traces.formats.claude_code.entries import Entry
 from budgeted_agents.traces.sources import Source
 from budgeted_agents.traces.values import recorded_usd
-from budgeted_agents.usage import Usage
+from budgeted_agents.usage import Usage, service_region
 
 
 class Results:
@@ -54,6 +54,7 @@ class Results:
     def _of(self, result: Entry, line: int) -> Iterator[TracedCall]:
         place, name = f"{self._path}:{line}", _name(result, line)
         main = Usage.from_anthropic(result.usage, place=place)
+        region = service_region(result.usage) or ""
         turns, calls = 1, max(result.num_turns, 0)
         for model, figures in (result.models or {}).items():
             usage, flags = _usage_of(figures, main, place)
@@ -64,6 +65,7 @@ class Results:
                 model=model,
                 provider=text(mapping(figures).get("provider")),
                 usage=usage,
+                region=region,
                 recorded_cost=recorded_usd(mapping(figures).get("costUSD"), place),
                 flags=flags,
                 calls=calls,
@@ -78,6 +80,7 @@ class Results:
                 session=result.session,
                 kind="statement",
                 usage=main,
+                region=region,
                 recorded_cost=recorded_usd(result.total_cost_usd, place),
                 calls=calls,
                 turns=turns,
