@@ -22,6 +22,7 @@ _VERDICTS = (
     "constant_ratio",
     "unpriced",
     "recorded_missing",
+    "explained_by_logged_price",
     "explained_by_unrecorded_cache",
     "explained_by_cache_ttl",
     "rounding",

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from budgeted_agents.prices import Price
 from budgeted_agents.usage import Usage
 
 Kind = Literal["model", "embedding", "tool", "statement"]
@@ -27,6 +28,9 @@ NO_USAGE_RECORDED = "no_usage"
 CLIENT_CACHE_HIT = "client_cache_hit"
 LOCAL_MODEL = "local_model"
 SYNTHETIC = "synthetic"
+PRICED_BY_LOG = "priced_by_log"
+"""No list has a price of the model: its cost is by the one that its own trace states."""
+
 MAY_BE_SUM = "may_be_a_sum"
 """Nothing in a part of a file tells whether its figures are those of calls below it; the whole file does."""
 
@@ -46,6 +50,8 @@ class TracedCall(msgspec.Struct, kw_only=True, gc=False):
         service_tier: the service tier it was served at.
         region: the region it was served in, if a price may depend on that and the trace says so.
         recorded_cost: USD the trace itself records for it; None if it records none.
+        logged_price: the price of its model as the trace itself states it, if it does. It explains a recorded cost and
+            stands in where no list has a price, but proves nothing: who wrote the one wrote the other.
         started_at, ended_at: seconds since the epoch; 0 where unknown.
         node: the agent or graph node that made it.
         tool: a tool call's tool.
@@ -73,6 +79,7 @@ class TracedCall(msgspec.Struct, kw_only=True, gc=False):
     service_tier: str = ""
     region: str = ""
     recorded_cost: Decimal | None = None
+    logged_price: Price | None = None
     started_at: float = 0.0
     ended_at: float = 0.0
     node: str = ""

@@ -140,6 +140,17 @@ def test_a_call_costs_what_it_costs_where_it_was_served() -> None:
     assert stated[1].cost == 1_100_000
 
 
+def test_a_price_that_only_the_trace_knows_is_flagged() -> None:
+    logged = PriceBook({"unknown": row(3)}, source="the log").price("unknown")
+    audit = audited([model_call(logged_price=logged), model_call(session="t", model="unknown", logged_price=logged)])
+    assert audit.groups["model"]["unknown"].cost == 300_000
+    assert {name: set(session.flags) for name, session in audit.sessions.items()} == {
+        "s": set(),
+        "t": {"priced_by_log"},
+    }
+    assert audit.price_sources == {"own prices", "the log"}
+
+
 def test_clocks_that_are_off_are_no_day() -> None:
     times = [0.0, -5.0, float("nan"), float("inf"), 1e300]
     assert set(audited(model_call(started_at=time) for time in times).groups["day"]) == {""}

@@ -29,11 +29,12 @@ HALF = {
 }
 LARGE = CLAUDE | {"provider_specific_entry": {"us": "1.1"}}
 PRICES = DatedPrices(PriceBook({"large": LARGE, "half": HALF, "small": {"input_cost_per_token": "1e-7"}}))
+LOGGED = PriceBook({"m": CLAUDE | {"input_cost_per_token": "0.00000231"}}).price("m")
 
 
 def recorded(draw: random.Random, way: str, usage: Usage, model: str) -> Decimal | None:
     """A recorded cost, wrong in one way."""
-    price = PRICES.on(0, model)
+    price = LOGGED if way == "logged" else PRICES.on(0, model)
     if price is None or way == "missing":
         return None if draw.random() < 0.5 else Decimal("0.01")
     right = Decimal(price.exact_cost(usage)).scaleb(-18)
@@ -42,6 +43,7 @@ def recorded(draw: random.Random, way: str, usage: Usage, model: str) -> Decimal
     read = Usage(usage.input - cached, usage.cache_read + cached, usage.cache_write_5m, usage.cache_write_1h)
     ways = {
         "exact": right,
+        "logged": right,
         "cut": right.quantize(Decimal("1e-4")),
         "ttl": Decimal(price.exact_cost(short)).scaleb(-18),
         "cache": Decimal(price.exact_cost(read) + usage.output * price.rates().output).scaleb(-18),
@@ -54,7 +56,7 @@ def recorded(draw: random.Random, way: str, usage: Usage, model: str) -> Decimal
     return ways[way]
 
 
-WAYS = ("exact", "exact", "cut", "ttl", "cache", "ratio", "flat", "zero", "odd", "absurd", "missing")
+WAYS = ("exact", "exact", "cut", "ttl", "cache", "logged", "ratio", "flat", "zero", "odd", "absurd", "missing")
 
 
 def session_of(draw: random.Random, number: int) -> Iterator[TracedCall]:
@@ -82,6 +84,7 @@ def session_of(draw: random.Random, number: int) -> Iterator[TracedCall]:
             if len(kinds) > 1 and kind != "statement" and draw.random() < 0.7
             else recorded(draw, draw.choice(WAYS) if is_mixed else way, usage, model),
             region=draw.choice(["", "", "", "us"]),
+            logged_price=draw.choice([None, None, LOGGED]),
             calls=draw.randint(1, 3) if kind == "statement" else 1,
             started_at=draw.choice([0.0, 1.7e9, 1.75e9]),
             node=draw.choice(["", "agent"]),

@@ -113,6 +113,46 @@ def test_what_cannot_be_priced_is_unpriced_and_never_free() -> None:
     assert (found.cost, found.recorded, found.verdict) == (None, 5 * 10**17, "unpriced")
 
 
+HALF_PRICE = PriceBook(
+    {"m": CLAUDE | {"input_cost_per_token": "0.0000015", "output_cost_per_token": "0.0000075"}}
+).price("m")
+
+
+def test_a_cost_by_the_price_that_the_trace_states_is_explained() -> None:
+    """Whatever else would explain it: at half the price, any gap is a whole number of cached tokens."""
+    found = assess(call(usd(USAGE, HALF_PRICE), logged_price=HALF_PRICE), PRICE)
+    assert (found.verdict, found.cost, found.is_by_log) == ("explained_by_logged_price", PRICE.cost(USAGE), False)
+    assert verdict(usd(USAGE), logged_price=HALF_PRICE) == "exact"
+    assert verdict("0.9", logged_price=HALF_PRICE) == "mismatch"
+
+
+@given(usages)
+def test_a_price_that_only_the_trace_knows_proves_nothing(usage: Usage) -> None:
+    right = usd(usage, HALF_PRICE)
+    found = assess(call(right, usage, logged_price=HALF_PRICE), None)
+    assert (found.verdict, found.cost, found.is_by_log) == (
+        "explained_by_logged_price",
+        HALF_PRICE.cost(usage),
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("recorded", "more", "expected"),
+    [
+        (None, {}, ("recorded_missing", HALF_PRICE.cost(USAGE), True)),
+        ("0.9", {}, ("mismatch", HALF_PRICE.cost(USAGE), True)),
+        ("0.9", {"flags": (NO_USAGE_RECORDED,)}, ("unpriced", None, False)),
+        ("0", {"flags": (CLIENT_CACHE_HIT,)}, ("exact", 0, False)),
+    ],
+)
+def test_calls_at_a_price_that_only_the_trace_knows(
+    recorded: str | None, more: dict[str, Any], expected: tuple[Verdict, int | None, bool]
+) -> None:
+    found = assess(call(recorded, logged_price=HALF_PRICE, **more), None)
+    assert (found.verdict, found.cost, found.is_by_log) == expected
+
+
 def test_nothing_recorded() -> None:
     found = assess(call(None), PRICE)
     assert (found.cost, found.recorded, found.verdict) == (PRICE.cost(USAGE), None, "recorded_missing")

@@ -157,6 +157,65 @@ def test_only_a_tier_with_prices_of_its_own_counts(tmp_path: Path, tier: str, ex
     assert call.service_tier == expected
 
 
+PRICE = {"key": "in-house", "input_cost_per_token": 2e-6, "output_cost_per_token": 1e-5, "litellm_provider": "openai"}
+
+
+def stating(price: Any, **more: Any) -> dict[str, Any]:
+    return {"model_map_information": {"model_map_key": "in-house", "model_map_value": price}} | more
+
+
+def test_the_price_that_the_proxy_had_comes_along(tmp_path: Path) -> None:
+    """The same in both shapes, and one object for all calls at one price."""
+    logs = [payload("a", **stating(PRICE)), payload("b", **stating(PRICE))]
+    source = write_lines(
+        tmp_path / "a.jsonl", *logs, row(metadata=json.dumps({"usage_object": REPORTED} | stating(PRICE)))
+    )
+    prices = [call.logged_price for call in imported(FORMAT, source).models]
+    assert prices[0] is prices[1] is prices[2]
+    assert prices[0] is not None
+    assert prices[0].unit_prices() == {"input": "0.000002", "output": "0.00001"}
+
+
+@pytest.mark.parametrize(
+    "price",
+    [
+        None,
+        {},
+        PRICE | {"input_cost_per_token": None},
+        PRICE | {"input_cost_per_token": 0, "output_cost_per_token": 0},  # so LiteLLM fills in what it does not know
+        PRICE | {"input_cost_per_token": 0, "output_cost_per_token": 0, "max_input_tokens": []},
+    ],
+)
+def test_no_price_is_not_a_price_of_zero(tmp_path: Path, price: Any) -> None:
+    found = imported(FORMAT, write_lines(tmp_path / "a.jsonl", payload(**stating(price))))
+    assert [call.logged_price for call in found.models] == [None]
+    assert found.problems == []
+
+
+@pytest.mark.parametrize("bad", [-1, "much", 3, True, []])
+def test_a_bad_price_leaves_the_call(tmp_path: Path, bad: Any) -> None:
+    found = imported(
+        FORMAT, write_lines(tmp_path / "a.jsonl", payload(**stating(PRICE | {"input_cost_per_token": bad})))
+    )
+    assert [call.logged_price for call in found.models] == [None]
+    assert "the price it states is none" in found.problems[0]
+
+
+def test_a_stated_price_holds_where_the_call_was_served(tmp_path: Path) -> None:
+    price = PRICE | {"provider_specific_entry": {"us": 1.5}, "regional_processing_uplift_multiplier_eu": 2}
+    reported = REPORTED | {"inference_geo": "us"}
+    source = write_lines(
+        tmp_path / "a.jsonl",
+        payload("a", {"usage_object": reported}, **stating(price)),
+        payload("b", **stating(price, cost_breakdown={"data_residency": "eu"})),
+        payload("c", **stating(price, cost_breakdown={"vertex_location": "us-central1"})),
+    )
+    calls = imported(FORMAT, source).models
+    assert [call.region for call in calls] == ["us", "eu", "us-central1"]
+    inputs = [call.logged_price.unit_prices()["input"] for call in calls if call.logged_price is not None]
+    assert inputs == ["0.000003", "0.000004", "0.000002"]
+
+
 def test_claude_says_where_and_how_it_answered(tmp_path: Path) -> None:
     reported = REPORTED | {"inference_geo": "us", "speed": "fast"}
     source = write_lines(tmp_path / "a.jsonl", payload("a", {"usage_object": reported}), payload("b"))

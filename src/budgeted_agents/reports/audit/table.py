@@ -43,6 +43,7 @@ _COLORS: Mapping[Verdict, str] = {
     "rounding": "bright_green",
     "explained_by_cache_ttl": "cyan",
     "explained_by_unrecorded_cache": "blue",
+    "explained_by_logged_price": "bright_blue",
     "constant_ratio": "magenta",
     "recorded_missing": "bright_black",
     "unpriced": "yellow",

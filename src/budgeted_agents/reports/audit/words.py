@@ -23,6 +23,7 @@ MEANINGS: Mapping[Verdict, str] = {
     "rounding": "right but for rounding",
     "explained_by_cache_ttl": "cache writes at another lifetime's price",
     "explained_by_unrecorded_cache": "right; the trace leaves cached tokens out",
+    "explained_by_logged_price": "by a price that the trace itself states",
     "constant_ratio": "one wrong price was used throughout",
     "recorded_missing": "no cost recorded",
     "unpriced": "no price or no tokens known",

@@ -11,7 +11,7 @@ from zlib import crc32
 from budgeted_agents.prices import Price
 from budgeted_agents.traces.audit.tallies import Place, SessionTally, Tally, united
 from budgeted_agents.traces.audit.verdicts import assess, to_atto
-from budgeted_agents.traces.call import TracedCall
+from budgeted_agents.traces.call import PRICED_BY_LOG, TracedCall
 
 DIMENSIONS = ("model", "node", "tool", "tenant", "feature", "day")
 """What calls are grouped by, beside their session."""
@@ -152,10 +152,18 @@ class Audit:
             session.unrecorded_cache += found.unrecorded_cache
         if call.flags:
             session.flags = united(session.flags, call.flags)
+        if found.is_by_log:
+            self._add_logged_price(session, call)
         if call.tools:
             self._add_asked_tools(session, call.tools, cost)
         if call.model_asked and call.model_asked != call.model and self._is_downgrade(call.model_asked, cell.place):
             session.downgrades += 1
+
+    def _add_logged_price(self, session: SessionTally, call: TracedCall) -> None:
+        """No list has the price of a call; its trace states one."""
+        session.flags = united(session.flags, (PRICED_BY_LOG,))
+        if call.logged_price is not None:
+            self.price_sources.add(call.logged_price.source)
 
     def _add_asked_tools(self, session: SessionTally, tools: tuple[tuple[str, str], ...], cost: int | None) -> None:
         """Tools that an answer asks for share its cost."""

@@ -16,7 +16,7 @@ from budgeted_agents.prices import DatedPrices, Price
 from budgeted_agents.prices.rates import Rates
 from budgeted_agents.traces.audit.audit import day_name, day_of
 from budgeted_agents.traces.audit.verdicts import half_digit, is_free, is_priceable, rate_size, to_atto
-from budgeted_agents.traces.call import TracedCall
+from budgeted_agents.traces.call import PRICED_BY_LOG, TracedCall
 from budgeted_agents.usage import Usage
 
 _CLASSES = Rates._fields
@@ -30,8 +30,8 @@ _COLUMNS = {
     **dict.fromkeys(("started_at", "ended_at"), "DOUBLE"),
     "flags": "VARCHAR[]",
     **dict.fromkeys(("calls_stated", "turns", *_CLASSES, "web_searches"), "BIGINT"),
-    **dict.fromkeys(("succeeded", "is_recorded", "is_free", "is_priced"), "BOOLEAN"),
-    **dict.fromkeys(("recorded_atto", "half_digit_atto", "extra_atto"), _EXACT),
+    **dict.fromkeys(("succeeded", "is_recorded", "is_free", "is_priced", "is_by_log"), "BOOLEAN"),
+    **dict.fromkeys(("recorded_atto", "half_digit_atto", "extra_atto", "logged_atto"), _EXACT),
     **dict.fromkeys((f"rate_{name}" for name in _CLASSES), "BIGINT"),
 }
 """The file's columns. Amounts of money are in atto-USD (10^-18), rates for one token."""
@@ -99,8 +99,10 @@ def _whole(value: Any) -> Any:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
-def _row(call: TracedCall, price: Price | None) -> dict[str, Any]:
-    usage, tier = call.usage, call.service_tier or None
+def _row(call: TracedCall, listed: Price | None) -> dict[str, Any]:
+    usage, tier, logged = call.usage, call.service_tier or None, call.logged_price
+    price = listed or logged
+    is_by_log = listed is None and logged is not None and is_priceable(call) and not is_free(call)
     said = None if call.recorded_cost is None else to_atto(call.recorded_cost)
     size = rate_size(call)
     rates = _NO_RATES if price is None else price.rates(usage.prompt_tokens if size is None else size, tier)
@@ -114,14 +116,16 @@ def _row(call: TracedCall, price: Price | None) -> dict[str, Any]:
         "day": day_name(day_of(call.started_at)),
         "started_at": call.started_at,
         "ended_at": call.ended_at,
-        "flags": [_whole(flag) for flag in call.flags],
+        "flags": [*map(_whole, call.flags), *([PRICED_BY_LOG] if is_by_log else [])],
         "calls_stated": call.calls,
         "is_recorded": call.recorded_cost is not None,
         "is_free": is_free(call),
         "is_priced": price is not None and is_priceable(call),
+        "is_by_log": is_by_log,
         "recorded_atto": None if said is None else Decimal(said),
         "half_digit_atto": Decimal(0 if call.recorded_cost is None else half_digit(call.recorded_cost)),
         "extra_atto": Decimal(0 if price is None else price.exact_cost(Usage(web_searches=usage.web_searches), tier)),
+        "logged_atto": None if logged is None else Decimal(logged.exact_cost(usage, tier, size)),
         "price_source": "" if price is None else price.source,
     }
 

@@ -28,6 +28,7 @@ Verdict = Literal[
     "rounding",
     "explained_by_cache_ttl",
     "explained_by_unrecorded_cache",
+    "explained_by_logged_price",
     "constant_ratio",
     "recorded_missing",
     "unpriced",
@@ -37,6 +38,7 @@ EXACT: Verdict = "exact"
 ROUNDING: Verdict = "rounding"
 CACHE_TTL: Verdict = "explained_by_cache_ttl"
 UNRECORDED_CACHE: Verdict = "explained_by_unrecorded_cache"
+LOGGED_PRICE: Verdict = "explained_by_logged_price"
 CONSTANT_RATIO: Verdict = "constant_ratio"
 RECORDED_MISSING: Verdict = "recorded_missing"
 UNPRICED: Verdict = "unpriced"
@@ -47,6 +49,7 @@ VERDICTS: tuple[Verdict, ...] = (
     ROUNDING,
     CACHE_TTL,
     UNRECORDED_CACHE,
+    LOGGED_PRICE,
     CONSTANT_RATIO,
     RECORDED_MISSING,
     UNPRICED,
@@ -97,6 +100,7 @@ class Assessment(msgspec.Struct, gc=False):
         ratio: of a mismatch, recorded to right cost; 0 where there is none.
         per_token: of a mismatch, atto-USD recorded for each token, in or out; 0 where there is none.
         unrecorded_cache: input tokens that must have come from a cache to explain the recorded cost.
+        is_by_log: whether the cost is by the price that the trace itself states, because no other is known.
     """
 
     cost: int | None
@@ -105,6 +109,7 @@ class Assessment(msgspec.Struct, gc=False):
     ratio: float = 0.0
     per_token: float = 0.0
     unrecorded_cache: int = 0
+    is_by_log: bool = False
 
 
 def assess(call: TracedCall, price: Price | None) -> Assessment:
@@ -117,6 +122,8 @@ def assess(call: TracedCall, price: Price | None) -> Assessment:
     recorded = call.recorded_cost
     if call.flags and is_free(call):
         return _free(recorded)
+    if price is None and call.logged_price is not None:
+        return _by_log(assess(call, call.logged_price))
     if price is None or (call.flags and not is_priceable(call)):
         return Assessment(None, None if recorded is None else to_atto(recorded), UNPRICED)
     usage, tier, size = call.usage, call.service_tier or None, rate_size(call)
@@ -132,6 +139,8 @@ def assess(call: TracedCall, price: Price | None) -> Assessment:
         return Assessment(cost, said, EXACT)
     if _is_rounded(recorded, said, abs(gap)) or (ESTIMATED in call.flags and abs(gap) * _ESTIMATE <= right):
         return Assessment(cost, said, ROUNDING)
+    if call.logged_price is not None and _agrees(recorded, said, call.logged_price.exact_cost(usage, tier, size)):
+        return Assessment(cost, said, LOGGED_PRICE)
     return _explained(cost, said, right, usage, price.rates(usage.prompt_tokens if size is None else size, tier))
 
 
@@ -154,6 +163,19 @@ def _free(recorded: Decimal | None) -> Assessment:
     said = None if recorded is None else to_atto(recorded)
     verdict = RECORDED_MISSING if recorded is None else EXACT if said == 0 else MISMATCH
     return Assessment(0, said, verdict)
+
+
+def _by_log(found: Assessment) -> Assessment:
+    """What is found by the trace's own price: that its cost agrees with that proves neither."""
+    found.is_by_log = found.cost is not None
+    if found.verdict in (EXACT, ROUNDING):
+        found.verdict = LOGGED_PRICE
+    return found
+
+
+def _agrees(recorded: Decimal, said: int, right: int) -> bool:
+    gap = abs(right - said)
+    return gap <= NANO or _is_rounded(recorded, said, gap)
 
 
 def _is_rounded(recorded: Decimal, said: int, gap: int) -> bool:

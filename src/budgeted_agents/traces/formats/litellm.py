@@ -1,6 +1,7 @@
 """LiteLLM: rows of its proxy's spend logs, and the standard logging payload that its callbacks and log buckets get.
 
 Of all formats these two say most about who a call was for: team, organization, key, user, and the user's customer.
+They also state the price that the proxy had for the model, which may be one of its own.
 """
 
 from __future__ import annotations
@@ -8,16 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
+from budgeted_agents.errors import InvalidPrice
+from budgeted_agents.prices import Price
+from budgeted_agents.prices.rates import has_token_prices, regional_surcharge
+from budgeted_agents.prices.rows import Row
 from budgeted_agents.traces.call import CACHE_NOT_RECORDED, CLIENT_CACHE_HIT, NO_USAGE_RECORDED, Kind, TracedCall
 from budgeted_agents.traces.documents import Record, read_each, records
 from budgeted_agents.traces.fields import cost, mapping, mappings, names, text
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
 from budgeted_agents.traces.values import fingerprint, seconds, texts
-from budgeted_agents.usage import Usage, service_region, service_tier
+from budgeted_agents.usage import Usage, region_of, service_region, service_tier
 
 _SPEND_LOG = {"request_id", "spend", "startTime"}
 _PAYLOAD = {"response_cost", "call_type"}
+_ALSO_PRICES = {"litellm_provider", "tiered_pricing", "provider_specific_entry", "web_search_billing_unit"}
+"""What makes up a price beside what has "cost" or "multiplier" in its name."""
+
+_LONGEST_NAME = 100
+_MOST_PRICES = 1_000
+_PRICE_SOURCE = "LiteLLM's log"
 _ORDINARY_TIERS = ("", "auto", "default", "standard")
 _TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
@@ -36,13 +47,48 @@ class LiteLLM:
     def read(self, source: Source) -> Iterator[TracedCall]:
         """One call a record."""
         problems = source.problems
-        return read_each(records(source), lambda line, record: _calls(record, problems, line), problems)
+        prices = _LoggedPrices(problems)
+        return read_each(records(source), lambda line, record: _calls(record, prices, problems, line), problems)
 
 
 FORMAT = LiteLLM()
 
 
-def _calls(record: Record, problems: Problems, line: int) -> Iterator[TracedCall]:
+class _LoggedPrices:
+    """Prices that the proxy wrote down with its calls, each compiled once."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._known: dict[tuple[str, str], Price | None] = {}
+
+    def of(self, record: Record, metadata: Record, region: str, line: int) -> Price | None:
+        """The price that the proxy had for a call; None if it had none, or wrote down what is none."""
+        found = mapping(record.get("model_map_information")) or mapping(metadata.get("model_map_information"))
+        fields = {name: value for name, value in mapping(found.get("model_map_value")).items() if _tells_price(name)}
+        if not fields:
+            return None
+        key = (fingerprint(fields), region)
+        if key not in self._known:
+            if len(self._known) >= _MOST_PRICES:
+                self._known.clear()
+            self._known[key] = self._compiled(text(found.get("model_map_key")), fields, region, line)
+        return self._known[key]
+
+    def _compiled(self, model: str, fields: Record, region: str, line: int) -> Price | None:
+        row = Row(model, fields, _PRICE_SOURCE)
+        try:
+            price = Price(row, _PRICE_SOURCE, regional_surcharge(row, region)) if has_token_prices(row) else None
+        except InvalidPrice as error:
+            self._problems.warn(f"the price it states is none ({error}); it is ignored", line)
+            return None
+        return price if price is not None and any(price.rates()) else None  # 0 is what LiteLLM says for unknown
+
+
+def _tells_price(name: str) -> bool:
+    return len(name) <= _LONGEST_NAME and ("cost" in name or "multiplier" in name or name in _ALSO_PRICES)
+
+
+def _calls(record: Record, prices: _LoggedPrices, problems: Problems, line: int) -> Iterator[TracedCall]:
     metadata = mapping(record.get("metadata"))
     name = text(record.get("id"), record.get("request_id"))
     if not name:
@@ -51,6 +97,7 @@ def _calls(record: Record, problems: Problems, line: int) -> Iterator[TracedCall
     call_type = text(record.get("call_type"))
     kind = _kind(call_type)
     usage, flags = _usage(record, metadata, f"usage of {name}")
+    region = _region(record, metadata)
     yield TracedCall(
         id=name,
         session=text(record.get("session_id"), record.get("trace_id"), name),
@@ -61,8 +108,9 @@ def _calls(record: Record, problems: Problems, line: int) -> Iterator[TracedCall
         provider=text(record.get("custom_llm_provider")),
         usage=usage,
         service_tier=_tier(record, metadata),
-        region=service_region(mapping(metadata.get("usage_object"))) or "",
+        region=region,
         recorded_cost=_recorded(record, problems, line),
+        logged_price=prices.of(record, metadata, region, line),
         started_at=seconds(record.get("startTime")),
         ended_at=seconds(record.get("endTime")),
         node=text(record.get("agent_id")),
@@ -108,6 +156,13 @@ def _tier(record: Record, metadata: Record) -> str:
     reported = mapping(metadata.get("usage_object"))
     tier = "fast" if reported.get("speed") == "fast" else service_tier(reported) or text(asked)
     return "" if tier in _ORDINARY_TIERS else tier
+
+
+def _region(record: Record, metadata: Record) -> str:
+    """Where it was served: as Claude says, else as the proxy priced it."""
+    basis = mapping(record.get("cost_breakdown")) or mapping(metadata.get("cost_breakdown"))
+    priced = region_of(basis.get("data_residency")) or region_of(basis.get("vertex_location"))
+    return service_region(mapping(metadata.get("usage_object"))) or priced or ""
 
 
 def _tools(record: Record) -> Iterator[tuple[str, str]]:

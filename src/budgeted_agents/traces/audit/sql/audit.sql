@@ -21,6 +21,14 @@ SELECT *,
 FROM calls
 WHERE kind <> 'tool';
 
+-- Whether a recorded cost is the right one but for the digits that were written.
+CREATE OR REPLACE MACRO agrees(said, right_cost, half_digit) AS (
+    abs(right_cost - said) <= 1000000000
+    OR (said <> 0 AND (
+        (abs(right_cost - said) <= 10000000000 AND abs(right_cost - said) * 1000 <= said)
+        OR abs(right_cost - said) <= half_digit))
+);
+
 -- Whether a whole number of tokens, from 1 to `most`, makes up a gap at a difference of rates.
 CREATE OR REPLACE MACRO whole_tokens(gap, rate, most) AS (
     gap > 0 AND rate > 0
@@ -42,10 +50,13 @@ SELECT *,
         WHEN NOT is_priced THEN 'unpriced'
         WHEN NOT is_recorded THEN 'recorded_missing'
         WHEN said IS NULL THEN 'mismatch'
+        WHEN is_by_log AND (agrees(said, right_cost, half_digit_atto)
+            OR (list_contains(flags, 'tokens_estimated') AND abs(gap) * 10 <= right_cost))
+            THEN 'explained_by_logged_price'
         WHEN abs(gap) <= 1000000000 THEN 'exact'
-        WHEN said <> 0 AND ((abs(gap) <= 10000000000 AND abs(gap) * 1000 <= said) OR abs(gap) <= half_digit_atto)
-            THEN 'rounding'
+        WHEN agrees(said, right_cost, half_digit_atto) THEN 'rounding'
         WHEN list_contains(flags, 'tokens_estimated') AND abs(gap) * 10 <= right_cost THEN 'rounding'
+        WHEN agrees(said, logged_atto::HUGEINT, half_digit_atto) THEN 'explained_by_logged_price'
         WHEN whole_tokens(gap, longer, cache_write_1h) OR whole_tokens(-gap, longer, cache_write_5m)
             THEN 'explained_by_cache_ttl'
         WHEN whole_tokens(gap, saved, input)
@@ -77,20 +88,20 @@ FROM verdicts_on_calls;
 
 -- From the best to the worst: what is true of many calls is the worst that is true of one.
 CREATE OR REPLACE MACRO verdicts() AS [
-    'exact', 'rounding', 'explained_by_cache_ttl', 'explained_by_unrecorded_cache', 'constant_ratio',
-    'recorded_missing', 'unpriced', 'mismatch'
+    'exact', 'rounding', 'explained_by_cache_ttl', 'explained_by_unrecorded_cache', 'explained_by_logged_price',
+    'constant_ratio', 'recorded_missing', 'unpriced', 'mismatch'
 ];
 
 -- Each session twice at most: its calls, and what its trace says of it in sum.
 CREATE OR REPLACE VIEW session_parts AS
 SELECT *,
     CASE
-        WHEN worst_rank < 8 THEN verdicts()[worst_rank]
-        WHEN mismatches = 1 AND is_simple(lowest_ratio) THEN verdicts()[greatest(other_rank, 5)]
+        WHEN worst_rank < 9 THEN verdicts()[worst_rank]
+        WHEN mismatches = 1 AND is_simple(lowest_ratio) THEN verdicts()[greatest(other_rank, 6)]
         WHEN mismatches > 1 AND lowest_ratio > 0 AND highest_ratio - lowest_ratio <= 1e-4 * lowest_ratio
-            THEN verdicts()[greatest(other_rank, 5)]
+            THEN verdicts()[greatest(other_rank, 6)]
         WHEN mismatches > 1 AND lowest_price > 0 AND highest_price - lowest_price <= 1e-4 * lowest_price
-            THEN verdicts()[greatest(other_rank, 5)]
+            THEN verdicts()[greatest(other_rank, 6)]
         ELSE 'mismatch'
     END AS verdict
 FROM (
