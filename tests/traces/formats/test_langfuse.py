@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,41 +13,8 @@ from budgeted_agents.traces.call import CACHE_TTL_UNKNOWN, ESTIMATED, NO_USAGE_R
 from budgeted_agents.traces.files import FileSource
 from budgeted_agents.traces.formats.langfuse import FORMAT
 from budgeted_agents.usage import Usage
+from tests.traces.formats.langfuse_rows import TRACE, as_csv, as_parquet, observation, snake
 from tests.traces.formats.support import Imported, imported, written
-
-TRACE = {"id": "t1", "projectId": "p", "name": "support", "userId": "u1", "sessionId": "s1", "tags": ["beta", "eu"]}
-
-
-def observation(id: str, type: str = "GENERATION", **fields: Any) -> dict[str, Any]:
-    usage = {"input": 100, "output": 10, "total": 110} if type == "GENERATION" else {}
-    return {
-        "id": id,
-        "traceId": "t1",
-        "type": type,
-        "name": id,
-        "startTime": "2026-03-09T12:26:03.500Z",
-        "endTime": "2026-03-09T12:26:06.000Z",
-        "parentObservationId": None,
-        "model": "gpt-4o-mini" if type == "GENERATION" else None,
-        "usageDetails": usage,
-        "costDetails": {"input": 0.0001, "output": 0.00002, "total": 0.00012} if usage else {},
-        "totalCost": 0.00012 if usage else 0,
-        "level": "DEFAULT",
-        **fields,
-    }
-
-
-def snake(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as blob storage has it."""
-    names = {"model": "provided_model_name", "traceId": "trace_id", "startTime": "start_time", "endTime": "end_time"}
-    names |= {"usageDetails": "usage_details", "costDetails": "cost_details", "totalCost": "total_cost"}
-    return {names.get(name, name): value for name, value in row.items() if name != "parentObservationId"} | {
-        "parent_observation_id": row["parentObservationId"],
-        "session_id": "s1",
-        "user_id": "u1",
-        "trace_name": "support",
-        "tags": ["beta", "eu"],
-    }
 
 
 def from_trace(folder: Path, *observations: dict[str, Any]) -> Imported:
@@ -153,29 +117,13 @@ def test_a_call_without_usage_is_flagged(tmp_path: Path) -> None:
 ROWS = [observation("a"), observation("w", "TOOL", input='{"city":"Oslo"}'), observation("s", "SPAN"), observation("b")]
 
 
-def as_csv(rows: list[dict[str, Any]]) -> bytes:
-    file = io.StringIO()
-    writer = csv.DictWriter(file, dict.fromkeys(name for row in rows for name in row))
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in row.items()})
-    return file.getvalue().encode()
-
-
-def as_parquet(folder: Path, rows: list[dict[str, Any]]) -> FileSource:
-    plain = written(folder, "rows.jsonl", rows)
-    columns = "* REPLACE (start_time::TIMESTAMP AS start_time, end_time::TIMESTAMP AS end_time)"
-    duckdb.sql(f"COPY (SELECT {columns} FROM read_json('{plain.path}')) TO '{folder}/rows.parquet' (FORMAT parquet)")
-    return FileSource(folder / "rows.parquet")
-
-
 def test_every_export_tells_the_same(tmp_path: Path) -> None:
     blob = [snake(row) for row in ROWS]
     sources = {
         "trace": written(tmp_path, "trace.json", {"trace": TRACE, "observations": ROWS}),
         "api": written(tmp_path, "api.json", {**TRACE, "observations": ROWS}),
         "blob": written(tmp_path, "observations_v2.jsonl", blob),
-        "parquet": as_parquet(tmp_path, blob),
+        "parquet": as_parquet(tmp_path / "rows.parquet", blob),
         "csv": written(tmp_path, "blob.csv", as_csv(blob)),
     }
     told = {

@@ -5,25 +5,22 @@ Only GENERATION and EMBEDDING observations are calls: the agents and spans above
 
 from __future__ import annotations
 
-import csv
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from decimal import Decimal
-from functools import lru_cache
-from typing import Any
 
 from budgeted_agents.traces import parquet
 from budgeted_agents.traces.call import CACHE_TTL_UNKNOWN, ESTIMATED, NO_USAGE_RECORDED, Kind, TracedCall
-from budgeted_agents.traces.documents import Record, read_each, records, unnumbered
+from budgeted_agents.traces.documents import Record, read_each, unnumbered
 from budgeted_agents.traces.fields import cost, identity, mapping, mappings, names, numbers, text
+from budgeted_agents.traces.formats.langfuse.tables import is_parquet, renamed, table_of, text_rows
+from budgeted_agents.traces.formats.langfuse.traces import context_of, with_traces
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
 from budgeted_agents.traces.values import fingerprint, seconds, texts
 from budgeted_agents.usage import Usage
 
 _KINDS: dict[str, Kind] = {"GENERATION": "model", "EMBEDDING": "embedding", "TOOL": "tool"}
-_OF_TRACES = ("session_id", "user_id", "environment", "tags")
 _COLUMNS = frozenset(
     {
         *("id", "trace_id", "parent_observation_id", "type", "name", "level", "start_time", "end_time", "metadata"),
@@ -31,9 +28,6 @@ _COLUMNS = frozenset(
         *("model", "provided_model_name", "usage_details", "cost_details", "total_cost"),
     }
 )
-_MARKS = {"usage_details", "cost_details", "provided_model_name", "parent_observation_id", "calculated_total_cost"}
-_LARGEST_FIELD = 64 * 1024 * 1024
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class Langfuse:
@@ -43,19 +37,15 @@ class Langfuse:
     about = "Langfuse: trace JSON, exports of observations (JSON, JSON lines, CSV), blob storage exports (also Parquet)"
 
     def detect(self, source: Source) -> bool:
-        if parquet.mentions(source, "trace_id", "parent_observation_id"):
-            return True
-        paths = {_snake(path) for path in source.outline} or _header(source.head)
-        return (
-            {"trace.id", "trace.project_id"} <= paths
-            or {"project_id", "observations.trace_id"} <= paths
-            or ("trace_id" in paths and not _MARKS.isdisjoint(paths))
-            or ("data.trace_id" in paths and "data.usage_details" in paths)
-        )
+        return table_of(source) is not None
 
     def read(self, source: Source) -> Iterator[TracedCall]:
+        """Its calls. Traces without observations have none, and scores neither."""
+        if is_parquet(source) and table_of(source) != "observations":
+            return iter(())
         problems = source.problems
-        return read_each(_observations(source), lambda line, row: _calls(row, problems, line), problems)
+        calls = (numbered for numbered in _observations(source) if text(numbered[1].get("type")) in _KINDS)
+        return read_each(with_traces(calls, source), lambda line, row: _calls(row, problems, line), problems)
 
 
 FORMAT = Langfuse()
@@ -63,18 +53,16 @@ FORMAT = Langfuse()
 
 def _observations(source: Source) -> Iterator[tuple[int, Record]]:
     """All observations, one flat record each, under the names that the blob storage export uses."""
-    if source.head.startswith(b"PAR1"):
+    if is_parquet(source):
         yield from unnumbered(_rows(source))
-    elif _header(source.head):
-        yield from _csv_rows(source)
-    else:
-        for line, record in records(source):
-            if "observations" in record:
-                yield from ((line, row) for row in _of_trace(record))
-            elif "data" in record:
-                yield from ((line, _renamed(row)) for row in mappings(record["data"]))
-            else:
-                yield line, _renamed(record)
+        return
+    for line, record in text_rows(source):
+        if "observations" in record:
+            yield from ((line, row) for row in _of_trace(record))
+        elif "data" in record:
+            yield from ((line, renamed(row)) for row in mappings(record["data"]))
+        else:
+            yield line, renamed(record)
 
 
 def _rows(source: Source) -> Iterator[Record]:
@@ -89,9 +77,8 @@ def _of_trace(record: Record) -> Iterator[Record]:
     A generation above others is no call if it only sums them up. Otherwise Langfuse charges it by tokens that it
     counted itself, and the ones below stand for themselves.
     """
-    trace = _renamed(mapping(record.get("trace")) or record)
-    context = {name: trace.get(name) for name in _OF_TRACES} | {"trace_name": trace.get("name")}
-    rows = [_renamed(row) for row in mappings(record["observations"])]
+    context = context_of(renamed(mapping(record.get("trace")) or record))
+    rows = [renamed(row) for row in mappings(record["observations"])]
     generations = {text(row.get("id")): row for row in rows if row.get("type") == "GENERATION"}
     below: defaultdict[str, list[Record]] = defaultdict(list)
     for row in generations.values():
@@ -116,11 +103,8 @@ def _count(row: Record, name: str) -> int:
 
 
 def _calls(row: Record, problems: Problems, line: int) -> Iterator[TracedCall]:
-    kind = _KINDS.get(text(row.get("type")))
-    if kind is None:
-        return
+    kind, metadata = _KINDS[text(row.get("type"))], mapping(row.get("metadata"))
     trace, span = text(row.get("trace_id")), identity(row.get("id"), "observation")
-    metadata = mapping(row.get("metadata"))
     call = TracedCall(
         id=f"{trace}/{span}",
         session=text(row.get("session_id"), trace),
@@ -181,41 +165,3 @@ def _recorded(row: Record, problems: Problems, line: int) -> Decimal | None:
     if stated is not None:
         return cost(stated, problems, line)
     return cost(row.get("total_cost", row.get("calculated_total_cost")), problems, line) or None
-
-
-def _header(head: bytes) -> set[str]:
-    """The columns, if this is CSV of observations; else nothing."""
-    first = head.partition(b"\n")[0].decode("utf-8-sig", "replace").strip()
-    columns = {_snake(name.strip('" ')) for name in first.split(",")}
-    return columns if {"id", "trace_id", "type"} <= columns else set()
-
-
-def _csv_rows(source: Source) -> Iterator[tuple[int, Record]]:
-    line = 0
-
-    def lines() -> Iterator[str]:
-        nonlocal line
-        for number, data in source.lines():
-            line = number
-            yield data.decode("utf-8-sig", "replace").rstrip("\r\n") + "\n"
-
-    csv.field_size_limit(_LARGEST_FIELD)  # prompts are larger than the module's default of 128 KiB
-    reader = csv.DictReader(lines())
-    while True:
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            source.problems.skip(f"is no CSV: {error}", line)
-            continue
-        if row is None:
-            return
-        yield line, _renamed({name: value for name, value in row.items() if name and value not in ("", None)})
-
-
-def _renamed(record: Record) -> dict[str, Any]:
-    return {_snake(name): value for name, value in record.items()}
-
-
-@lru_cache(maxsize=1024)
-def _snake(name: str) -> str:
-    return _HUMP.sub("_", name).lower()
