@@ -153,6 +153,13 @@ def test_calls_at_a_price_that_only_the_trace_knows(
     assert (found.verdict, found.cost, found.is_by_log) == expected
 
 
+@pytest.mark.parametrize(("calls", "input_rate"), [(1, 6), (2, 6), (3, 3), (0, 3)])
+def test_a_sum_is_no_size_of_a_prompt(calls: int, input_rate: int) -> None:
+    """Above 200,000 tokens a prompt costs twice as much; where nobody knows how many there were, they were short."""
+    stated = call(None, Usage(input=600_000), kind="statement", calls=calls)
+    assert assess(stated, PRICE).cost == 600_000 * input_rate * 1_000
+
+
 def test_nothing_recorded() -> None:
     found = assess(call(None), PRICE)
     assert (found.cost, found.recorded, found.verdict) == (PRICE.cost(USAGE), None, "recorded_missing")

@@ -155,8 +155,13 @@ def is_priceable(call: TracedCall) -> bool:
 
 
 def rate_size(call: TracedCall) -> int | None:
-    """The size of prompt whose rates hold for a statement about several calls, in tokens; None for its own."""
-    return call.usage.prompt_tokens // call.calls if call.calls > 1 and call.kind == "statement" else None
+    """The size of prompt whose rates hold for a statement about several calls, in tokens; None for its own.
+
+    Where nobody knows how many calls there were, it is that of short ones: the sum is no size of any prompt.
+    """
+    if call.calls == 1 or call.kind != "statement":
+        return None
+    return call.usage.prompt_tokens // call.calls if call.calls else 0
 
 
 def _free(recorded: Decimal | None) -> Assessment:
