@@ -1,4 +1,4 @@
-"""ATIF, the Agent Trajectory Interchange Format (Harbor, Terminal-Bench, and converters from many agents).
+"""Trajectories: their steps, and what they state in sum.
 
 A step of the agent with metrics is a call. Steps copied from an earlier trajectory were paid for there. Where only the
 final metrics exist, there is a statement about the session and no call.
@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from budgeted_agents.traces.call import NO_USAGE_RECORDED, TracedCall
-from budgeted_agents.traces.documents import Record, read_each, record, unnumbered
+from budgeted_agents.traces.documents import Record, read_each, unnumbered
 from budgeted_agents.traces.fields import cost, mapping, mappings, run_name, text
 from budgeted_agents.traces.problems import Problems
-from budgeted_agents.traces.sources import Source
 from budgeted_agents.traces.values import fingerprint, seconds
 from budgeted_agents.usage import Usage
 
@@ -21,26 +20,13 @@ _DEEPEST = 20
 """Levels of sub-agents that are followed."""
 
 
-class Atif:
-    """Reads one trajectory with those of its sub-agents, all in one session."""
-
-    name = "atif"
-    about = "ATIF trajectories (Harbor, Terminal-Bench), versions 1.0 to 1.8"
-
-    def detect(self, source: Source) -> bool:
-        paths = source.outline
-        return {"schema_version", "agent.name"} <= paths and b'"ATIF-v' in source.head
-
-    def read(self, source: Source) -> Iterator[TracedCall]:
-        trajectory = record(source)
-        session = text(trajectory.get("session_id")) or run_name(PurePath(source.path).stem, trajectory)
-        return _trajectory(trajectory, session, source.problems)
+def session_of(trajectory: Record, path: str) -> str:
+    """The session that a trajectory is of; without a name for it, it is named after its file."""
+    return text(trajectory.get("session_id")) or run_name(PurePath(path).stem, trajectory)
 
 
-FORMAT = Atif()
-
-
-def _trajectory(trajectory: Record, session: str, problems: Problems, level: int = 0) -> Iterator[TracedCall]:
+def trajectory_calls(trajectory: Record, session: str, problems: Problems, level: int = 0) -> Iterator[TracedCall]:
+    """The calls of a trajectory and of those below it, and what it states in sum."""
     steps = [step for step in mappings(trajectory.get("steps")) if not step.get("is_copied_context")]
     agent = mapping(trajectory.get("agent"))
     answers = [step for step in steps if step.get("source") == "agent" and step.get("llm_call_count") != 0]
@@ -49,7 +35,7 @@ def _trajectory(trajectory: Record, session: str, problems: Problems, level: int
         name = f"{session}:{text(trajectory.get('trajectory_id'))}"
         yield from read_each(unnumbered(answers), lambda _, step: _call(step, name, session, agent, problems), problems)
     for child in mappings(trajectory.get("subagent_trajectories")) if level < _DEEPEST else ():
-        yield from _trajectory(child, session, problems, level + 1)
+        yield from trajectory_calls(child, session, problems, level + 1)
     final = mapping(trajectory.get("final_metrics"))
     if final or level == 0 or not has_metrics:
         turns = sum(step.get("source") == "user" for step in steps) if level == 0 else 0
