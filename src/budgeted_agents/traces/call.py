@@ -63,6 +63,8 @@ class TracedCall(msgspec.Struct, kw_only=True, gc=False):
         calls: of a statement: how many model calls it speaks of; 1 for a call.
         turns: of a statement: how many things the user asked for; 0 where unknown.
         succeeded: of a statement: whether the session reached its goal; None where unknown.
+        is_ours: whether it is a record of this library's own. Nothing is part of it: where no span is current, the first
+            call of a run is the parent of the others.
         line: the line of its file it stands in, from 1; 0 where lines mean nothing.
     """
 
@@ -92,4 +94,5 @@ class TracedCall(msgspec.Struct, kw_only=True, gc=False):
     calls: int = 1
     turns: int = 0
     succeeded: bool | None = None
+    is_ours: bool = False
     line: int = 0

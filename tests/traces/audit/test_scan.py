@@ -87,6 +87,16 @@ def test_a_call_counts_once_across_files_and_names(tmp_path: Path) -> None:
     assert [call.span for call in trace_calls([first, again])] == ["a" * 16, "b" * 16]
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_calls_of_ours_are_no_parts_of_the_first_of_their_run(tmp_path: Path, order: int) -> None:
+    """Which is their parent where no span was current. What they are part of is another instrumentation's call."""
+    run = [line(chat(f"r{n}", "r0" if n else "", budget__reservation__id=f"id-{n}")) for n in range(3)]
+    write(tmp_path / "run.jsonl", *run[::order])
+    within = [line(chat("theirs")), line(chat("ours", "theirs", budget__reservation__id="id-3"))]
+    write(tmp_path / "within.jsonl", *within[::order])
+    assert [file.calls for file in scan([tmp_path], prices=prices, workers=1).files] == [3, 1]
+
+
 def test_every_packing_is_read(tmp_path: Path) -> None:
     contents = [line(chat(f"{number:016x}")) for number in range(5)]
     write(tmp_path / "0.jsonl", contents[0])

@@ -73,7 +73,7 @@ class Once:
         known, keys = self._known, self._keys
         keys.add(key)
         span = key
-        if call.span and not call.id.startswith(call.trace):
+        if call.span and not call.id.startswith(call.trace) and not call.is_ours:
             span = hash(f"{call.trace}/{call.span}")
             keys.add(span)
         self._models.append(span)

@@ -205,7 +205,7 @@ def _tell_apart(call: TracedCall, span: Span, role: Role, at: Layout) -> None:
     elif role == "embedding":
         call.kind = role
     if "reservation" in found:
-        call.id = text_of(found["reservation"])
+        call.id, call.is_ours = text_of(found["reservation"]), True
     call.flags = tuple(_flags(role, found, _counted(span.attributes, at)))
 
 
