@@ -28,6 +28,9 @@ NO_USAGE_RECORDED = "no_usage"
 CLIENT_CACHE_HIT = "client_cache_hit"
 LOCAL_MODEL = "local_model"
 SYNTHETIC = "synthetic"
+RECORDED_TWICE = "recorded_twice"
+"""Another instrumentation wrote the call down too; it counts once."""
+
 PRICED_BY_LOG = "priced_by_log"
 """No list has a price of the model: its cost is by the one that its own trace states."""
 
@@ -63,8 +66,8 @@ class TracedCall(msgspec.Struct, kw_only=True, gc=False):
         calls: of a statement: how many model calls it speaks of; 1 for a call.
         turns: of a statement: how many things the user asked for; 0 where unknown.
         succeeded: of a statement: whether the session reached its goal; None where unknown.
-        is_ours: whether it is a record of this library's own. Nothing is part of it: where no span is current, the first
-            call of a run is the parent of the others.
+        is_ours: whether it is a record of this library's own. Nothing is part of it: where no span is current, the
+            first call of a run is the parent of the others.
         line: the line of its file it stands in, from 1; 0 where lines mean nothing.
     """
 

@@ -1,7 +1,7 @@
-"""Which session calls belong to that name none themselves: the one that other spans of their trace name.
+"""What only other spans tell of a call: which session it belongs to, if it names none, and whether it is there twice.
 
-Spans come in any order, those of an agent mostly after those of its calls. So a call without a session waits for a
-while, and whatever comes after it, so that the order stays the same. No more than so many wait, and memory is constant.
+Spans come in any order, those of an agent mostly after those of its calls. So calls wait for a while. No more than so
+many wait, and memory is constant.
 """
 
 from __future__ import annotations
@@ -9,9 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 from budgeted_agents.traces.call import TracedCall
+from budgeted_agents.traces.formats.otlp.twins import without_twins
 
 MOST: Final = 1_000
 """Calls that wait, and traces whose session is remembered."""
+
+_STAY: Final = 100
+"""So many of them wait on for those that follow."""
 
 
 class Conversations:
@@ -19,24 +23,32 @@ class Conversations:
 
     Attributes:
         sessions: the session that some span of a trace named first, by the trace's id.
-        waiting: calls from the first one on that names none.
+        waiting: calls, in order.
+        has_nameless: whether some call has named no session.
+        has_ours: whether some call was a record of ours.
     """
 
     def __init__(self) -> None:
         self.sessions: dict[str, str] = {}
         self.waiting: list[TracedCall] = []
+        self.has_nameless = False
+        self.has_ours = False
 
-    def settled(self) -> list[TracedCall]:
-        """The calls that waited, those without a session with that of their trace, if it is known. They wait no longer,
-        and what is too much to remember is forgotten."""
-        settled, self.waiting = self.waiting, []
-        if self.sessions:
-            for call in settled:
+    def settled(self, *, is_last: bool = False) -> list[TracedCall]:
+        """Calls that wait no longer, each once, those without a session with that of their trace, if it is known. What
+        is too much to remember is forgotten."""
+        calls = self.waiting
+        if self.has_nameless and self.sessions:
+            for call in calls:
                 if names_none(call):
                     call.session = self.sessions.get(call.trace, call.session)
         if len(self.sessions) >= MOST:
             self.sessions.clear()
-        return settled
+        if self.has_ours:
+            calls = without_twins(calls)
+        leave = len(calls) if is_last else max(len(calls) - _STAY, 0)
+        self.waiting = calls[leave:]
+        return calls[:leave]
 
 
 def names_none(call: TracedCall) -> bool:

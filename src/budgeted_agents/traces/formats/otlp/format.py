@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.traces.call import MAY_BE_SUM, TracedCall
-from budgeted_agents.traces.formats.otlp.conversations import MOST, Conversations, names_none
+from budgeted_agents.traces.formats.otlp.conversations import MOST, Conversations
 from budgeted_agents.traces.formats.otlp.protobuf import is_length_prefixed
 from budgeted_agents.traces.formats.otlp.reading import has_lines, spans_of
 from budgeted_agents.traces.formats.otlp.spans import SpanMapper
@@ -46,16 +47,19 @@ class OtlpFormat:
     def read_part(self, source: Source) -> Iterator[TracedCall]:
         conversations = Conversations()
         call_of = SpanMapper(source.problems, conversations).call_of
-        for span, scope, resource, line in spans_of(source):
-            call = call_of(span, scope, resource, line)
-            if call is not None:
-                if conversations.waiting or names_none(call):
+        try:
+            for span, scope, resource, line in spans_of(source):
+                call = call_of(span, scope, resource, line)
+                if call is not None:
                     conversations.waiting.append(call)
-                else:
-                    yield call
-            if len(conversations.waiting) >= MOST or len(conversations.sessions) >= MOST:
-                yield from conversations.settled()
-        yield from conversations.settled()
+                    if call.session is call.trace:  # `names_none`, without a call
+                        conversations.has_nameless = True
+                if len(conversations.waiting) >= MOST or len(conversations.sessions) >= MOST:
+                    yield from conversations.settled()
+        except InvalidTrace:
+            yield from conversations.settled(is_last=True)  # what was read before the damage counts
+            raise
+        yield from conversations.settled(is_last=True)
 
     def settle(self, source: Source, suspects: list[TracedCall]) -> Iterator[TracedCall]:
         if suspects:

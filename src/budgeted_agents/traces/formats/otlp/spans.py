@@ -37,7 +37,8 @@ class SpanMapper:
 
     Args:
         problems: where it says what it could not read.
-        conversations: is told the sessions that spans name, also those that are no calls.
+        conversations: is told the sessions that spans name, also those that are no calls, and whether there are records
+            of ours.
     """
 
     def __init__(self, problems: Problems, conversations: Conversations) -> None:
@@ -72,6 +73,7 @@ class SpanMapper:
         call = self._call(span, at, usage or NO_USAGE, session, resource, line)
         if role != "model" or usage is None or at.is_odd:
             _tell_apart(call, span, role, at)
+            self._conversations.has_ours |= call.is_ours
         if at.has_rare or span.status.code:
             self._add_rare(call, span, at.found(attributes))
         return call
