@@ -28,7 +28,7 @@ def trial(used: dict[str, Any] | None = USED, **fields: Any) -> dict[str, Any]:
         "id": "6e0f3d1c-0000-4000-8000-000000000001",
         "task_name": "chess",
         "trial_name": "chess__x1Y2z3A",
-        "trial_uri": "file:///jobs/j/chess__x1Y2z3A",
+        "trial_uri": "chess__x1Y2z3A",
         "task_id": {"path": "tasks/chess"},
         "task_checksum": "c0ffee",
         "config": {"task": {"path": "tasks/chess"}, "agent": {"name": "aider"}},
