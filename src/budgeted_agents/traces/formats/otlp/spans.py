@@ -22,6 +22,7 @@ from budgeted_agents.traces.formats.otlp.numbers import END_OF_TIME, cost_of, co
 from budgeted_agents.traces.formats.otlp.resources import Resources
 from budgeted_agents.traces.formats.otlp.roles import role_of
 from budgeted_agents.traces.formats.otlp.shapes import Attribute, Found, Span, Value, text_of
+from budgeted_agents.traces.formats.otlp.unit_prices import UnitPrices
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.values import fingerprint
 from budgeted_agents.usage import MAX_TOKENS, Usage
@@ -46,6 +47,7 @@ class SpanMapper:
         self._conversations = conversations
         self._layouts = Layouts()
         self._resources = Resources()
+        self._unit_prices = UnitPrices(problems)
         self._nameless = 0
 
     def call_of(self, span: Span, scope: str, resource: msgspec.Raw, line: int) -> TracedCall | None:
@@ -73,7 +75,9 @@ class SpanMapper:
         call = self._call(span, at, usage or NO_USAGE, session, resource, line)
         if role != "model" or usage is None or at.is_odd:
             _tell_apart(call, span, role, at)
-            self._conversations.has_ours |= call.is_ours
+            if call.is_ours:
+                self._conversations.has_ours = True
+                call.logged_price = self._unit_prices.of(attributes, at, call.model, line) if role == "model" else None
         if at.has_rare or span.status.code:
             self._add_rare(call, span, at.found(attributes))
         return call
