@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from langchain_anthropic import ChatAnthropic
 from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from budgeted_agents import Budget, CostCallback, budgeted, budgeted_model
+from budgeted_agents import Budget, CostCallback, budgeted, budgeted_model, replay
 from budgeted_agents.integrations.langchain.calls import introspect
 from budgeted_agents.testing import LocalProvider
 from tests.attach.support import KEY, serving
@@ -69,6 +70,18 @@ def test_a_plain_model_is_charged_where_and_how_its_answer_says_it_was_served(
         callback = CostCallback(budget=Budget(usd="1.00"))
         claude(provider, **settings).invoke("Hello", {"callbacks": [callback]})
         assert callback.spend.cost_nanos == nanos(provider) > 0
+
+
+@DEARER
+def test_what_was_charged_is_what_an_audit_of_the_journal_comes_to(
+    settings: dict[str, Any], factor: Decimal, tmp_path: Path
+) -> None:
+    with dearer(factor) as provider:
+        callback = CostCallback(budget=Budget(usd="1.00"), journal=str(tmp_path))
+        claude(provider, **settings).invoke("Hello", {"callbacks": [callback]})
+        (session,) = replay([tmp_path]).sessions
+        assert session.figures.cost_usd == callback.spend.cost_usd == Decimal(nanos(provider)).scaleb(-9)
+        assert session.verdict == "exact"
 
 
 def test_arguments_of_a_call_are_seen_before_it_is_made() -> None:

@@ -91,6 +91,7 @@ class EndedCall(Struct, frozen=True, gc=False):
             provider=provider_name(price.provider),
             operation=call.operation,
             service_tier=self.service_tier or "",
+            region=price.region,
             usage=_counts(usage) if usage else {},
             unit_prices=price.unit_prices(usage.prompt_tokens, self.service_tier) if usage else {},
             price_source=price.source,

@@ -156,8 +156,9 @@ class PriceBook:
         if row is None or not has_token_prices(row):
             return None
         surcharge = regional_surcharge(row, region)
-        key = (row.model, None, None if surcharge is None else region)
-        price = prices.get(key) or prices.setdefault(key, Price(row, sources[row.model], surcharge))
+        dearer = "" if surcharge is None or region is None else region
+        key = (row.model, None, dearer or None)
+        price = prices.get(key) or prices.setdefault(key, Price(row, sources[row.model], surcharge, dearer))
         prices[model, provider, region] = price
         return price
 

@@ -38,6 +38,7 @@ class Price:
         row: the model's row.
         source: where it comes from.
         surcharge: a factor on every rate for a token, where the call is served in a region that costs more.
+        region: that region.
 
     Attributes:
         model: the name of the row in the list.
@@ -45,6 +46,7 @@ class Price:
         source: where the row comes from, e.g. ``"litellm 1.106.2"`` or a file.
         max_input_tokens: the most input the model takes, in tokens; None if the list does not say.
         max_output_tokens: the most output the model gives, in tokens; None if the list does not say.
+        region: the region it holds for, if it is dearer there; else empty.
         varies: whether calls cost more in some regions or at some speeds that only an answer may tell (Claude's).
         writes_cache_unasked: whether the provider may write (and bill) its prompt cache without being asked to.
     """
@@ -60,13 +62,15 @@ class Price:
         "max_output_tokens",
         "model",
         "provider",
+        "region",
         "source",
         "varies",
         "writes_cache_unasked",
     )
 
-    def __init__(self, row: Row, source: str, surcharge: Decimal | None = None) -> None:
+    def __init__(self, row: Row, source: str, surcharge: Decimal | None = None, region: str = "") -> None:
         self.model = row.model
+        self.region = region
         self.provider = row.provider
         self.source = source
         self.max_input_tokens = row.limit("max_input_tokens")

@@ -40,6 +40,7 @@ _TEXTS = {
     "run": "budget.run",
     "outcome": "budget.outcome",
     "service_tier": "budget.service_tier",
+    "region": "budget.region",
     "price_source": "budget.price.source",
     "reason": _REASON,
 }

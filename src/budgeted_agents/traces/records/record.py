@@ -27,7 +27,8 @@ class CallRecord(NamedTuple):
         model_billed: the name the provider answered with.
         provider: who served it, by OpenTelemetry's name (``openai``, ``aws.bedrock``, ...).
         operation: ``embeddings``, or empty for a chat or a tool.
-        service_tier: the service tier it was billed at, if it was not the usual one.
+        service_tier: the service tier it was billed at, if it was not the usual one; ``region`` the region, if it was
+            billed at a higher price there.
         tool: the tool's name (empty for models).
         usage: token classes and their counts.
         unit_prices: USD a token used for the cost, as decimal strings, so that history is never re-priced.
@@ -71,6 +72,7 @@ class CallRecord(NamedTuple):
     reason: str = ""
     flags: tuple[str, ...] = ()
     error: str = ""
+    region: str = ""
     parent: str = ""
     holds: tuple[Held, ...] = ()
     actual: Mapping[str, int] = _NOTHING

@@ -18,7 +18,7 @@ _ABSENT = Attribute("", Value(string_value="", int_value=0))
 _TOLD_ELSEWHERE = frozenset({"span_kind", "sdk_operation"})
 """What tells more of a span than its operation does."""
 
-_RARE = frozenset({"cost", "service_tier", "error"})
+_RARE = frozenset({"cost", "service_tier", "region", "error"})
 _ODD = frozenset({"cache_write", "reservation"})
 _USUAL = frozenset({"prompt", "completion", "cache_read"})
 """What most spans count."""

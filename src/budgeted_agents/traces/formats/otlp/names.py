@@ -28,6 +28,7 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
         "openai.response.service_tier",
         "gen_ai.response.service_tier",
     ),
+    "region": ("budget.region",),
     "cost": (
         "budget.cost_usd",
         "operation.cost",

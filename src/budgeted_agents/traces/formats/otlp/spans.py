@@ -116,6 +116,8 @@ class SpanMapper:
             call.recorded_cost = self._cost(found["cost"], call.line)
         if "service_tier" in found:
             call.service_tier = text_of(found["service_tier"])
+        if "region" in found:
+            call.region = text_of(found["region"])
         call.error = _text(found.get("error")) or ("error" if span.status.is_error else "")
 
     def _times(self, span: Span, line: int) -> tuple[float, float]:
