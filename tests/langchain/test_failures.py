@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from budgeted_agents import Budget, BudgetExceeded, budgeted_model
 from budgeted_agents.reports import SpendReport
 from budgeted_agents.testing import LocalProvider, Reply, Request, fixed
-from tests.langchain.support import Governed, anthropic_model, litellm_model
+from tests.langchain.support import Governed, anthropic_model, gemini_model, litellm_model
 from tests.langgraph.support import openai_model, serving
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -218,10 +219,11 @@ LONG = fixed("word " * 100, output_tokens=100)
 
 @pytest.mark.parametrize("governed", [False, True])
 @pytest.mark.parametrize("is_async", [False, True])
-@pytest.mark.parametrize("build", [openai_model, anthropic_model])
+@pytest.mark.parametrize("build", [partial(openai_model, max_tokens=100), anthropic_model, gemini_model])
 def test_an_abandoned_stream_is_presumed(build: Any, governed: bool, is_async: bool) -> None:
+    """Also where the provider reports its usage as it goes."""
     with serving(LONG) as provider:
-        plain = build(provider, max_tokens=100)
+        plain = build(provider)
         model = budgeted_model(plain) if governed else plain
 
         def leave() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from budgeted_agents.testing.answers import pieces
 from budgeted_agents.testing.conversation import (
@@ -61,9 +62,10 @@ def contents_body(request: Request, answer: Answer) -> JsonObject:
 
 
 def contents_events(request: Request, answer: Answer) -> Iterator[str]:
-    """Server-sent events: pieces of text, the tool calls, and at last the finish reason with the usage."""
-    for piece in pieces(answer.text):
-        yield sse(_envelope(request, [{"text": piece}], answer))
+    """Server-sent events: pieces of text, the tool calls, and at last the finish reason. Each has the usage so far."""
+    texts = pieces(answer.text)
+    for sent, piece in enumerate(texts, start=1):
+        yield sse(_envelope(request, [{"text": piece}], _so_far(answer, sent, len(texts) + 1)))
     yield sse(_envelope(request, [_wire_call(call) for call in answer.tool_calls], answer, is_last=True))
 
 
@@ -128,7 +130,14 @@ def _envelope(request: Request, parts: list[JsonObject], answer: Answer, *, is_l
     if is_last:
         candidate["finishReason"] = _FINISH_REASONS[answer.finish]
     body = {"candidates": [candidate], "modelVersion": request.model, "responseId": f"response-{request.number}"}
-    return body | {"usageMetadata": _wire_usage(answer.usage)} if is_last and not answer.omit_usage else body
+    return body if answer.omit_usage else body | {"usageMetadata": _wire_usage(answer.usage)}
+
+
+def _so_far(answer: Answer, sent: int, events: int) -> Answer:
+    """The answer with the output tokens of the events sent so far; it thinks before the first one."""
+    thought = answer.usage.reasoning_tokens
+    output = thought + (answer.usage.output_tokens - thought) * sent // events
+    return replace(answer, usage=replace(answer.usage, output_tokens=output))
 
 
 def _wire_usage(usage: TokenUsage) -> JsonObject:

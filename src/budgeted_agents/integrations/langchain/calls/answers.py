@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import UsageMetadata, add_usage
 from msgspec import Struct
 from msgspec.structs import replace
 
 from budgeted_agents.errors import InvalidUsage
 from budgeted_agents.governor import Quote
-from budgeted_agents.integrations.langchain.calls.messages import parts_of
+from budgeted_agents.integrations.langchain.calls.messages import finish_reason, parts_of
 from budgeted_agents.integrations.langchain.calls.quoting import UNPRICED, price_as_served
 from budgeted_agents.meter import Admission, Meter, Steps, settle
 from budgeted_agents.meter.settlement import EndedCall
@@ -116,13 +116,25 @@ def used(
 
 
 def said(messages: Sequence[BaseMessage]) -> tuple[UsageMetadata | None, str]:
-    """The first usage some message reports, and the first name of the model that answered."""
+    """The usage these messages report, and the first name of the model that answered.
+
+    Several answers to one request all report the same; chunks of one answer each report what came since the last.
+    """
     usage, billed = None, ""
     for message in messages:
-        if usage is None and isinstance(message, AIMessage):
-            usage = message.usage_metadata or None
+        if isinstance(message, AIMessage) and message.usage_metadata:
+            if usage is None:
+                usage = message.usage_metadata
+            elif isinstance(message, AIMessageChunk):
+                usage = add_usage(usage, message.usage_metadata)
         billed = billed or message.response_metadata.get("model_name") or ""
     return usage, billed
+
+
+def is_complete(chunks: Sequence[BaseMessage]) -> bool:
+    """Whether a stream has said why the answer ended and what it used: nothing more is billed then. Usage alone says
+    nothing, since some providers report it as they go."""
+    return any(map(finish_reason, chunks)) and said(chunks)[0] is not None
 
 
 def served(messages: Sequence[BaseMessage]) -> tuple[str | None, str | None]:

@@ -15,6 +15,7 @@ from typing import Any
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ChatMessage, SystemMessage, ToolMessage
 from langchain_core.messages.ai import add_ai_message_chunks
 
+from budgeted_agents.integrations.langchain.calls.messages import finish_reason
 from budgeted_agents.traces.records import content as names
 from budgeted_agents.traces.records.content import Written
 
@@ -196,9 +197,7 @@ _PARTS: Mapping[str, Callable[[Mapping[str, Any]], Part]] = {
 
 
 def _finish_reason(answer: BaseMessage, is_whole: bool) -> str:
-    said = answer.response_metadata
-    reason = str(said.get("finish_reason") or said.get("stop_reason") or said.get("done_reason") or "").lower()
-    if reason:
+    if reason := finish_reason(answer).lower():
         return _FINISH_REASONS.get(reason, reason)
     if not is_whole:
         return "error"

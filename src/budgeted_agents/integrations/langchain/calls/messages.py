@@ -96,6 +96,15 @@ def _encoded_bytes(block: Mapping[str, Any]) -> int:
     return len(data) * 3 // 4 if isinstance(data, str) else 0
 
 
+def finish_reason(answer: BaseMessage) -> str:
+    """Why an answer ended, in its provider's own word; empty where it does not say."""
+    said = answer.response_metadata
+    return str(next((said[name] for name in _FINISH_REASONS if said.get(name)), ""))
+
+
+_FINISH_REASONS = ("finish_reason", "stop_reason", "done_reason")
+
+
 def blocks_of(messages: Sequence[BaseMessage]) -> list[Mapping[str, Any]]:
     """The content blocks of all messages that are not plain text."""
     rich = [message.content for message in messages if message.content.__class__ is not str]

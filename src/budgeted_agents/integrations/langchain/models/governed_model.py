@@ -20,6 +20,7 @@ from pydantic import PrivateAttr
 
 from budgeted_agents.errors import InvalidGraph
 from budgeted_agents.integrations.langchain.calls import introspect
+from budgeted_agents.integrations.langchain.calls.answers import is_complete
 from budgeted_agents.integrations.langchain.calls.quoting import Tier
 from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, Governance, ambient_metadata
 from budgeted_agents.integrations.langchain.models.attempt import Attempt
@@ -222,8 +223,8 @@ def _off_event_loop() -> bool:
 
 
 def _ended(attempt: Attempt, error: BaseException, received: list[BaseMessage]) -> Any:
-    """The steps for a stream that broke off: settled if its usage had come, else presumed."""
-    if any(getattr(message, "usage_metadata", None) for message in received):
+    """The steps for a stream that broke off: settled if only its end was missed, else presumed."""
+    if is_complete(received):
         return _settled(attempt, received)
     return attempt.abort(error, received)
 
