@@ -78,7 +78,7 @@ def _sample(schema: JsonObject, text: str, definitions: JsonObject) -> object:
         return _sample(schema["anyOf"][0], text, definitions)
     if "enum" in schema:
         return schema["enum"][0]
-    match schema.get("type"):
+    match str(schema.get("type")).lower():  # Gemini writes its types in capitals
         case "object":
             return {name: _sample(part, text, definitions) for name, part in schema.get("properties", {}).items()}
         case "array":

@@ -204,7 +204,7 @@ class PromptCache:
         The rule is OpenAI's (its prompt caching guide): a whole-message prefix stands for the token prefix.
         """
         digest = hashlib.sha256(repr((request.model, request.tools)).encode())
-        tokens, shared = request.count_tools(count), 0
+        tokens, shared = request.count_schemas(count), 0
         with self._lock:
             for message in request.messages:
                 digest.update(repr(message).encode())

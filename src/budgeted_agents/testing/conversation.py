@@ -111,12 +111,14 @@ class Request:
         return tuple(str(tool["name"]) for tool in self.tools)
 
     def count_input(self, count: TokenCounter) -> int:
-        """Input tokens: each message's text plus an overhead, and the tools offered, as JSON."""
+        """Input tokens: each message's text plus an overhead, and the schemas, as JSON."""
         messages = sum(count(message.billed_text) + MESSAGE_OVERHEAD for message in self.messages)
-        return messages + self.count_tools(count) + self.token_ids
+        return messages + self.count_schemas(count) + self.token_ids
 
-    def count_tools(self, count: TokenCounter) -> int:
-        return count(json.dumps(self.tools, ensure_ascii=False)) if self.tools else 0
+    def count_schemas(self, count: TokenCounter) -> int:
+        """Input tokens of the tools offered and of the schema asked for."""
+        schemas = (schema for schema in (self.tools, self.json_schema) if schema)
+        return sum(count(json.dumps(schema, ensure_ascii=False)) for schema in schemas)
 
 
 @dataclass(frozen=True)

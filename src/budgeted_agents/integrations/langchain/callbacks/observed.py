@@ -12,6 +12,7 @@ from budgeted_agents.estimate import HistoryCounter
 from budgeted_agents.governor import USUAL_LIMIT, ModelCall, Quote
 from budgeted_agents.integrations.langchain.calls.introspect import LIMIT_FIELDS
 from budgeted_agents.integrations.langchain.calls.messages import (
+    CACHE_CONTROL,
     SCHEMA_FIELDS,
     blocks_of,
     cache_write,
@@ -70,14 +71,15 @@ def observe(
     """
     model = _model(governance, metadata, params)
     name, price = model.name, model.price
-    tally = model.counter.count(messages, () if SCHEMA_FIELDS.isdisjoint(params) else schema_texts(params))
+    schemas = [] if SCHEMA_FIELDS.isdisjoint(params) else schema_texts(params)
+    tally = model.counter.count(messages, schemas)
     estimate = tally.estimate(name) if tally.images else tally.tokens
     bound = governance.meter.margins.bound(name, estimate)
     cache: Any = None
     kinds: tuple[str, ...] = ()
-    if tally.rich:
+    if tally.rich or CACHE_CONTROL in params or CACHE_CONTROL in "".join(schemas):
         blocks = blocks_of(messages)
-        cache, kinds = cache_write(blocks), modalities(blocks)
+        cache, kinds = cache_write(blocks, params), modalities(blocks)
     base, rate = price.worst_case(bound, cache, model.service_tier, kinds)
     attribution = governance.attribution(metadata)
     held = min(model.longest, usual_answer(governance, attribution)) if expected else model.longest

@@ -21,8 +21,24 @@ _AUDIO = frozenset({"audio", "input_audio"})
 _as_json = json.JSONEncoder(default=str, ensure_ascii=False).encode
 """Arguments and blocks as providers get them; ``json.dumps`` would look for its encoder anew each time."""
 
-SCHEMA_FIELDS: Final = frozenset({"tools", "functions", "response_format"})
+_TOOLS = ("tools", "functions")
+_FORMATS = (
+    "response_format",
+    "output_config",
+    "output_format",
+    "response_json_schema",
+    "response_schema",
+    "response_mime_type",
+    "format",
+)
+FORMAT_FIELDS: Final = frozenset(_FORMATS)
+"""Parameters of a call that say what form its answer has: OpenAI's, Anthropic's, Google's, Ollama's."""
+
+SCHEMA_FIELDS: Final = FORMAT_FIELDS.union(_TOOLS)
 """Parameters of a call that hold schemas."""
+
+CACHE_CONTROL: Final = "cache_control"
+"""Where a content block, a tool or a call asks for the prompt cache (Anthropic)."""
 
 _SKIPPED = frozenset({"id", "index", "cache_control", "signature", "type", "extras"})
 
@@ -119,18 +135,19 @@ def modalities(blocks: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(name for name, known in (("image", _IMAGES), ("audio", _AUDIO)) if kinds & known) if kinds else ()
 
 
-def cache_write(blocks: Sequence[Mapping[str, Any]]) -> Any:
-    """The longest prompt-cache lifetime some content block asks for: ``None``, ``"5m"`` or ``"1h"``."""
+def cache_write(blocks: Sequence[Mapping[str, Any]], kwargs: Mapping[str, Any]) -> Any:
+    """The longest prompt-cache lifetime some content block, a tool or the call itself asks for: ``None``, ``"5m"`` or
+    ``"1h"``."""
     asked = None
-    for block in blocks:
-        if control := block.get("cache_control"):
+    for part in (*blocks, *(kwargs.get("tools") or ()), kwargs):
+        if part.__class__ is dict and (control := part.get(CACHE_CONTROL)):
             asked = "1h" if asked == "1h" or control.get("ttl") == "1h" else "5m"
     return asked
 
 
 def schema_texts(kwargs: Mapping[str, Any]) -> list[str]:
     """Tool schemas and response formats, as the provider gets them: they count as input tokens."""
-    schemas = [kwargs.get(name) for name in ("tools", "functions", "response_format")]
+    schemas = [kwargs.get(name) for name in (*_TOOLS, *_FORMATS)]
     return [_remembered_text(schema) for schema in schemas if schema]
 
 

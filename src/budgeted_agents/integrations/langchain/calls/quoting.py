@@ -85,7 +85,7 @@ def quote(
     blocks = blocks_of(messages) if tallies[0].rich else ()
     shape = _Shape(
         governance,
-        cache_write(blocks),
+        cache_write(blocks, kwargs),
         modalities(blocks),
         introspect.answers(tiers[0].model, kwargs),
         useful,
