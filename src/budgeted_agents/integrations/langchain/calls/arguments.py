@@ -1,26 +1,51 @@
-"""Handing a call's tools from the model they were bound for to another one."""
+"""What a call's arguments allow: which tiers may make it, and what each of them is given."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableBinding
 
+from budgeted_agents.integrations.langchain.calls.introspect import LIMIT_FIELDS
+from budgeted_agents.integrations.langchain.calls.messages import CACHE_CONTROL, FORMAT_FIELDS
+from budgeted_agents.integrations.langchain.calls.quoting import Tier
 
-def tools_for(bound_for: BaseChatModel, target: BaseChatModel, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The call's arguments with its tools in the target's own format.
+MODEL = "model"
+"""The argument by which a call asks for another model than the one it is made with."""
 
-    Tools stand in ``kwargs`` as the first model's provider wants them. Models of one class share the format; another
-    class binds them anew, from the OpenAI-like form that every ``bind_tools`` takes.
+PARTICULAR = FORMAT_FIELDS | {MODEL}
+"""Arguments that say which tiers may make a call."""
+
+
+def tiers_for(tiers: Sequence[Tier], kwargs: Mapping[str, Any]) -> Sequence[Tier]:
+    """The tiers that can make a call with these arguments, the first one under the name the call asks for.
+
+    An answer in a format is read by what the first model's class has bound it with, so that no other class will do.
     """
-    tools = kwargs.get("tools")
-    if not tools or type(bound_for) is type(target):
-        return kwargs
-    rest = {name: value for name, value in kwargs.items() if name not in ("tools", "tool_choice")}
-    choice = _choice(kwargs)
-    if choice == "none":
-        return rest  # not every class can be told so in words
+    if name := kwargs.get(MODEL):
+        tiers = (replace(tiers[0], name=name, provider=None if "/" in name else tiers[0].provider), *tiers[1:])
+    if FORMAT_FIELDS.isdisjoint(kwargs):
+        return tiers
+    return tuple(tier for tier in tiers if type(tier.given) is type(tiers[0].given))
+
+
+def arguments_for(bound_for: BaseChatModel, target: BaseChatModel, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The call's arguments as a lower tier takes them.
+
+    Models of one class take the same. Another class binds the tools anew, from the OpenAI-like form that every
+    ``bind_tools`` takes, and is not given what it has no field for.
+    """
+    rest = {name: value for name, value in kwargs.items() if name != MODEL}
+    if type(bound_for) is type(target):
+        return rest
+    known = {*LIMIT_FIELDS, *type(target).model_fields}
+    rest = {name: value for name, value in rest.items() if name in known}
+    tools, choice = kwargs.get("tools"), _choice(kwargs)
+    if not tools or choice == "none":
+        return rest  # not every class can be told in words to use none
     bound = target.bind_tools(_plain(tools), **({"tool_choice": choice} if choice else {}))
     assert isinstance(bound, RunnableBinding)
     return {**rest, **bound.kwargs}
@@ -29,12 +54,12 @@ def tools_for(bound_for: BaseChatModel, target: BaseChatModel, kwargs: dict[str,
 def _plain(tools: list[Any]) -> list[Any]:
     """Tool schemas without provider-specific cache settings."""
     return [
-        {name: value for name, value in tool.items() if name != "cache_control"} if isinstance(tool, dict) else tool
+        {name: value for name, value in tool.items() if name != CACHE_CONTROL} if isinstance(tool, dict) else tool
         for tool in tools
     ]
 
 
-def _choice(kwargs: dict[str, Any]) -> str | None:
+def _choice(kwargs: Mapping[str, Any]) -> str | None:
     """The tool choice in the words that every ``bind_tools`` understands."""
     choice = kwargs.get("tool_choice")
     if isinstance(choice, dict):

@@ -17,9 +17,9 @@ from msgspec.structs import replace
 
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.calls import answers, introspect
+from budgeted_agents.integrations.langchain.calls.arguments import PARTICULAR, arguments_for, tiers_for
 from budgeted_agents.integrations.langchain.calls.content import ModelContent
 from budgeted_agents.integrations.langchain.calls.quoting import Quoted, Tier, quote
-from budgeted_agents.integrations.langchain.calls.tools import tools_for
 from budgeted_agents.integrations.langchain.governance.governance import Governance
 from budgeted_agents.integrations.langchain.pruning.pruning import prune
 from budgeted_agents.integrations.langchain.pruning.summarizing import Summarizer
@@ -59,6 +59,7 @@ class Attempt:
     metadata: Mapping[str, Any]
     retries: int = 0
     manager: Any = None
+    _tiers: Sequence[Tier] = field(default=(), init=False)
     _admission: Admission | None = field(default=None, init=False)
     _quoted: Quoted | None = field(default=None, init=False)
     _pruned: list[BaseMessage] | None = field(default=None, init=False)
@@ -75,7 +76,7 @@ class Attempt:
             UnknownPrice: a model has no known price.
         """
         governance = self.governance
-        governance.models = self.tiers
+        governance.models = self._tiers = self.tiers
         attribution, caps = governance.attribution(self.metadata), governance.meter.policy.caps
         try:
             if "depth" in caps:
@@ -85,7 +86,9 @@ class Attempt:
                 summarizer = Summarizer(governance, self.tiers, attribution, step, self.manager)
                 self._pruned = yield from prune(summarizer, self.messages, self.kwargs)
             messages = self.messages if self._pruned is None else self._pruned
-            self._quoted = quote(governance, self.tiers, messages, self.kwargs, attribution, clampable=True)
+            if not PARTICULAR.isdisjoint(self.kwargs):
+                self._tiers = tiers_for(self.tiers, self.kwargs)
+            self._quoted = quote(governance, self._tiers, messages, self.kwargs, attribution, clampable=True)
             self._admission = yield from admit(
                 governance.meter, governance.run, self._quoted.call, step=step, may_wait=may_wait
             )
@@ -93,15 +96,14 @@ class Attempt:
                 self._admission = replace(self._admission, content=ModelContent(messages))
         except BudgetExceeded as refusal:
             raise governance.refuse(refusal, self.metadata) from None
-        tier = self.tiers[self._admission.way.quote.tier]
+        tier = self._tiers[self._admission.way.quote.tier]
         return Target(tier.model, messages, self._arguments(tier, self._admission))
 
     def _arguments(self, tier: Tier, admission: Admission) -> dict[str, Any]:
-        kwargs = dict(self.kwargs)
-        if tier is not self.tiers[0]:
-            kwargs = tools_for(self.tiers[0].model, tier.model, kwargs)
+        first = self._tiers[0]
+        kwargs = dict(self.kwargs) if tier is first else arguments_for(first.model, tier.model, self.kwargs)
         limit = admission.output_limit
-        if limit is None and introspect.limit_differs(tier.model, self.tiers[0].model, self.kwargs):
+        if limit is None and introspect.limit_differs(tier.model, first.model, self.kwargs):
             limit = admission.granted
         return kwargs if limit is None else introspect.with_limit(tier.model, kwargs, limit)
 
@@ -116,7 +118,7 @@ class Attempt:
         """Settle with what the answer says it used; ``output`` is what it says besides its messages, and ``whole``
         whether all of it has come."""
         admission, price = self._opened()
-        tier = self.tiers[admission.way.quote.tier]
+        tier = self._tiers[admission.way.quote.tier]
         asked_tier = introspect.service_tier(tier.model, self.kwargs) if price.varies else None
         meter = self.governance.meter
         yield from answers.settle_answer(meter, admission, price, messages, output, asked_tier, whole=whole)

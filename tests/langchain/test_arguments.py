@@ -1,0 +1,147 @@
+"""What a call's own arguments change: the model, the prompt cache, the form of the answer. All is held for and charged
+as the provider bills it, and stepping down ends no call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import HumanMessage, SystemMessage
+from pydantic import BaseModel, Field, create_model
+
+from budgeted_agents import Budget, budgeted_model
+from budgeted_agents.estimate import count_text
+from budgeted_agents.testing import LocalProvider, Reply, Request, fixed
+from tests.langchain.support import Governed, anthropic_model, gemini_model
+from tests.langgraph.support import openai_model, serving
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning")
+
+Make = Callable[[LocalProvider], BaseChatModel]
+
+
+def plainly(model: BaseChatModel) -> BaseChatModel:
+    return model
+
+
+HOWEVER = pytest.mark.parametrize("governed", [budgeted_model, plainly])
+
+
+# -- another model ------------------------------------------------------------------------------------------------
+
+
+@HOWEVER
+@pytest.mark.parametrize(
+    "ask", [lambda m: m.bind(model="gpt-4o").invoke("Who?"), lambda m: m.invoke("Who?", model="gpt-4o")]
+)
+def test_a_call_that_asks_for_another_model_is_charged_at_its_price(governed: Any, ask: Any) -> None:
+    with serving(fixed("Rex", output_tokens=90)) as provider:
+        model = governed(openai_model(provider, "gpt-4o-mini", max_tokens=100))
+        report = Governed().run(lambda: ask(model))
+        assert [record.model for record in provider.requests] == ["gpt-4o"]
+        assert report.cost_nanos == provider.bill_nanos <= report.calls[0].reserved
+
+
+def test_a_call_that_asks_for_another_model_steps_down_from_that() -> None:
+    with serving(fixed("Rex", output_tokens=90)) as provider:
+        model = budgeted_model(
+            openai_model(provider, "gpt-4.1-nano", max_tokens=100),
+            openai_model(provider, "gpt-4o-mini", max_tokens=100),
+        )
+        strict = Budget(usd="0.005", alert_at=0.1, downgrade_at=0.1, landing_reserve=0)
+        report = Governed(strict).run(lambda: [model.invoke("Who?", model="gpt-4o") for _ in range(8)])
+        assert {record.model for record in provider.requests} == {"gpt-4o", "gpt-4o-mini"}
+        assert report.cost_nanos == provider.bill_nanos <= 5_000_000
+
+
+# -- the prompt cache ---------------------------------------------------------------------------------------------
+
+LONG = [SystemMessage("word " * 4_000), HumanMessage("Who?")]
+CACHED: dict[str, Any] = {"type": "ephemeral"}
+TOOL: dict[str, Any] = {"name": "x", "description": "y", "input_schema": {"type": "object", "properties": {}}}
+
+ASKS = {
+    "by the call": {"cache_control": CACHED},
+    "by a tool": {"tools": [TOOL | {"cache_control": CACHED}]},
+}
+
+
+def writes_its_cache(request: Request) -> Reply:
+    return Reply("Rex", output_tokens=90, cache_write_tokens=request.count_input(count_text))
+
+
+@HOWEVER
+@pytest.mark.parametrize("asks", ASKS)
+def test_what_is_written_to_a_prompt_cache_is_held_for(governed: Any, asks: str) -> None:
+    """Also when the margin for the model's tokens has been learnt, so that nothing else is held."""
+    with serving(writes_its_cache) as provider:
+        model = governed(anthropic_model(provider))
+        report = Governed(Budget(usd="0.15", landing_reserve=0)).run(
+            lambda: [model.invoke(LONG, **ASKS[asks]) for _ in range(100)]
+        )
+        assert len(provider.requests) > 16
+        assert report.cost_nanos == provider.bill_nanos <= 150_000_000
+        assert not any("overrun" in call.flags for call in report.calls)
+
+
+def test_a_lower_tier_of_another_provider_is_not_told_how_to_cache() -> None:
+    with serving(fixed("Rex", output_tokens=90)) as provider:
+        model = budgeted_model(anthropic_model(provider), openai_model(provider, "gpt-4o-mini", max_tokens=100))
+        strict = Budget(usd="0.003", alert_at=0.1, downgrade_at=0.1, landing_reserve=0)
+        report = Governed(strict).run(lambda: [model.invoke("Who?", cache_control=CACHED) for _ in range(6)])
+        assert {record.model for record in provider.requests} == {"claude-haiku-4-5", "gpt-4o-mini"}
+        assert report.cost_nanos == provider.bill_nanos
+
+
+# -- the form of the answer ---------------------------------------------------------------------------------------
+
+
+class Pet(BaseModel):
+    """An animal."""
+
+    name: str
+
+
+FIELDS: dict[str, Any] = {
+    f"field_{n}": (str, Field("", description="What there is to say of it. " * 30)) for n in range(60)
+}
+Detailed = create_model("Detailed", **FIELDS)
+
+MODELS: dict[str, tuple[Make, Make]] = {
+    "openai": (partial(openai_model, max_tokens=100), partial(openai_model, model="gpt-4o-mini", max_tokens=100)),
+    "anthropic": (partial(anthropic_model, model="claude-sonnet-4-5"), anthropic_model),
+    "gemini": (gemini_model, gemini_model),
+}
+"""A model of each provider, and a cheaper one."""
+
+
+@HOWEVER
+@pytest.mark.parametrize("provider_name", MODELS)
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_a_schema_is_held_for_wherever_it_stands(governed: Any, provider_name: str, method: str) -> None:
+    with serving(fixed("{}", output_tokens=2)) as provider:
+        plain: Any = MODELS[provider_name][0](provider)
+        model = governed(plain).with_structured_output(Detailed, method=method, include_raw=True)
+        report = Governed().run(lambda: model.invoke("Who?"))
+        assert provider.requests[0].usage.input_tokens > 8_000
+        assert report.cost_nanos == provider.bill_nanos <= report.calls[0].reserved
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+@pytest.mark.parametrize("first", MODELS)
+@pytest.mark.parametrize("second", MODELS)
+def test_a_structured_answer_is_given_by_whichever_tier_can(first: str, second: str, method: str) -> None:
+    """A format is read by what the first model's class has bound it with, so another class is not asked for it."""
+    with serving(fixed("Rex", output_tokens=20)) as provider:
+        dear: Any = MODELS[first][0](provider)
+        model = budgeted_model(dear, MODELS[second][1](provider)).with_structured_output(Pet, method=method)
+        tight = Budget(usd="0.01", alert_at=0.01, downgrade_at=0.01, landing_reserve=0)
+        pets: list[Any] = []
+        report = Governed(tight).run(lambda: pets.extend(model.invoke("Who?") for _ in range(4)))
+        assert pets == [Pet(name="Rex")] * 4
+        assert report.cost_nanos == provider.bill_nanos
+        is_cheaper = first != "gemini" or second == "openai"
+        assert bool(report.downgrades) is (is_cheaper and (first == second or method == "function_calling"))
