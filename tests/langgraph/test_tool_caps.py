@@ -9,10 +9,12 @@ from typing import Annotated, Any, TypedDict
 import pytest
 from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
-from langgraph.graph import END, START
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, StateGraph
 from langgraph.prebuilt import ToolNode
+from langgraph.types import Command, interrupt
 
-from budgeted_agents import Budget, BudgetedGraph, budgeted_model
+from budgeted_agents import Budget, BudgetedGraph, CostCallback, budgeted_model
 from budgeted_agents.testing import LocalProvider, Reply, Request, ToolCall
 from tests.langgraph.support import openai_model, serving, thread
 
@@ -152,6 +154,52 @@ def test_a_wrapper_of_the_users_own_still_wraps_and_each_of_its_attempts_is_coun
     assert wrapped == ["search", "search"]
     assert len(CALLED) == 3
     assert results(state) == [("search", "success"), ("search", "error")]
+
+
+ONE = Budget(tool_calls=1, on_exhausted="suspend")
+
+
+def by_graph() -> tuple[Any, dict[str, Any], Any]:
+    app: Any = BudgetedGraph(Chat, budget=ONE)
+    return app, {}, lambda compiled: compiled.spend(thread())
+
+
+def by_callback() -> tuple[Any, dict[str, Any], Any]:
+    callback = CostCallback(budget=ONE)
+    return StateGraph(Chat), {"callbacks": [callback]}, lambda _: callback.spend_of("t1")
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("governed", [by_graph, by_callback])
+def test_a_tool_that_asks_a_person_is_counted_once_it_has_the_answer(governed: Any, is_async: bool) -> None:
+    @tool
+    def pay(amount: int) -> str:
+        """Pays."""
+        return f"paid {amount}: {interrupt('May I?')}"
+
+    with serving(turns([("pay", {"amount": 5})], [("pay", {"amount": 6})])) as provider:
+        model = openai_model(provider, max_tokens=100).bind_tools([pay])
+
+        async def ask(state: Chat) -> Any:
+            return {"messages": [await model.ainvoke(state["messages"])]}
+
+        graph, config, spend = governed()
+        graph.add_node("agent", ask if is_async else lambda state: {"messages": [model.invoke(state["messages"])]})
+        graph.add_node("tools", ToolNode([pay]))
+        graph.add_edge(START, "agent")
+        graph.add_edge("agent", "tools")
+        graph.add_edge("tools", END)
+        app = graph.compile(checkpointer=InMemorySaver())
+
+        def go(given: Any) -> Any:
+            whole = {**thread(), **config}
+            return asyncio.run(app.ainvoke(given, whole)) if is_async else app.invoke(given, whole)
+
+        assert go({"messages": [HumanMessage("Pay.")]})["__interrupt__"]
+        assert spend(app).in_flight == 0
+        assert results(go(Command(resume="yes")))[-1] == ("pay", "success")
+        assert [(b.spent, b.held) for b in spend(app).balances] == [(1, 0)]
+        assert not spend(app).refusals
 
 
 def test_a_model_called_inside_a_tool_is_refused_by_landing_the_run() -> None:

@@ -267,7 +267,7 @@ class GoverningHandler(BaseCallbackHandler):
         call = open_calls.tools.take(run_id, self)
         if call is None:
             return
-        if _never_ran(error):
+        if _never_ran(error) or _asks_a_person(error):
             drive(cancel_tool(call.governance.meter, call.admission))
         else:
             drive(settle_tool(call.governance.meter, call.admission, error))
@@ -327,3 +327,9 @@ def _never_ran(error: BaseException) -> bool:
     """Whether a tool's arguments did not fit its schema: langchain-core says so in the same words as for an error of
     the tool's own, so the place it comes from tells them apart."""
     return any(frame.f_code.co_name == _TOOL_ARGUMENTS for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _asks_a_person(error: BaseException) -> bool:
+    """Whether a tool stopped for the answer to a question (LangGraph's ``interrupt``): the call has not ended, and is
+    counted when the tool begins anew with the answer."""
+    return type(error).__name__ == "GraphInterrupt" and any(error.args)
