@@ -269,3 +269,56 @@ def test_raising_without_a_checkpointer(provider: LocalProvider) -> None:
     with pytest.raises(BudgetExceeded):
         list(app.stream(QUESTION, thread(), stream_mode=["values", "messages"]))
     assert len(provider.requests) == 1
+
+
+# -- groups of tasks ----------------------------------------------------------------------------------------------
+
+
+def grouped(provider: LocalProvider, way: Any, *, fails: bool = False) -> Any:
+    """A node that asks four times at once, in a group of tasks, where three calls are allowed."""
+    model = budgeted_model(openai_model(provider))
+
+    async def ask() -> AIMessage:
+        try:
+            return slim(await model.ainvoke("Who?"))
+        except asyncio.CancelledError:
+            if fails:
+                raise ValueError("a clean-up that fails") from None
+            raise
+
+    async def node(state: State) -> Any:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(ask()) for _ in range(4)]
+        return {"messages": [task.result() for task in tasks]}
+
+    graph: Any = BudgetedGraph(State, budget=Budget(model_calls=3, on_exhausted=way, max_wait=0, landing_reserve=0))
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    return graph.compile(checkpointer=InMemorySaver())
+
+
+def test_a_refusal_in_a_group_of_tasks_lands(provider: LocalProvider) -> None:
+    app = grouped(provider, "land")
+    state = asyncio.run(app.ainvoke(BEGIN, thread()))
+    assert "the budget for this task is spent" in state["messages"][-1].text
+    assert app.spend(thread()).landing
+
+
+def test_a_refusal_in_a_group_of_tasks_suspends_until_a_top_up(provider: LocalProvider) -> None:
+    app = grouped(provider, "suspend")
+    asyncio.run(app.ainvoke(BEGIN, thread()))
+    assert app.get_state(thread()).next == ("node",)
+    app.top_up(thread(), model_calls=9, by="ada")
+    assert len(asyncio.run(app.ainvoke(None, thread()))["messages"]) == 4
+
+
+def test_a_refusal_in_a_group_of_tasks_is_raised_by_itself(provider: LocalProvider) -> None:
+    with pytest.raises(BudgetExceeded, match="model calls"):
+        asyncio.run(grouped(provider, "raise").ainvoke(BEGIN, thread()))
+
+
+def test_an_error_beside_a_refusal_in_a_group_of_tasks_is_not_hidden(provider: LocalProvider) -> None:
+    with pytest.raises(ExceptionGroup) as raised:
+        asyncio.run(grouped(provider, "land", fails=True).ainvoke(BEGIN, thread()))
+    assert raised.group_contains(ValueError)
+    assert raised.group_contains(BudgetExceeded)

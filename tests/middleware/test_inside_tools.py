@@ -186,6 +186,28 @@ def test_a_governed_graph_inside_a_tool_lands_by_itself(is_async: bool) -> None:
         assert spent["inner"] == 3
 
 
+def test_a_tool_may_catch_the_refusal_of_a_group_of_tasks() -> None:
+    with serving(consults) as provider:
+        plain = openai_model(provider, max_tokens=20)
+
+        @tool
+        async def consult(question: str) -> str:
+            """Asks three models at once."""
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(3):
+                        group.create_task(plain.ainvoke(question))
+            except* BudgetExceeded:
+                question = "too dear"
+            return question
+
+        guard = BudgetMiddleware(budget=Budget(model_calls=3, max_wait=0))
+        app: Any = create_agent(openai_model(provider, max_tokens=40), [consult], middleware=[guard])
+        state: Any = asyncio.run(app.ainvoke(ASK, thread()))
+        assert [m.text for m in state["messages"] if isinstance(m, ToolMessage)] == ["too dear"]
+        assert_complete(state["messages"])
+
+
 def test_an_agent_is_built_as_without_the_middleware() -> None:
     with serving(consults) as provider:
         guard = BudgetMiddleware(budget=tight())

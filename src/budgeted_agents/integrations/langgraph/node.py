@@ -14,9 +14,13 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.errors import GraphInterrupt
 
-from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.governance.governance import Governance, current
-from budgeted_agents.integrations.langchain.governance.interrupts import BudgetInterrupt, on_exhausted, refusal_behind
+from budgeted_agents.integrations.langchain.governance.interrupts import (
+    REFUSED,
+    BudgetInterrupt,
+    on_exhausted,
+    refusal_behind,
+)
 from budgeted_agents.integrations.langgraph import pregel
 from budgeted_agents.integrations.langgraph.pregel import DEFAULT_BOUND, PregelNode, RunnableSeq
 from budgeted_agents.meter import adrive, drive
@@ -38,7 +42,7 @@ class GovernedSeq(RunnableSeq):
             if self.settings.counts_visits(governance):
                 drive(self.settings.enter_node(governance, pregel.task_metadata(config)))
             return super().invoke(input, config, **kwargs)
-        except (GraphInterrupt, BudgetExceeded) as error:
+        except REFUSED as error:
             return self._stopped(governance, config, error)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
@@ -50,7 +54,7 @@ class GovernedSeq(RunnableSeq):
                 entering = self.settings.enter_node(governance, pregel.task_metadata(config))
                 await adrive(entering, blocking=governance.meter.ledger.blocking)
             return await super().ainvoke(input, config, **kwargs)
-        except (GraphInterrupt, BudgetExceeded) as error:
+        except REFUSED as error:
             return self._stopped(governance, config, error)
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
@@ -66,7 +70,7 @@ class GovernedSeq(RunnableSeq):
                 await adrive(entering, blocking=governance.meter.ledger.blocking)
             async for nothing in super().astream(input, config, **kwargs):
                 yield nothing
-        except (GraphInterrupt, BudgetExceeded) as error:
+        except REFUSED as error:
             self._stopped(governance, config, error)
 
     def _stopped(self, governance: Governance, config: RunnableConfig | None, error: Exception) -> None:

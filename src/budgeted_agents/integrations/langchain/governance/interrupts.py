@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from langgraph.errors import GraphInterrupt
 
@@ -39,15 +39,29 @@ def on_exhausted(governance: Governance, refusal: BudgetExceeded) -> str:
     return known.get(refusal.budget, "suspend" if isinstance(refusal, GraphInterrupt) else "raise")
 
 
+REFUSED: Final = (GraphInterrupt, BudgetExceeded, ExceptionGroup)
+"""What a refusal comes out of an application's code as; ``refusal_behind`` tells whether it is one."""
+
+
 def refusal_behind(governance: Governance, metadata: Mapping[str, Any], error: Exception) -> BudgetExceeded | None:
     """The refusal an interrupt stands for; None if it is a question to a person or a breakpoint.
 
-    LangGraph merges interrupts of parallel tasks into a plain one, so the place of the refusal is what counts.
+    LangGraph merges interrupts of parallel tasks into a plain one, so the place of the refusal is what counts. A group
+    of tasks (``asyncio.TaskGroup``) raises a group of errors, which is a refusal if there is nothing else in it.
     """
     if isinstance(error, BudgetExceeded):
         return error
+    if isinstance(error, ExceptionGroup):
+        _, others = error.split(BudgetExceeded)
+        return None if others else _first(error)
     if error.args and error.args[0]:
         return None
     own = namespace(metadata)
     refused = [refusal for where, refusal in governance.refusals if where.startswith(own)]
     return refused[-1] if refused else None
+
+
+def _first(group: ExceptionGroup[Any]) -> Any:
+    """The first error in a group, however deep it stands."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first

@@ -30,7 +30,6 @@ except ImportError as error:
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
-from langgraph.errors import GraphInterrupt
 
 from budgeted_agents.budget import BudgetLike, as_policy
 from budgeted_agents.budget.attribution import checked
@@ -44,6 +43,7 @@ from budgeted_agents.integrations.langchain.governance.governance import (
     landing,
     namespace,
 )
+from budgeted_agents.integrations.langchain.governance.interrupts import REFUSED
 from budgeted_agents.integrations.langchain.governance.spending import session_report
 from budgeted_agents.integrations.langchain.governance.topping_up import top_up_session
 from budgeted_agents.integrations.langchain.middleware.channel import CHANNEL, RunChannel, channel_of
@@ -66,7 +66,6 @@ from budgeted_agents.traces import Recorder
 from budgeted_agents.traces.records.journal import JournalLike
 
 ModelAnswer = ModelResponse[Any] | ExtendedModelResponse[Any]
-_Refused = (GraphInterrupt, BudgetExceeded)
 HookT = TypeVar("HookT", bound=Callable[..., Any])
 
 
@@ -172,7 +171,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
             try:
                 drive(runs.enter(budget.governance, metadata))
                 return handler(request.override(model=self._models.governed(request.model)))
-            except _Refused as error:
+            except REFUSED as error:
                 refusal = refusal_to_land(budget.governance, metadata, error)
             return self._land(Landing(budget.governance, request, refusal), handler)
 
@@ -187,7 +186,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
             try:
                 await adrive(runs.enter(budget.governance, metadata), blocking=blocking)
                 return await handler(request.override(model=self._models.governed(request.model)))
-            except _Refused as error:
+            except REFUSED as error:
                 refusal = refusal_to_land(budget.governance, metadata, error)
             return await self._aland(Landing(budget.governance, request, refusal), handler)
 
