@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage, SystemMessage
+from langgraph.graph import START
 from pydantic import BaseModel, Field, create_model
 
-from budgeted_agents import Budget, budgeted_model
+from budgeted_agents import Budget, BudgetedGraph, budgeted_model
 from budgeted_agents.estimate import count_text
-from budgeted_agents.testing import LocalProvider, Reply, Request, fixed
+from budgeted_agents.testing import LocalProvider, Reply, Request, fill, fixed
 from tests.langchain.support import Governed, anthropic_model, gemini_model
-from tests.langgraph.support import openai_model, serving
+from tests.langgraph.support import State, openai_model, serving, thread
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::ResourceWarning")
 
@@ -145,3 +146,39 @@ def test_a_structured_answer_is_given_by_whichever_tier_can(first: str, second: 
         assert report.cost_nanos == provider.bill_nanos
         is_cheaper = first != "gemini" or second == "openai"
         assert bool(report.downgrades) is (is_cheaper and (first == second or method == "function_calling"))
+
+
+# -- thinking -----------------------------------------------------------------------------------------------------
+
+THINKING: dict[str, Any] = {"type": "enabled", "budget_tokens": 4_000}
+
+
+@pytest.mark.parametrize(("cap", "thinks"), [("0.05", "enabled"), ("0.02", "disabled")])
+@pytest.mark.parametrize("how", ["by the model", "by the call"])
+def test_a_shortened_answer_has_room_beside_the_thinking(cap: str, thinks: str, how: str) -> None:
+    with serving(fill(16_000)) as provider:
+        by_model, by_call = ({"thinking": THINKING}, {}) if how == "by the model" else ({}, {"thinking": THINKING})
+        model = budgeted_model(anthropic_model(provider, "claude-sonnet-4-5", max_tokens=8_000, **by_model))
+        report = Governed(Budget(usd=cap, landing_reserve=0)).run(lambda: model.invoke("Who?", **by_call))
+        body = provider.requests[0].request.body
+        assert body["max_tokens"] < THINKING["budget_tokens"]
+        assert body["thinking"]["type"] == thinks
+        assert body["thinking"].get("budget_tokens", 0) < body["max_tokens"]
+        assert report.cost_nanos == provider.bill_nanos <= int(float(cap) * 10**9)
+
+
+def test_a_model_that_thinks_can_be_landed_with() -> None:
+    with serving(fixed("Here is what I have.", output_tokens=90)) as provider:
+        model = budgeted_model(anthropic_model(provider, max_tokens=8_000, thinking=THINKING))
+
+        def ask(state: State) -> Any:
+            return {"messages": [model.invoke(state["messages"])]}
+
+        graph: Any = BudgetedGraph(State, budget=Budget(model_calls=3))
+        graph.add_node("ask", ask)
+        graph.add_edge(START, "ask")
+        graph.add_edge("ask", "ask")
+        app = graph.compile()
+        state = app.invoke({"messages": [HumanMessage("Who?")], "visits": 0}, thread())
+        assert len(provider.requests) == len(state["messages"]) - 1 == 3
+        assert app.spend(thread()).landing == "Landed by the default finalizer"

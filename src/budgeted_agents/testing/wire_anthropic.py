@@ -37,6 +37,8 @@ def parse_messages(path: str, body: JsonObject, headers: Mapping[str, str]) -> R
     limit = check_output_limit(body.get("max_tokens"), "max_tokens")
     if limit is None:
         raise RequestRejected("max_tokens: this field is required")
+    if (body.get("thinking") or {}).get("budget_tokens", 0) >= limit:
+        raise RequestRejected("`max_tokens` must be greater than `thinking.budget_tokens`")
     history = tuple(message for index, raw in enumerate(body.get("messages") or ()) for message in _split(index, raw))
     check_history(history)
     if history[0].role != "user":

@@ -89,6 +89,23 @@ def with_limit(model: BaseChatModel, kwargs: Mapping[str, Any], limit: int) -> d
     return {**others, name: limit}
 
 
+def limited(model: BaseChatModel, kwargs: Mapping[str, Any], limit: int) -> tuple[BaseChatModel, dict[str, Any]]:
+    """The model and the call's arguments with this output limit, in which thinking leaves room for the answer: Claude
+    refuses a request that could think for all of it. It thinks for half of it then, or not at all."""
+    kwargs = with_limit(model, kwargs, limit)
+    own = _setting(model, "thinking")
+    thinking = own or kwargs.get("thinking") or (_setting(model, "model_kwargs") or {}).get("thinking")
+    if not isinstance(thinking, Mapping) or thinking.get("budget_tokens", 0) < limit:
+        return model, kwargs
+    half = limit // 2
+    less = {**thinking, "budget_tokens": half} if half >= _LEAST_THINKING else {"type": "disabled"}
+    return (model.model_copy(update={"thinking": less}), kwargs) if own else (model, {**kwargs, "thinking": less})
+
+
+_LEAST_THINKING = 1_024
+"""The shortest thinking that Claude can be asked for, in tokens."""
+
+
 def _setting(model: BaseChatModel, field: str) -> Any:
     """A field's value, None if the class has no such field; a pydantic model takes long to say that it lacks one."""
     return model.__dict__.get(field)

@@ -32,11 +32,11 @@ _FIRST_RETRY_PAUSE, _LONGEST_RETRY_PAUSE = 0.5, 8.0
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to call: the model, the messages, and the arguments."""
+    """What to call: the model, its arguments, and the messages."""
 
     model: BaseChatModel
-    messages: list[BaseMessage]
     kwargs: dict[str, Any]
+    messages: list[BaseMessage]
 
 
 @dataclass
@@ -97,15 +97,16 @@ class Attempt:
         except BudgetExceeded as refusal:
             raise governance.refuse(refusal, self.metadata) from None
         tier = self._tiers[self._admission.way.quote.tier]
-        return Target(tier.model, messages, self._arguments(tier, self._admission))
+        return Target(*self._called(tier, self._admission), messages)
 
-    def _arguments(self, tier: Tier, admission: Admission) -> dict[str, Any]:
+    def _called(self, tier: Tier, admission: Admission) -> tuple[BaseChatModel, dict[str, Any]]:
+        """What to call, with which arguments."""
         first = self._tiers[0]
         kwargs = dict(self.kwargs) if tier is first else arguments_for(first.model, tier.model, self.kwargs)
         limit = admission.output_limit
         if limit is None and introspect.limit_differs(tier.model, first.model, self.kwargs):
             limit = admission.granted
-        return kwargs if limit is None else introspect.with_limit(tier.model, kwargs, limit)
+        return (tier.model, kwargs) if limit is None else introspect.limited(tier.model, kwargs, limit)
 
     def alive(self) -> Steps[None]:
         """Keep the hold of a long stream from expiring."""

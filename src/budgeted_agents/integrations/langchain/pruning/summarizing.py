@@ -111,11 +111,12 @@ class Summarizer(Struct, frozen=True):
         meter, is_limited = self.governance.meter, all(introspect.limit_field(tier.model) for tier in self.tiers)
         quoted = self._quoted(prompt, {"max_tokens": tokens} if is_limited else {})
         (chosen,) = quoted.call.quotes
-        model, price = self.tiers[chosen.tier].model, quoted.prices[chosen.tier]
+        model, price, kwargs = self.tiers[chosen.tier].model, quoted.prices[chosen.tier], dict[str, Any]()
         admission = yield from admit(meter, self.governance.run, quoted.call, step=self.step, may_wait=lambda: False)
         if meter.keeps_content:
             admission = replace(admission, content=ModelContent(prompt))
-        kwargs = introspect.with_limit(model, {}, admission.granted) if is_limited else {}
+        if is_limited:
+            model, kwargs = introspect.limited(model, {}, admission.granted)
         quiet, config = model.model_copy(update=_WHOLE_AND_FRESH), self._config()
         try:
             answer = yield Either(
