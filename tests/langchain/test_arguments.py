@@ -64,7 +64,7 @@ LONG = [SystemMessage("word " * 4_000), HumanMessage("Who?")]
 CACHED: dict[str, Any] = {"type": "ephemeral"}
 TOOL: dict[str, Any] = {"name": "x", "description": "y", "input_schema": {"type": "object", "properties": {}}}
 
-ASKS = {
+ASKS: dict[str, dict[str, Any]] = {
     "by the call": {"cache_control": CACHED},
     "by a tool": {"tools": [TOOL | {"cache_control": CACHED}]},
 }
@@ -158,7 +158,7 @@ THINKING: dict[str, Any] = {"type": "enabled", "budget_tokens": 4_000}
 def test_a_shortened_answer_has_room_beside_the_thinking(cap: str, thinks: str, how: str) -> None:
     with serving(fill(16_000)) as provider:
         by_model, by_call = ({"thinking": THINKING}, {}) if how == "by the model" else ({}, {"thinking": THINKING})
-        model = budgeted_model(anthropic_model(provider, "claude-sonnet-4-5", max_tokens=8_000, **by_model))
+        model: Any = budgeted_model(anthropic_model(provider, "claude-sonnet-4-5", max_tokens=8_000, **by_model))
         report = Governed(Budget(usd=cap, landing_reserve=0)).run(lambda: model.invoke("Who?", **by_call))
         body = provider.requests[0].request.body
         assert body["max_tokens"] < THINKING["budget_tokens"]

@@ -12,6 +12,7 @@ from langchain_core.caches import InMemoryCache
 from langchain_core.globals import set_llm_cache
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import HumanMessage
+from langchain_core.runnables import ConfigurableField
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel
@@ -121,6 +122,37 @@ def test_it_is_of_the_class_it_was_given(provider: LocalProvider) -> None:
     assert type(openai).__name__ == "ChatOpenAI"
     assert openai._llm_type == "openai-chat"
     assert budgeted_model(openai, anthropic).__class__.__name__ == "ChatOpenAI"
+
+
+CHANGES: dict[str, Any] = {
+    "copy": lambda model: model.model_copy(update={"temperature": 0.5}),
+    "configured": lambda model: model.configurable_fields(temperature=ConfigurableField("heat")).with_config(
+        configurable={"heat": 0.5}
+    ),
+    "configured, then given tools": lambda model: (
+        model.configurable_fields(temperature=ConfigurableField("heat"))
+        .with_config(configurable={"heat": 0.5})
+        .bind_tools([look_up])
+    ),
+}
+
+
+@pytest.mark.parametrize("build", ["openai", "anthropic"])
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_settings_are_kept_to_with_all_tiers(build: str, change: str, provider: LocalProvider) -> None:
+    model = budgeted_model(BUILDS[build](provider), openai_model(provider, "gpt-4o-mini", max_tokens=100))
+    changed = CHANGES[change](model)
+    report = Governed().run(lambda: (changed.invoke("Who?"), model.invoke("Who?")))
+    heats = [str(record.request.body).count("'temperature': 0.5") for record in provider.requests]
+    assert heats == [1, 0]
+    assert report.cost_nanos == provider.bill_nanos > 0
+
+    def ask_for_ever() -> None:
+        for _ in range(200):
+            changed.invoke("Who?")
+
+    tight = Budget(usd="0.002", alert_at=0.1, downgrade_at=0.1, landing_reserve=0)
+    assert Governed(tight).run(ask_for_ever).downgrades
 
 
 def test_the_model_given_is_left_as_it_is(provider: LocalProvider) -> None:

@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.configurable import RunnableConfigurableFields
+from langchain_core.runnables.utils import AnyConfigurableField
 from pydantic import PrivateAttr
 
 from budgeted_agents.errors import InvalidGraph
@@ -76,6 +79,27 @@ def tiers_of(model: BaseChatModel) -> tuple[Tier, ...]:
 
 def is_governed(model: object) -> bool:
     return isinstance(model, BaseChatModel) and "_tiers" in (getattr(model, "__pydantic_private__", None) or {})
+
+
+def with_first(model: BaseChatModel, changed: BaseChatModel) -> BaseChatModel:
+    """A governed model with other settings of its first tier: those of a changed copy, which is used up."""
+    own = type(tiers_of(model)[0].given)
+    object.__setattr__(changed, "__class__", own)
+    private = dict(getattr(changed, "__pydantic_private__", None) or {})
+    for name in ("_tiers", "_retries"):
+        private.pop(name, None)
+    object.__setattr__(changed, "__pydantic_private__", private if own.__private_attributes__ else None)
+    return governed([changed, *(tier.given for tier in tiers_of(model)[1:])])
+
+
+class _ConfigurableFields(RunnableConfigurableFields):  # type: ignore[type-arg]  # subscripted, it cannot be made
+    """A governed model some fields of which are given with the config of a call."""
+
+    def _prepare(self, config: RunnableConfig | None = None) -> tuple[Runnable[Any, Any], RunnableConfig]:
+        made, config = super()._prepare(config)
+        if made is self.default:
+            return made, config
+        return with_first(cast("BaseChatModel", self.default), cast("BaseChatModel", made)), config
 
 
 def _chat_model(model: ModelLike, settings: Mapping[str, Any]) -> BaseChatModel:
@@ -246,6 +270,14 @@ def _governed_class(base: type[BaseChatModel]) -> type[BaseChatModel]:
     def _get_ls_params(self: Any, stop: list[str] | None = None, **kwargs: Any) -> Any:
         return {**base._get_ls_params(self, stop=stop, **kwargs), SELF_METERED: True}
 
+    def model_copy(self: Any, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Any:
+        copied = base.model_copy(self, update=update, deep=deep)
+        return with_first(self, copied) if update else copied
+
+    def configurable_fields(self: Any, **fields: AnyConfigurableField) -> Any:
+        base.configurable_fields(self, **fields)  # checks them
+        return _ConfigurableFields(default=self, fields=fields)
+
     body: dict[str, Any] = {name: vars(conducted).get(name) or getattr(conducted, name) for name in names}
     body |= told_its_run_id(base)
     body |= {
@@ -257,6 +289,8 @@ def _governed_class(base: type[BaseChatModel]) -> type[BaseChatModel]:
         "_retries": PrivateAttr(default=0),
         "_attempt": _Conducted._attempt,
         "_get_ls_params": _get_ls_params,
+        "model_copy": model_copy,
+        "configurable_fields": configurable_fields,
         # Native protocol streaming would go past the methods above; the bridge over _stream is used instead.
         **dict.fromkeys(_NATIVE_STREAMS),
     }
