@@ -16,6 +16,7 @@ from budgeted_agents.ledgers.contract import Balance, Ledger
 from budgeted_agents.ledgers.sqlite import SqliteLedger
 from budgeted_agents.meter import Run, cancel, drive, fail, keep_alive, presume_overdue, settle
 from budgeted_agents.meter.meter import Booking
+from budgeted_agents.reports import spend_report
 from budgeted_agents.testing.ledger_steps import expired
 from budgeted_agents.usage import Usage
 from tests.meter.support import GPT, MINI, Faulty, Rig, price_of, worst
@@ -70,6 +71,16 @@ def test_a_failure_that_nobody_can_tell_is_presumed_at_its_worst_case(ledger: Le
     assert (record.outcome, record.cost) == ("presumed", worst(GPT, 8_000, 16_000))
     balance = rig.balance()
     assert (balance.spent, balance.presumed, balance.held) == (record.cost, record.cost, 0)
+
+
+@pytest.mark.parametrize("budgets", [[], [Budget(model_calls=9)]])
+def test_a_failure_is_presumed_at_its_worst_case_where_no_budget_counts_money(
+    ledger: Ledger, budgets: list[Budget]
+) -> None:
+    rig = Rig(ledger, budgets)
+    record = drive(fail(rig.meter, rig.admit(), TimeoutError(), price_of(GPT), answered=False))
+    assert (record.outcome, record.cost) == ("presumed", worst(GPT, 8_000, 16_000))
+    assert spend_report(ledger, rig.run.session, now=rig.clock()).cost_nanos == record.cost
 
 
 def test_an_answer_out_of_a_cache_costs_nothing(ledger: Ledger) -> None:

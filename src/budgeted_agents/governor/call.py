@@ -32,6 +32,10 @@ class Quote(Struct, frozen=True, gc=False):
     output_limit: int
     expected: int = 0
 
+    def worst_case(self, output: int) -> int:
+        """The most that the call can cost with an answer of so many tokens, in nano-USD."""
+        return self.base - (-output * self.rate // 1000)
+
 
 class ModelCall(Struct, frozen=True, gc=False):
     """One model call somebody wants to make.

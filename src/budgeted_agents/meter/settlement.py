@@ -159,7 +159,8 @@ def fail(meter: Meter, admission: Admission, error: BaseException, price: Price,
     """
     unbilled = meter.billing.billing(error, answered=answered) == "unbilled"
     outcome: Outcome = "released" if unbilled else "presumed"
-    cost = 0 if unbilled else admission.reserved
+    # Where no budget counts money none is held, and yet it may have been spent.
+    cost = 0 if unbilled else admission.reserved or admission.way.quote.worst_case(admission.granted)
     ended = _ended(meter, admission, outcome, price, cost, error=type(error).__name__)
     yield from close(meter, ended, meter.ledger.release if unbilled else meter.ledger.presume, admission)
     return ended
