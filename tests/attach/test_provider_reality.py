@@ -29,6 +29,7 @@ class Reported(BaseChatModel):
     usage: Any
     name_of_model: str
     provider: str
+    answer: Any = "Oaks."
 
     @property
     def _llm_type(self) -> str:
@@ -44,7 +45,7 @@ class Reported(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        message = AIMessage("Oaks.", usage_metadata=self.usage)
+        message = AIMessage(self.answer, usage_metadata=self.usage)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
@@ -104,6 +105,24 @@ def test_every_class_of_tokens_is_priced_at_its_own_rate(shape: str) -> None:
     assert call.cost == PriceBook.default().price(name.removeprefix("models/"), provider).cost(usage)
     assert call.outcome == "settled"
     assert "estimated" not in call.flags
+
+
+PICTURE = [
+    {"type": "text", "text": "An oak."},
+    {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+]
+
+
+def test_a_picture_is_charged_and_held_as_one_where_the_usage_does_not_say_so() -> None:
+    usage = {"input_tokens": 10, "output_tokens": 1_300, "total_tokens": 1_310}
+    callback = CostCallback(budget=Budget(usd="10"))
+    name = "gemini-2.5-flash-image"
+    model = Reported(usage=usage, name_of_model=name, provider="google_genai", answer=PICTURE)
+    model.invoke("Draw an oak.", {"callbacks": [callback]})
+    [call] = callback.spend.model_calls
+    price = PriceBook.default().price(name, "google_genai")
+    assert call.cost == price.cost(Usage(input=10, image_output=1_300)) > 5 * price.cost(Usage(input=10, output=1_300))
+    assert call.reserved >= price.cost(Usage(input=10, image_output=4_000))
 
 
 @pytest.mark.parametrize("usage", [None, {"input_tokens": -5, "output_tokens": 3, "total_tokens": -2}])

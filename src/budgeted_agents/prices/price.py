@@ -18,7 +18,8 @@ CacheWrite = Literal["5m", "1h"]
 _ATTO_PER_NANO = ATTO // 10**9
 _ATTO_PER_MILLI = _ATTO_PER_NANO // 1000
 _INPUT = ("input", "cache_read")
-_OUTPUT = ("output", "reasoning")
+_OUTPUT = ("output", "reasoning", "audio_output", "image_output")
+"""Classes of output. A model that lists a price for speech or pictures may give them without being asked to."""
 _WRITES: dict[CacheWrite | None, tuple[str, ...]] = {
     None: (),
     "5m": ("cache_write_5m",),
@@ -143,7 +144,7 @@ class Price:
             prompt_tokens: upper bound of the call's input, in tokens.
             cache_write: the longest prompt-cache lifetime the call asks to write; None if it asks for none.
             service_tier: the service tier the call will be billed at.
-            modalities: ``"audio"`` and ``"image"`` if the call may have them, in or out.
+            modalities: ``"audio"`` and ``"image"`` if the prompt has them.
 
         Raises:
             InvalidUsage: if ``prompt_tokens`` is negative, or ``cache_write`` or ``modalities`` is none of its values.
@@ -195,10 +196,9 @@ class Price:
             raise _invalid("is not a collection of modalities", "modalities", modalities, 'Use ("audio", "image")')
         writes = _WRITES[cache_write or ("5m" if self.writes_cache_unasked else None)]
         inputs = (*_INPUT, *writes, *(f"{kind}_input" for kind in modalities))
-        outputs = (*_OUTPUT, *(f"{kind}_output" for kind in modalities))
         table = self._table(service_tier)
         brackets = [
-            (above, _dearest(rates, inputs), _dearest(rates, outputs))
+            (above, _dearest(rates, inputs), _dearest(rates, _OUTPUT))
             for above, rates in zip((-1, *table.thresholds), table.rates, strict=True)
         ]
         self._worst[key] = brackets

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from budgeted_agents.errors import InvalidUsage
 from budgeted_agents.governor import Quote
-from budgeted_agents.integrations.langchain.calls.messages import finish_reason, parts_of
+from budgeted_agents.integrations.langchain.calls.messages import blocks_of, finish_reason, modalities, parts_of
 from budgeted_agents.integrations.langchain.calls.quoting import UNPRICED, price_as_served
 from budgeted_agents.meter import Admission, Meter, Steps, settle
 from budgeted_agents.meter.settlement import EndedCall
@@ -112,7 +112,18 @@ def used(
         return Answered(estimated(messages, quote, longest), billed, flags=("estimated", "invalid usage reported"))
     if not (usage.input or usage.output or usage.total_tokens):
         return Answered(estimated(messages, quote, longest), billed, flags=("estimated",))
+    if not (usage.image_output or usage.audio_output):
+        for message in messages:
+            if message.content.__class__ is not str or message.additional_kwargs:
+                usage = _as_media(usage, message)
     return Answered(usage, billed, service_tier(reported))
+
+
+def _as_media(usage: Usage, answer: BaseMessage) -> Usage:
+    """The usage with its output counted as pictures or speech, if the answer has some: that is what most of it is where
+    the usage does not tell them apart (Gemini's in LangChain)."""
+    kinds = ("audio",) if "audio" in answer.additional_kwargs else modalities(blocks_of([answer]))
+    return replace(usage, output=0, **{f"{kinds[0]}_output": usage.output}) if kinds and usage.output else usage
 
 
 def said(messages: Sequence[BaseMessage]) -> tuple[UsageMetadata | None, str]:
