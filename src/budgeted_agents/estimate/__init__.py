@@ -2,9 +2,11 @@
 
 from budgeted_agents.estimate.history import HistoryCounter, Parts, Tally, image_tokens
 from budgeted_agents.estimate.margin import Margins
+from budgeted_agents.estimate.pages import PER_PAGE, pages_of
 from budgeted_agents.estimate.tokens import Tokenizer, count_text, is_counted, tokenizer_for
 
 __all__ = [
+    "PER_PAGE",
     "HistoryCounter",
     "Margins",
     "Parts",
@@ -13,5 +15,6 @@ __all__ = [
     "count_text",
     "image_tokens",
     "is_counted",
+    "pages_of",
     "tokenizer_for",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from functools import cache
 from operator import is_
@@ -11,13 +12,14 @@ from typing import Any, Final
 import orjson
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
-from budgeted_agents.estimate import HistoryCounter, Parts, Tokenizer, tokenizer_for
+from budgeted_agents.estimate import PER_PAGE, HistoryCounter, Parts, Tokenizer, pages_of, tokenizer_for
 
 AUDIO_BYTES_PER_TOKEN: Final = 400
 """Compressed speech at 32 kbit/s is 400 bytes for the 100 ms that OpenAI counts as one token; other codecs use more."""
 
 _IMAGES = frozenset({"image", "image_url", "input_image"})
 _AUDIO = frozenset({"audio", "input_audio"})
+_FILES = frozenset({"file", "input_file", "document", "media"})
 _as_json = json.JSONEncoder(default=str, ensure_ascii=False).encode
 """Arguments and blocks as providers get them; ``json.dumps`` would look for its encoder anew each time."""
 
@@ -99,6 +101,8 @@ def _add_block(block: str | Mapping[str, Any], texts: list[str]) -> int:
         return 0
     if block.get("type") in _AUDIO:
         return _encoded_bytes(block) // AUDIO_BYTES_PER_TOKEN + 1
+    if block.get("type") in _FILES and (pdf := _pdf(block)):
+        return PER_PAGE * pages_of(pdf)
     for name, value in block.items():
         if name not in _SKIPPED and value:
             texts.append(value if isinstance(value, str) else _as_json(value))
@@ -119,6 +123,29 @@ def finish_reason(answer: BaseMessage) -> str:
 
 
 _FINISH_REASONS = ("finish_reason", "stop_reason", "done_reason")
+
+
+def _pdf(block: Mapping[str, Any]) -> bytes:
+    """The PDF in a block, wherever its format puts it; empty if there is none."""
+    for holder in (block, block.get("file"), block.get("source")):
+        if isinstance(holder, Mapping):
+            data = holder.get("base64") or holder.get("data") or holder.get("file_data")
+            if isinstance(data, str) and _PDF in data[:_HEAD]:
+                return _decoded(data[data.index(_PDF) :])
+            if isinstance(data, bytes) and data.startswith(b"%PDF"):
+                return data
+    return b""
+
+
+_PDF, _HEAD = "JVBERi", 100
+"""How a PDF begins in base64, and within how many characters, since a data URL says its type before it."""
+
+
+def _decoded(data: str) -> bytes:
+    try:
+        return b64decode(data)
+    except ValueError:
+        return b""
 
 
 def blocks_of(messages: Sequence[BaseMessage]) -> list[Mapping[str, Any]]:
