@@ -143,6 +143,7 @@ def test_another_programs_lock_is_waited_for_but_not_for_ever(ledger: SqliteLedg
     with pytest.raises(LedgerUnavailable, match="locked"):
         reserve(ledger, "a")
     assert held(ledger) == 0  # readers wait for nobody
+    assert ledger.expire(2) == []  # nothing is overdue, so there is nothing to write
     other.execute("ROLLBACK")
     reserve(ledger, "a")
     other.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -280,3 +282,16 @@ def test_sums_are_the_ledgers_after_any_history(calls: list[tuple[str, int, int]
             assert balance.presumed == sum(call.cost for call in report.calls if call.outcome == "presumed")
     charged = [entry for entry in ledger.entries("s1") if entry.charged]
     assert len([call for call in report.calls if call.outcome != "released"]) == len(charged)
+
+
+@pytest.mark.parametrize("now", [NOW + 1, NOW + 100])
+def test_a_report_does_without_writing(now: float, tmp_path: Path) -> None:
+    """While another program has the file locked, or the disk is full."""
+    with closing(SqliteLedger(tmp_path / "spend.db")) as ledger:
+        reserve(ledger, "a")
+        with closing(sqlite3.connect(tmp_path / "spend.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            report, accounts = spend_report(ledger, "s1", now=now), account_report(ledger, now=now)
+        assert report.in_flight == 1
+        assert set(report.balances) == set(accounts.balances)
+        assert spend_report(ledger, "s1", now=now).in_flight == (1 if now < NOW + 60 else 0)

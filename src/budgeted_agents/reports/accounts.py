@@ -8,7 +8,7 @@ from typing import Any
 
 from budgeted_agents.ledgers.contract import Account, Balance, Ledger
 from budgeted_agents.ledgers.topping_up import TopUp, top_ups
-from budgeted_agents.reports.spend import balance_json
+from budgeted_agents.reports.spend import balance_json, presume_overdue
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def account_report(
         budget: only accounts of the budget of this name.
         scope: only accounts with these values, e.g. ``{"tenant": "acme"}``.
     """
-    ledger.expire(now)
+    presume_overdue(ledger, now)
     accounts = [account for account in ledger.accounts() if _is_meant(account, budget, scope or {})]
     added = [top_up for top_up in top_ups(ledger.notes()) if top_up.account in set(accounts)]
     ordered = sorted(ledger.balances(accounts), key=lambda b: (-(b.spent / b.limit if b.limit else 0), b.account.key))
