@@ -92,9 +92,11 @@ def test_a_lower_tier_of_another_provider_is_not_told_how_to_cache() -> None:
     with serving(fixed("Rex", output_tokens=90)) as provider:
         model = budgeted_model(anthropic_model(provider), openai_model(provider, "gpt-4o-mini", max_tokens=100))
         strict = Budget(usd="0.003", alert_at=0.1, downgrade_at=0.1, landing_reserve=0)
-        report = Governed(strict).run(lambda: [model.invoke("Who?", cache_control=CACHED) for _ in range(6)])
-        assert {record.model for record in provider.requests} == {"claude-haiku-4-5", "gpt-4o-mini"}
+        marked = [HumanMessage([{"type": "text", "text": "Who?", "cache_control": CACHED}])]
+        report = Governed(strict).run(lambda: [model.invoke(marked, cache_control=CACHED) for _ in range(6)])
         assert report.cost_nanos == provider.bill_nanos
+        told = {record.model: "cache_control" in str(record.request.body) for record in provider.requests}
+        assert told == {"claude-haiku-4-5": True, "gpt-4o-mini": False}
 
 
 # -- the form of the answer ---------------------------------------------------------------------------------------

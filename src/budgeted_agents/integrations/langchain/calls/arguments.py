@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableBinding
 
 from budgeted_agents.integrations.langchain.calls.introspect import LIMIT_FIELDS
@@ -46,16 +47,28 @@ def arguments_for(bound_for: BaseChatModel, target: BaseChatModel, kwargs: Mappi
     tools, choice = kwargs.get("tools"), _choice(kwargs)
     if not tools or choice == "none":
         return rest  # not every class can be told in words to use none
-    bound = target.bind_tools(_plain(tools), **({"tool_choice": choice} if choice else {}))
+    bound = target.bind_tools(_without_cache(tools), **({"tool_choice": choice} if choice else {}))
     assert isinstance(bound, RunnableBinding)
     return {**rest, **bound.kwargs}
 
 
-def _plain(tools: list[Any]) -> list[Any]:
-    """Tool schemas without provider-specific cache settings."""
+def messages_for(bound_for: BaseChatModel, target: BaseChatModel, messages: list[BaseMessage]) -> list[BaseMessage]:
+    """The messages as a lower tier takes them: another class is not told how the first provider is to cache them."""
+    if type(bound_for) is type(target):
+        return messages
     return [
-        {name: value for name, value in tool.items() if name != CACHE_CONTROL} if isinstance(tool, dict) else tool
-        for tool in tools
+        message
+        if isinstance(message.content, str)
+        else message.model_copy(update={"content": _without_cache(message.content)})
+        for message in messages
+    ]
+
+
+def _without_cache(parts: Sequence[Any]) -> list[Any]:
+    """Tool schemas or content blocks without cache settings."""
+    return [
+        {name: value for name, value in part.items() if name != CACHE_CONTROL} if isinstance(part, dict) else part
+        for part in parts
     ]
 
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.calls import answers, introspect
-from budgeted_agents.integrations.langchain.calls.arguments import PARTICULAR, arguments_for, tiers_for
+from budgeted_agents.integrations.langchain.calls.arguments import PARTICULAR, arguments_for, messages_for, tiers_for
 from budgeted_agents.integrations.langchain.calls.content import ModelContent
 from budgeted_agents.integrations.langchain.calls.quoting import Quoted, Tier, quote
 from budgeted_agents.integrations.langchain.governance.governance import Governance
@@ -96,7 +96,9 @@ class Attempt:
                 self._admission = replace(self._admission, content=ModelContent(messages))
         except BudgetExceeded as refusal:
             raise governance.refuse(refusal, self.metadata) from None
-        tier = self._tiers[self._admission.way.quote.tier]
+        first, tier = self._tiers[0], self._tiers[self._admission.way.quote.tier]
+        if tier is not first:
+            messages = messages_for(first.model, tier.model, messages)
         return Target(*self._called(tier, self._admission), messages)
 
     def _called(self, tier: Tier, admission: Admission) -> tuple[BaseChatModel, dict[str, Any]]:
