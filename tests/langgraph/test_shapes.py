@@ -95,6 +95,25 @@ def test_a_budgeted_graph_inside_another_holds_both_caps(
     assert spent == {"inner": min(inner_calls, made - 1, 3), "outer": made}
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_where_an_outer_budget_is_spent_inside_the_outer_graph_lands_on_its_reserve(
+    is_async: bool, depth: int, goes_on: bool, provider: LocalProvider
+) -> None:
+    """The graphs inside end with what they have: nothing that was paid for is lost, and nothing is said twice."""
+    ask = asking(provider)
+    inner: Any = chain(BudgetedGraph(State, budget=calls(9, name="inner")), a=ask, b=ask, c=ask).compile()
+    for level in range(1, depth):
+        inner = chain(BudgetedGraph(State, budget=calls(9, name=f"level {level}")), inside=inner).compile()
+    after = {"after": ask} if goes_on else {}
+    app = chain(BudgetedGraph(State, budget=Budget(model_calls=3)), inside=inner, **after).compile()
+    state = asyncio.run(app.ainvoke(BEGIN, thread())) if is_async else app.invoke(BEGIN, thread())
+    assert texts(state) == ["fine", "fine", "fine"]
+    assert len(provider.requests) == 3
+    assert app.spend(thread()).landing == "Landed by the default finalizer"
+
+
 @pytest.mark.parametrize("way", ["land", "suspend", "raise"])
 def test_what_an_inner_graph_does_when_its_own_budget_is_spent_is_its_own_to_say(
     way: Any, provider: LocalProvider

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.errors import GraphInterrupt
 
+from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.governance.governance import Governance, current
 from budgeted_agents.integrations.langchain.governance.interrupts import (
     REFUSED,
@@ -41,9 +42,12 @@ class GovernedSeq(RunnableSeq):
         try:
             if self.settings.counts_visits(governance):
                 drive(self.settings.enter_node(governance, pregel.task_metadata(config)))
-            return super().invoke(input, config, **kwargs)
+            output = super().invoke(input, config, **kwargs)
         except REFUSED as error:
             return self._stopped(governance, config, error)
+        if governance.passed_on is not None:
+            self._land(governance, config, governance.passed_on)
+        return output
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         governance = current()
@@ -53,9 +57,12 @@ class GovernedSeq(RunnableSeq):
             if self.settings.counts_visits(governance):
                 entering = self.settings.enter_node(governance, pregel.task_metadata(config))
                 await adrive(entering, blocking=governance.meter.ledger.blocking)
-            return await super().ainvoke(input, config, **kwargs)
+            output = await super().ainvoke(input, config, **kwargs)
         except REFUSED as error:
             return self._stopped(governance, config, error)
+        if governance.passed_on is not None:
+            self._land(governance, config, governance.passed_on)
+        return output
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         """How LangGraph runs a node under ``astream_events`` and ``astream_log``; there is no synchronous way."""
@@ -72,19 +79,32 @@ class GovernedSeq(RunnableSeq):
                 yield nothing
         except REFUSED as error:
             self._stopped(governance, config, error)
+        else:
+            if governance.passed_on is not None:
+                self._land(governance, config, governance.passed_on)
 
     def _stopped(self, governance: Governance, config: RunnableConfig | None, error: Exception) -> None:
         """Land if the budget that refused says so; else let the interrupt stop the run here."""
         refusal = refusal_behind(governance, pregel.task_metadata(config), error)
         if refusal is None or config is None:
             raise error
-        first = governance.run.exhaust(refusal)
         if on_exhausted(governance, refusal) != "land":
+            governance.run.exhaust(refusal)
             raise error if isinstance(error, GraphInterrupt) else BudgetInterrupt(refusal)
-        if first:
-            governance.meter.publish("landing", f"Landing: {refusal}", governance.run.session, run=governance.run.id)
         pregel.write_error(config, refusal)
-        pregel.write(config, pregel.BRANCH_TO.format(self.settings.finalizer_name), None)
+        self._land(governance, config, refusal)
+
+    def _land(self, governance: Governance, config: RunnableConfig | None, refusal: BudgetExceeded) -> None:
+        """Point the run to its landing. Where it is a budget of the run around it that is spent, that one lands, and
+        this one only ends, with what it has."""
+        governance.passed_on, outer = None, governance.outer
+        if outer is not None and refusal.budget in outer.meter.policy.by_name and refusal.unit != "depth":
+            outer.passed_on = refusal
+            return
+        if governance.run.exhaust(refusal):
+            governance.meter.publish("landing", f"Landing: {refusal}", governance.run.session, run=governance.run.id)
+        if config is not None:
+            pregel.write(config, pregel.BRANCH_TO.format(self.settings.finalizer_name), None)
 
 
 class GovernedNode(PregelNode):

@@ -59,7 +59,8 @@ def open_run(
         depth=outer.run.depth + 1 if outer else 1,
     )
     own = meter.policy.by_name.keys() - (outer.meter.policy.by_name.keys() if outer else ())
-    return BudgetHandler(kind(meter, run, as_raised=BudgetInterrupt, own=frozenset(own)))
+    called = [] if outer is None else outer.called
+    return BudgetHandler(kind(meter, run, as_raised=BudgetInterrupt, called=called, own=frozenset(own), outer=outer))
 
 
 def enter(governance: Governance, metadata: Mapping[str, Any]) -> Steps[None]:

@@ -45,8 +45,11 @@ class Governance:
         run: the invocation they belong to.
         as_raised: turns a refusal into the exception to raise.
         refusals: model calls refused so far, with the checkpoint namespace each was made in.
-        called: the tiers of the model called last, kept in a list so that copies with more budgets share it.
+        called: the tiers of the model called last, in a list that copies with more budgets and the run around this one
+            share.
         own: names of the budgets that are this run's own, not those of a run around it; its landing may spend theirs.
+        outer: what governs the run around this one, if there is one.
+        passed_on: the refusal that ended a run inside, where it was a budget of this run that refused: this one lands.
     """
 
     meter: Meter
@@ -55,6 +58,8 @@ class Governance:
     refusals: list[tuple[str, BudgetExceeded]] = field(default_factory=list)
     called: list[Any] = field(default_factory=list)
     own: frozenset[str] = frozenset()
+    outer: Governance | None = None
+    passed_on: BudgetExceeded | None = None
     _attributions: dict[tuple[object, ...], tuple[Attribution, Attribution]] = field(default_factory=dict, init=False)
 
     @property
