@@ -170,6 +170,19 @@ def test_a_failing_finalizer_call_does_not_lose_the_work() -> None:
         assert state["messages"][-1].text.startswith("I had to stop here")
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_model_that_has_only_thought_at_the_landing_is_no_answer(is_async: bool) -> None:
+    def thinking_at_last(request: Request) -> Reply:
+        return always_calling(request) if request.tools else Reply("", output_tokens=900, reasoning_tokens=900)
+
+    with serving(thinking_at_last) as provider:
+        app = agent(provider, Budget(model_calls=3)).compile()
+        state = asyncio.run(app.ainvoke(QUESTION, thread())) if is_async else app.invoke(QUESTION, thread())
+        assert app.spend(thread()).landing == "Landed with the partial state (the finalizer failed: an empty answer)"
+        assert state["messages"][-1].text.startswith("I had to stop here")
+        assert app.spend(thread()).cost_nanos == provider.bill_nanos
+
+
 def test_a_finalizer_may_be_a_node_of_the_graph(provider: LocalProvider) -> None:
     graph = agent(provider, Budget(model_calls=2))
     graph.add_node("summary", lambda state: {"messages": [AIMessage("A summary.")]})

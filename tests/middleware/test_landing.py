@@ -157,18 +157,19 @@ def test_a_budget_that_asks_to_raise_raises_once(is_async: bool, retry: bool, pr
     assert len(app.get_state(thread()).values["messages"]) == 5
 
 
-def test_a_provider_that_fails_at_the_landing_leaves_the_partial_state() -> None:
-    def reply(request: Request) -> Reply:
-        return looks_up_for_ever(request) if request.tools else Reply("down", status=400)
-
-    with serving(reply) as provider:
+@pytest.mark.parametrize(
+    ("last", "failure"),
+    [
+        (Reply("down", status=400), "OpenAIInvalidRequestError"),
+        (Reply("", output_tokens=40, reasoning_tokens=40), "an empty answer"),
+    ],
+)
+def test_a_provider_that_fails_at_the_landing_leaves_the_partial_state(last: Reply, failure: str) -> None:
+    with serving(lambda request: looks_up_for_ever(request) if request.tools else last) as provider:
         app, guard = endless_agent(provider, THREE)
         state = run(app, is_async=False)
         assert state["messages"][-1].text.startswith("I had to stop here")
-        assert (
-            guard.spend(thread()).landing
-            == "Landed with the partial state (the finalizer failed: OpenAIInvalidRequestError)"
-        )
+        assert guard.spend(thread()).landing == f"Landed with the partial state (the finalizer failed: {failure})"
 
 
 def test_a_landed_thread_can_be_asked_again_and_lands_at_once(provider: LocalProvider) -> None:

@@ -21,6 +21,7 @@ from langgraph.types import Command
 from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded
 from budgeted_agents.integrations.langchain.governance.governance import Governance, current, landing
 from budgeted_agents.integrations.langchain.models.landing import (
+    NO_ANSWER,
     missing_results,
     note_landing,
     stopped_answer,
@@ -110,7 +111,7 @@ class Finalizer:
     ) -> Update:
         for model, prompt, kwargs in ways_to_answer(governance, messages_of(with_messages(state, missing))):
             try:
-                return _answered(governance, model.invoke(prompt, config, **kwargs))
+                return _answered(governance, state, model.invoke(prompt, config, **kwargs))
             except BudgetedAgentsError:
                 continue
             except Exception as error:  # noqa: BLE001 -- whatever failed, what was paid for is worth landing with
@@ -122,7 +123,7 @@ class Finalizer:
     ) -> Update:
         for model, prompt, kwargs in ways_to_answer(governance, messages_of(with_messages(state, missing))):
             try:
-                return _answered(governance, await model.ainvoke(prompt, config, **kwargs))
+                return _answered(governance, state, await model.ainvoke(prompt, config, **kwargs))
             except BudgetedAgentsError:
                 continue
             except Exception as error:  # noqa: BLE001 -- likewise
@@ -130,7 +131,9 @@ class Finalizer:
         return _plainly(governance, state)
 
 
-def _answered(governance: Governance, answer: BaseMessage) -> Update:
+def _answered(governance: Governance, state: Any, answer: BaseMessage) -> Update:
+    if not answer.text.strip():
+        return _plainly(governance, state, NO_ANSWER)
     governance.run.landed = "by the default finalizer"
     return Appended(messages=[answer])
 

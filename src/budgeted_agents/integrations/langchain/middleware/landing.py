@@ -15,7 +15,12 @@ from langgraph.types import Command
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.governance.governance import Governance
 from budgeted_agents.integrations.langchain.governance.interrupts import BudgetInterrupt
-from budgeted_agents.integrations.langchain.models.landing import missing_results, stopped_answer, ways_to_answer
+from budgeted_agents.integrations.langchain.models.landing import (
+    NO_ANSWER,
+    missing_results,
+    stopped_answer,
+    ways_to_answer,
+)
 
 
 class Landing:
@@ -58,6 +63,8 @@ class Landing:
             last = response.result[-1] if response.result else None
             if not isinstance(last, AIMessage) or last.tool_calls:
                 return None
+            if not last.text.strip():
+                return self.plainly(NO_ANSWER)
         elif response.structured_response is None:
             return None
         self.governance.run.landed = "by the default finalizer"

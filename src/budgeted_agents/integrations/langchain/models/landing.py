@@ -29,6 +29,9 @@ LANDING_ANSWER = 1_024
 NOT_CALLED = "This tool was not called: the budget was spent."
 """The result that a tool call gets which the budget cut off."""
 
+NO_ANSWER = "an empty answer"
+"""What a model that thinks gives, where its thinking has taken the whole output limit."""
+
 
 def ways_to_answer(
     governance: Governance, history: Sequence[BaseMessage]
