@@ -45,7 +45,8 @@ class Reported(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        message = AIMessage(self.answer, usage_metadata=self.usage)
+        said = self.answer if isinstance(self.answer, dict) else {"content": self.answer}
+        message = AIMessage(**said, usage_metadata=self.usage)
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
@@ -123,6 +124,59 @@ def test_a_picture_is_charged_and_held_as_one_where_the_usage_does_not_say_so() 
     price = PriceBook.default().price(name, "google_genai")
     assert call.cost == price.cost(Usage(input=10, image_output=1_300)) > 5 * price.cost(Usage(input=10, output=1_300))
     assert call.reserved >= price.cost(Usage(input=10, image_output=4_000))
+
+
+SEARCHES: dict[str, tuple[str, str, dict[str, Any], dict[str, Any]]] = {
+    "anthropic": (
+        "anthropic",
+        "claude-sonnet-4-5",
+        {"type": "web_search_20250305", "name": "web_search", "max_uses": 2},
+        {"content": [{"type": "server_tool_use", "name": "web_search", "id": "a", "input": {"query": "oaks"}}] * 2},
+    ),
+    "openai": (
+        "openai",
+        "gpt-4o-search-preview",
+        {"type": "web_search"},
+        {
+            "content": [
+                {"type": "web_search_call", "id": "a", "action": {"type": "search", "query": "oaks"}},
+                {"type": "web_search_call", "id": "b", "action": {"type": "open_page", "url": "http://oaks"}},
+            ]
+        },
+    ),
+    "openai, the older output": (
+        "openai",
+        "gpt-4o-search-preview",
+        {"type": "web_search_preview"},
+        {"content": "Oaks.", "additional_kwargs": {"tool_outputs": [{"type": "web_search_call", "id": "a"}]}},
+    ),
+    "gemini": (
+        "google_genai",
+        "gemini-2.5-flash",
+        {"google_search": {}},
+        {"content": "Oaks.", "response_metadata": {"grounding_metadata": {"web_search_queries": ["oaks", "acorns"]}}},
+    ),
+}
+
+
+@pytest.mark.parametrize("where", SEARCHES)
+def test_searches_that_the_provider_runs_are_held_for_and_charged(where: str) -> None:
+    provider, name, tool, said = SEARCHES[where]
+    usage = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
+    callback = CostCallback(budget=Budget(usd="10"))
+    model = Reported(usage=usage, name_of_model=name, provider=provider, answer=said)
+    model.invoke("Which trees bear acorns?", {"callbacks": [callback]}, tools=[tool])
+    [call] = callback.spend.model_calls
+    price, times = PriceBook.default().price(name, provider), 2 if where == "anthropic" else 1
+    assert call.cost == price.cost(Usage(input=10, output=20)) + price.search_cost(times)
+    assert price.search_cost(times) >= 10_000_000
+    assert call.cost <= call.reserved
+    model.answer = "Oaks."
+    own = [{"name": "web_search", "google_search": None}]
+    model.invoke("Which trees bear acorns?", {"callbacks": [callback]}, tools=own)
+    other = callback.spend.model_calls[1]
+    assert other.cost == price.cost(Usage(input=10, output=20))
+    assert other.reserved < call.reserved - price.search_cost(times) // 2
 
 
 @pytest.mark.parametrize("usage", [None, {"input_tokens": -5, "output_tokens": 3, "total_tokens": -2}])

@@ -44,6 +44,7 @@ def quoted(
     cache_write: CacheWrite | None = None,
     service_tier: str | None = None,
     modalities: Collection[str] = (),
+    searches: int = 0,
 ) -> Quote:
     """The quote of one tier.
 
@@ -57,8 +58,11 @@ def quoted(
         useful: output tokens of a useful answer.
         answers: how many answers are asked for at once.
         cache_write, service_tier, modalities: see ``Price.worst_case``.
+        searches: web searches that the provider may run for it.
     """
     base, rate = price.worst_case(bound, cache_write, service_tier, modalities)
+    if searches:
+        base += price.search_cost(searches)
     expected = 0
     if compared:
         cached = min(cached, estimate)

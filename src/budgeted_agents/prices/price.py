@@ -138,7 +138,7 @@ class Price:
         """The most a call can cost, as (nano-USD for the input, thousandths of a nano-USD for each output token).
 
         For every usage within it, ``cost(usage) <= base + ceil(output_tokens * rate / 1000)``. Web searches are not
-        in it: their number is not bounded by tokens.
+        in it: their number is not bounded by tokens. ``search_cost`` has them.
 
         Args:
             prompt_tokens: upper bound of the call's input, in tokens.
@@ -159,6 +159,10 @@ class Price:
                 base = max(base, prompt_tokens * input_rate)
                 output = max(output, output_rate)
         return -(-(base + self._per_request) // _ATTO_PER_NANO), -(-output // _ATTO_PER_MILLI)
+
+    def search_cost(self, searches: int) -> int:
+        """Cost of so many searches that the provider runs for one call, in nano-USD."""
+        return -(-self._searches(searches) // _ATTO_PER_NANO)
 
     def rates(self, prompt_tokens: int = 0, service_tier: str | None = None) -> Rates:
         """Atto-USD for one token of each class in a call of this size."""

@@ -14,11 +14,13 @@ from budgeted_agents.integrations.langchain.calls.introspect import LIMIT_FIELDS
 from budgeted_agents.integrations.langchain.calls.messages import (
     CACHE_CONTROL,
     SCHEMA_FIELDS,
+    SEARCH,
     blocks_of,
     cache_write,
     counter,
     modalities,
     schema_texts,
+    searches_allowed,
 )
 from budgeted_agents.integrations.langchain.calls.quoting import REGION, UNPRICED, price_of, usual_answer
 from budgeted_agents.integrations.langchain.governance.governance import Governance, landing_budgets
@@ -81,6 +83,8 @@ def observe(
         blocks = blocks_of(messages)
         cache, kinds = cache_write(blocks, params), modalities(blocks)
     base, rate = price.worst_case(bound, cache, model.service_tier, kinds)
+    if SEARCH in "".join(schemas) and (searches := searches_allowed(params)):
+        base += price.search_cost(searches)
     attribution = governance.attribution(metadata)
     held = min(model.longest, usual_answer(governance, attribution)) if expected else model.longest
     quote = Quote(0, name, model.model_class, bound, estimate, base, rate * model.answers, held)

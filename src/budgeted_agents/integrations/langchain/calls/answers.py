@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from budgeted_agents.errors import InvalidUsage
 from budgeted_agents.governor import Quote
-from budgeted_agents.integrations.langchain.calls.messages import blocks_of, finish_reason, modalities, parts_of
+from budgeted_agents.integrations.langchain.calls.messages import finish_reason, parts_of
 from budgeted_agents.integrations.langchain.calls.quoting import UNPRICED, price_as_served
 from budgeted_agents.meter import Admission, Meter, Steps, settle
 from budgeted_agents.meter.settlement import EndedCall
@@ -112,18 +112,42 @@ def used(
         return Answered(estimated(messages, quote, longest), billed, flags=("estimated", "invalid usage reported"))
     if not (usage.input or usage.output or usage.total_tokens):
         return Answered(estimated(messages, quote, longest), billed, flags=("estimated",))
-    if not (usage.image_output or usage.audio_output):
-        for message in messages:
-            if message.content.__class__ is not str or message.additional_kwargs:
-                usage = _as_media(usage, message)
+    for message in messages:
+        is_plain = message.content.__class__ is str and not message.additional_kwargs
+        if not is_plain or _GROUNDING in message.response_metadata:
+            usage = _completed(usage, message)
     return Answered(usage, billed, service_tier(reported))
 
 
-def _as_media(usage: Usage, answer: BaseMessage) -> Usage:
-    """The usage with its output counted as pictures or speech, if the answer has some: that is what most of it is where
-    the usage does not tell them apart (Gemini's in LangChain)."""
-    kinds = ("audio",) if "audio" in answer.additional_kwargs else modalities(blocks_of([answer]))
-    return replace(usage, output=0, **{f"{kinds[0]}_output": usage.output}) if kinds and usage.output else usage
+_GROUNDING = "grounding_metadata"
+_SEARCHED = frozenset({"server_tool_use", "server_tool_call", "web_search_call"})
+_OF_IMAGES = frozenset({"image", "image_url"})
+
+
+def _completed(usage: Usage, answer: BaseMessage) -> Usage:
+    """The usage with what the answer shows of itself and LangChain's usage does not say: searches the provider ran, and
+    that what it gave is a picture or speech, which is then what its output tokens are."""
+    kind = "audio" if "audio" in answer.additional_kwargs else ""
+    searches = len((answer.response_metadata.get(_GROUNDING) or {}).get("web_search_queries") or ())
+    content = [] if isinstance(answer.content, str) else answer.content
+    for block in (*content, *(answer.additional_kwargs.get("tool_outputs") or ())):
+        if block.__class__ is dict:
+            if block.get("type") in _SEARCHED:
+                searches += _is_search(block)
+            elif block.get("type") in _OF_IMAGES:
+                kind = kind or "image"
+    if searches:
+        usage = replace(usage, web_searches=usage.web_searches + searches)
+    if kind and usage.output and not (usage.image_output or usage.audio_output):
+        usage = replace(usage, output=0, **{f"{kind}_output": usage.output})
+    return usage
+
+
+def _is_search(block: Mapping[str, Any]) -> bool:
+    """Whether a provider's own tool has searched; to open a page it has found costs nothing."""
+    if block["type"] != "web_search_call":
+        return bool(block.get("name") == "web_search")
+    return bool((block.get("action") or {}).get("type", "search") == "search")
 
 
 def said(messages: Sequence[BaseMessage]) -> tuple[UsageMetadata | None, str]:

@@ -172,6 +172,23 @@ def cache_write(blocks: Sequence[Mapping[str, Any]], kwargs: Mapping[str, Any]) 
     return asked
 
 
+def searches_allowed(kwargs: Mapping[str, Any]) -> int:
+    """How many web searches the provider may run for a call: as many as its tool says at most, or one."""
+    allowed = 0
+    for tool in kwargs.get("tools") or ():
+        if not isinstance(tool, Mapping):
+            continue
+        if tool.get("google_search") is not None or str(tool.get("type")).startswith(_WEB_SEARCH):
+            most = tool.get("max_uses")
+            allowed += most if isinstance(most, int) else 1
+    return allowed
+
+
+_WEB_SEARCH = "web_search"
+SEARCH: Final = "_search"
+"""Part of the name of every tool by which a provider searches."""
+
+
 def schema_texts(kwargs: Mapping[str, Any]) -> list[str]:
     """Tool schemas and response formats, as the provider gets them: they count as input tokens."""
     schemas = [kwargs.get(name) for name in (*_TOOLS, *_FORMATS)]

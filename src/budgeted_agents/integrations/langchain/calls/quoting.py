@@ -16,11 +16,13 @@ from budgeted_agents.errors import UnknownPrice
 from budgeted_agents.governor import ModelCall, Quote, output_limit, quoted
 from budgeted_agents.integrations.langchain.calls import introspect
 from budgeted_agents.integrations.langchain.calls.messages import (
+    SEARCH,
     blocks_of,
     cache_write,
     counter,
     modalities,
     schema_texts,
+    searches_allowed,
 )
 from budgeted_agents.integrations.langchain.governance.governance import Governance, landing_budgets
 from budgeted_agents.meter import Meter
@@ -87,6 +89,7 @@ def quote(
         governance,
         cache_write(blocks, kwargs),
         modalities(blocks),
+        searches_allowed(kwargs) if SEARCH in "".join(schemas) else 0,
         introspect.answers(tiers[0].model, kwargs),
         useful,
         len(tiers) > 1,
@@ -106,6 +109,7 @@ class _Shape(Struct, frozen=True):
     governance: Governance
     cache_write: Any
     modalities: tuple[str, ...]
+    searches: int
     answers: int
     useful: int
     steps_down: bool
@@ -131,6 +135,7 @@ def _quote(
         cache_write=shape.cache_write,
         service_tier=service_tier,
         modalities=shape.modalities,
+        searches=shape.searches,
     )
 
 
