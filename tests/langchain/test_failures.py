@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessageChunk, BaseMessage
 
 from budgeted_agents import Budget, BudgetExceeded, budgeted_model
+from budgeted_agents.integrations.langchain.calls.answers import said
 from budgeted_agents.reports import SpendReport
 from budgeted_agents.testing import LocalProvider, Reply, Request, fixed
 from tests.langchain.support import Governed, anthropic_model, gemini_model, litellm_model
@@ -243,6 +245,44 @@ def test_an_abandoned_stream_is_presumed(build: Any, governed: bool, is_async: b
         report = Governed().arun(aleave) if is_async else Governed().run(leave)
         assert outcomes(report) == ["presumed"]
         assert report.cost_nanos >= provider.bill_nanos > 0
+
+
+STREAMING: dict[str, Any] = {
+    "openai": partial(openai_model, max_tokens=100),
+    "openai responses": partial(openai_model, max_tokens=100, use_responses_api=True),
+    "anthropic": anthropic_model,
+    "gemini": gemini_model,
+}
+
+
+@pytest.mark.parametrize("build", STREAMING)
+def test_a_stream_that_is_left_at_its_very_end_is_settled(build: str) -> None:
+    with serving(LONG) as provider:
+        model = budgeted_model(STREAMING[build](provider))
+
+        def leave() -> None:
+            stream: Any = model.stream("Who?")
+            while not next(stream).usage_metadata:
+                continue
+            stream.close()
+
+        report = Governed().run(leave)
+        assert outcomes(report) == ["presumed" if build == "gemini" else "settled"]
+
+
+@pytest.mark.parametrize(
+    ("reported", "used"),
+    [([(10, 1), (0, 2), (0, 3)], (10, 6)), ([(10, 1), (10, 3), (10, 6)], (10, 6)), ([(0, 0), (10, 6)], (10, 6))],
+    ids=["since the last chunk", "since the beginning", "at the end"],
+)
+def test_what_chunks_report_is_added_up_once(reported: list[tuple[int, int]], used: tuple[int, int]) -> None:
+    chunks: list[BaseMessage] = [
+        AIMessageChunk("x", usage_metadata={"input_tokens": i, "output_tokens": o, "total_tokens": i + o})
+        for i, o in reported
+    ]
+    usage, _ = said(chunks)
+    assert usage is not None
+    assert (usage["input_tokens"], usage["output_tokens"]) == used
 
 
 def test_an_exception_of_a_listener_in_mid_stream_leaves_nothing_held() -> None:

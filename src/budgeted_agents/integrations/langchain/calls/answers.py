@@ -153,15 +153,17 @@ def _is_search(block: Mapping[str, Any]) -> bool:
 def said(messages: Sequence[BaseMessage]) -> tuple[UsageMetadata | None, str]:
     """The usage these messages report, and the first name of the model that answered.
 
-    Several answers to one request all report the same; chunks of one answer each report what came since the last.
+    Several answers to one request all report the same. Chunks of one answer each report what came since the last; one
+    that counts the whole prompt again reports all that came so far.
     """
     usage, billed = None, ""
     for message in messages:
         if isinstance(message, AIMessage) and message.usage_metadata:
+            found = message.usage_metadata
             if usage is None:
-                usage = message.usage_metadata
+                usage = found
             elif isinstance(message, AIMessageChunk):
-                usage = add_usage(usage, message.usage_metadata)
+                usage = found if found["input_tokens"] == usage["input_tokens"] > 0 else add_usage(usage, found)
         billed = billed or message.response_metadata.get("model_name") or ""
     return usage, billed
 
@@ -169,7 +171,8 @@ def said(messages: Sequence[BaseMessage]) -> tuple[UsageMetadata | None, str]:
 def is_complete(chunks: Sequence[BaseMessage]) -> bool:
     """Whether a stream has said why the answer ended and what it used: nothing more is billed then. Usage alone says
     nothing, since some providers report it as they go."""
-    return any(map(finish_reason, chunks)) and said(chunks)[0] is not None
+    has_ended = any(finish_reason(chunk) or chunk.response_metadata.get("status") for chunk in chunks)
+    return has_ended and said(chunks)[0] is not None
 
 
 def served(messages: Sequence[BaseMessage]) -> tuple[str | None, str | None]:
