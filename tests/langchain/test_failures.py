@@ -277,7 +277,7 @@ def test_a_stream_that_is_left_at_its_very_end_is_settled(build: str) -> None:
 )
 def test_what_chunks_report_is_added_up_once(reported: list[tuple[int, int]], used: tuple[int, int]) -> None:
     chunks: list[BaseMessage] = [
-        AIMessageChunk("x", usage_metadata={"input_tokens": i, "output_tokens": o, "total_tokens": i + o})
+        AIMessageChunk(content="x", usage_metadata={"input_tokens": i, "output_tokens": o, "total_tokens": i + o})
         for i, o in reported
     ]
     usage, _ = said(chunks)

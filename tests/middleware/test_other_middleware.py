@@ -18,6 +18,7 @@ from langchain.agents.middleware import (
     TodoListMiddleware,
     ToolRetryMiddleware,
 )
+from langchain.chat_models import init_chat_model
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -277,3 +278,16 @@ def test_a_call_governed_twice_is_charged_once(outside: str, is_async: bool, tmp
         assert spent["agent", "usd"] == spent["around", "usd"] == provider.bill_nanos
         assert spent["agent", "tool_calls"] == spent["around", "tool_calls"] == 1
     ledger.close()
+
+
+def test_a_model_that_is_made_only_when_it_is_called_is_charged_and_stopped() -> None:
+    with serving(looks_up_for_ever) as provider:
+        settings: dict[str, Any] = {"base_url": provider.base_url, "api_key": "sk-local", "max_tokens": 40}
+        made_late: Any = init_chat_model("openai:gpt-4o", configurable_fields=("temperature",), **settings)
+        guard = BudgetMiddleware(budget=FOUR)
+        app: Any = create_agent(made_late, [look_up], middleware=[guard])
+        state = app.invoke(ASK, thread())
+        assert state["messages"][-1].text.startswith("I had to stop here")
+        assert_complete(state["messages"])
+        assert len(provider.requests) == 3
+        assert_within(guard.spend(thread()), provider)

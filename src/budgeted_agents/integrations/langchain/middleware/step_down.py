@@ -33,7 +33,10 @@ class StepDown:
         self._known: dict[int, tuple[BaseChatModel, BaseChatModel]] = {}
 
     def governed(self, asked: BaseChatModel) -> BaseChatModel:
-        """The model asked for, conducted, with what it may step down to."""
+        """The model asked for, conducted, with what it may step down to. One that is made only when it is called
+        (``init_chat_model`` with configurable fields) is left as it is: its calls are seen by the run's handler."""
+        if not isinstance(asked, BaseChatModel):
+            return asked
         known = self._known.get(id(asked))
         if known is None:
             if len(self._known) >= _MOST_KNOWN:
