@@ -5,6 +5,7 @@ answer that was paid for must reach the user. Until then the hold stays, so the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
@@ -142,8 +143,10 @@ def _book(meter: Meter, booking: Booking) -> Steps[None]:
 
 
 def presume_overdue(meter: Meter) -> None:
-    """Charge what is overdue at its worst case, and tell of the thresholds that it crosses."""
-    announce_presumed(meter, meter.ledger.expire(meter.clock()))
+    """Charge what is overdue at its worst case, and tell of the thresholds that it crosses. Nothing is changed while the
+    ledger cannot be written."""
+    with suppress(LedgerUnavailable):
+        announce_presumed(meter, meter.ledger.expire(meter.clock()))
 
 
 def announce_presumed(meter: Meter, presumed: Iterable[Settlement]) -> None:
