@@ -10,16 +10,17 @@ from typing import Annotated, Any
 
 import pytest
 from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.tools import tool
 from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.types import CachePolicy, Command, RetryPolicy, Send, interrupt
 from pydantic import BaseModel
 
-from budgeted_agents import Budget, BudgetedGraph, budgeted_model, open_ledger
+from budgeted_agents import Budget, BudgetedGraph, BudgetExceeded, budgeted_model, open_ledger
 from budgeted_agents.ledgers.contract import Account
-from budgeted_agents.testing import LocalProvider, fixed
+from budgeted_agents.testing import LocalProvider, Reply, ToolCall, fixed
 from tests.langgraph.support import State, openai_model, serving, slim, thread
 
 BEGIN = {"messages": [], "visits": 0}
@@ -69,13 +70,73 @@ def test_a_plain_subgraph_is_governed_by_the_graph_around_it(is_async: bool, pro
     assert texts(state)[-1].startswith("I had to stop here because the budget")
 
 
-def test_a_refused_plain_subgraph_loses_only_its_own_partial_state(provider: LocalProvider) -> None:
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_refused_plain_subgraph_keeps_what_it_has_and_leads_nowhere(
+    is_async: bool, depth: int, provider: LocalProvider
+) -> None:
+    """The graphs are entered again and again; only the budget ends that."""
+    ask, visited = asking(provider), []
+    inner: Any = chain(StateGraph(MessagesState), a=ask, b=ask).compile()
+    for _ in range(1, depth):
+        inner = chain(StateGraph(MessagesState), inside=inner).compile()
+    graph = chain(BudgetedGraph(MessagesState, budget=calls(5)), inside=inner)
+    graph.add_node("other", lambda state: visited.append(len(state["messages"])))
+    graph.add_edge("inside", "other")
+    graph.add_conditional_edges("inside", lambda state: "inside")
+    app = graph.compile()
+    state = asyncio.run(app.ainvoke({"messages": []}, thread())) if is_async else app.invoke({"messages": []}, thread())
+    assert texts(state)[:5] == ["fine"] * 5
+    assert len(texts(state)) == 6
+    assert len(provider.requests) == 5
+    assert visited == [2, 4]
+    assert app.spend(thread()).landing
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_a_fan_out_inside_a_plain_subgraph_has_paid_for_is_kept(is_async: bool, provider: LocalProvider) -> None:
+    inner: Any = StateGraph(State)
+    inner.add_node("ask", asking(provider))
+    inner.add_conditional_edges(START, lambda state: [Send("ask", state) for _ in range(10)])
+    app = chain(BudgetedGraph(State, budget=Budget(model_calls=7, max_wait=0)), inside=inner.compile()).compile()
+    state = asyncio.run(app.ainvoke(BEGIN, thread())) if is_async else app.invoke(BEGIN, thread())
+    assert texts(state) == ["fine"] * 7
+    assert app.spend(thread()).landing == "Landed by the default finalizer"
+
+
+def test_an_agent_inside_keeps_what_it_has_paid_for(provider: LocalProvider) -> None:
+    from langchain.agents import create_agent
+
+    @tool
+    def look_up(word: str) -> str:
+        """Looks a word up."""
+        return word
+
+    with serving(lambda request: Reply("", [ToolCall("look_up", {"word": "x"}, id=f"c{request.number}")])) as server:
+        agent = create_agent(openai_model(server, max_tokens=10), [look_up])
+        graph: Any = BudgetedGraph(MessagesState, budget=calls(3))
+        app = chain(graph, agent=agent).compile(checkpointer=InMemorySaver())
+        state = app.invoke({"messages": [HumanMessage("Go on.")]}, thread())
+        kinds = [message.type for message in state["messages"]]
+        assert kinds == ["human", *["ai", "tool"] * 3, "ai"]
+        assert len(server.requests) == 3
+        assert app.get_state(thread()).values == state
+
+
+@pytest.mark.parametrize("way", ["suspend", "raise"])
+def test_a_plain_subgraph_stops_at_the_refused_node_if_its_budget_says_so(way: Any, provider: LocalProvider) -> None:
     ask = asking(provider)
-    inner = chain(StateGraph(State), a=ask, b=ask).compile()
-    app = chain(BudgetedGraph(State, budget=calls(2)), first=ask, second=inner).compile()
-    state = app.invoke(BEGIN, thread())
-    assert len(provider.requests) == 2
-    assert texts(state)[:1] == ["fine"]
+    inner = chain(StateGraph(State), a=ask, b=ask, c=ask).compile()
+    graph = chain(BudgetedGraph(State, budget=calls(2, on_exhausted=way)), inside=inner)
+    app = graph.compile(checkpointer=InMemorySaver())
+    if way == "raise":
+        with pytest.raises(BudgetExceeded):
+            app.invoke(BEGIN, thread())
+    else:
+        app.invoke(BEGIN, thread())
+    app.top_up(thread(), model_calls=5, by="ada")
+    assert texts(app.invoke(None, thread())) == ["fine"] * 3
+    assert len(provider.requests) == 3
 
 
 @pytest.mark.parametrize(("inner_calls", "outer_calls", "made"), [(2, 10, 2 + 2), (10, 3, 3), (4, 4, 4)])
@@ -119,8 +180,6 @@ def test_what_an_inner_graph_does_when_its_own_budget_is_spent_is_its_own_to_say
     way: Any, provider: LocalProvider
 ) -> None:
     """Both budgets have the same name, as budgets without one have."""
-    from budgeted_agents import BudgetExceeded
-
     ask = asking(provider)
     inner = chain(BudgetedGraph(State, budget=calls(1, on_exhausted=way)), a=ask, b=ask).compile()
     app = chain(BudgetedGraph(State, budget=calls(10)), first=inner, second=ask).compile(checkpointer=InMemorySaver())

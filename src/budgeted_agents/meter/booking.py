@@ -143,8 +143,8 @@ def _book(meter: Meter, booking: Booking) -> Steps[None]:
 
 
 def presume_overdue(meter: Meter) -> None:
-    """Charge what is overdue at its worst case, and tell of the thresholds that it crosses. Nothing is changed while the
-    ledger cannot be written."""
+    """Charge what is overdue at its worst case, and tell of the thresholds that it crosses. While the ledger cannot be
+    written, nothing changes."""
     with suppress(LedgerUnavailable):
         announce_presumed(meter, meter.ledger.expire(meter.clock()))
 

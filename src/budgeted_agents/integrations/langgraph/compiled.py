@@ -6,16 +6,13 @@ The compiled class overrides only ``stream`` and ``astream``, because every othe
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import merge_configs
-from langgraph.channels import LastValue
 from langgraph.errors import GraphInterrupt
 
 from budgeted_agents.budget import BudgetLike, as_policy
@@ -27,17 +24,9 @@ from budgeted_agents.integrations.langchain.governance.governance import governe
 from budgeted_agents.integrations.langchain.governance.interrupts import on_exhausted
 from budgeted_agents.integrations.langchain.governance.spending import session_report
 from budgeted_agents.integrations.langchain.governance.topping_up import top_up_session
-from budgeted_agents.integrations.langgraph.landing import Finalizer
-from budgeted_agents.integrations.langgraph.node import governed_node
-from budgeted_agents.integrations.langgraph.pregel import (
-    CompiledStateGraph,
-    Pregel,
-    PregelNode,
-    RunnableCallable,
-    StateNodeSpec,
-    coerce_to_runnable,
-)
-from budgeted_agents.integrations.langgraph.settings import FINALIZER, Settings
+from budgeted_agents.integrations.langgraph.pregel import Pregel
+from budgeted_agents.integrations.langgraph.settings import Settings
+from budgeted_agents.integrations.langgraph.twins import triggers, twin_of, whole
 from budgeted_agents.ledgers import Balance, Ledger, open_ledger
 from budgeted_agents.ledgers.topping_up import amounts_of
 from budgeted_agents.meter import BillingTable, Listener, Meter, new_id, recorders_of
@@ -51,11 +40,6 @@ GraphT = TypeVar("GraphT", bound=Pregel[Any, Any, Any, Any])
 
 LedgerLike = Ledger | str | None
 """What ``ledger=`` takes: an open ledger, a URL, or None for one in memory."""
-
-
-_TOOL_NODES = "langgraph.prebuilt.tool_node"
-
-_SET_BY_COMPILE = ("_output_mapper", "_state_mapper", "_serde_allowlist")
 
 
 def budgeted(
@@ -125,65 +109,10 @@ def _checked_finalizer(finalizer: Any) -> Any:
 
 def govern(graph: GraphT, settings: Settings) -> GraphT:
     """The twin itself: copied, its nodes governed, its finalizer attached, its class exchanged."""
-    twin = _whole(graph.copy(), graph)
-    twin.nodes, twin.channels = dict(graph.nodes), dict(graph.channels)
-    if isinstance(twin, CompiledStateGraph):
-        settings = _attach_finalizer(twin, settings)
-    twin.nodes = {name: governed_node(_with_tools(node), settings) for name, node in twin.nodes.items()}
-    twin.trigger_to_nodes = _triggers(twin.nodes)
+    twin, settings = twin_of(graph, settings)
     object.__setattr__(twin, "__class__", _governed_class(_plain_class(type(graph))))
     twin.__dict__["settings"] = settings
     return twin
-
-
-def _whole(copied: GraphT, graph: GraphT) -> GraphT:
-    """A copy with what ``Pregel.copy`` leaves behind: attributes that ``compile`` sets beside its constructor."""
-    for name in _SET_BY_COMPILE:
-        if name in graph.__dict__:
-            copied.__dict__[name] = graph.__dict__[name]
-    return copied
-
-
-def _attach_finalizer(twin: CompiledStateGraph[Any, Any, Any, Any], settings: Settings) -> Settings:
-    taken = set(twin.nodes)
-    name = next(name for name in (FINALIZER, *(f"{FINALIZER}_{n}" for n in range(2, 99))) if name not in taken)
-    rearms = any(spec.defer for spec in twin.builder.nodes.values())
-    replaces = isinstance(twin.channels.get("messages"), LastValue)
-    settings = replace(settings, finalizer_name=name, rearms=rearms, replaces_messages=replaces)
-    finalizer = Finalizer(settings, settings.finalizer)
-    spec: StateNodeSpec[Any, Any] = StateNodeSpec(
-        coerce_to_runnable(_node_function(finalizer), name=name, trace=True),
-        metadata=None,
-        input_schema=twin.builder.state_schema,
-        retry_policy=None,
-        cache_policy=None,
-        defer=True,
-    )
-    twin.attach_node(name, spec)
-    return settings
-
-
-def _node_function(finalizer: Finalizer) -> Any:
-    return RunnableCallable(finalizer.run, finalizer.arun)
-
-
-def _triggers(nodes: Mapping[str, PregelNode]) -> dict[str, list[str]]:
-    triggers: dict[str, list[str]] = {}
-    for name, node in nodes.items():
-        for trigger in node.triggers:
-            triggers.setdefault(trigger, []).append(name)
-    return triggers
-
-
-def _with_tools(node: PregelNode) -> PregelNode:
-    """The node with its ``ToolNode``, if it is one, governed."""
-    if _TOOL_NODES not in sys.modules:  # where there is one, its module is loaded; loading it takes long
-        return node
-    from langgraph.prebuilt import ToolNode
-
-    from budgeted_agents.integrations.langgraph.tools import governed_tool_node
-
-    return node.copy({"bound": governed_tool_node(node.bound)}) if isinstance(node.bound, ToolNode) else node
 
 
 class Governed:
@@ -277,7 +206,7 @@ def _governed_class(base: type[Any]) -> type[Any]:
         _raise_if_asked(handler)
 
     def copy(self: Any, update: dict[str, Any] | None = None) -> Any:
-        twin = _whole(base.copy(self, update), self)
+        twin = whole(base.copy(self, update), self)
         twin.__dict__["settings"] = self.settings
         return twin
 
@@ -326,9 +255,9 @@ def _governed(steps: Generator[Any, None, None], handler: BudgetHandler) -> Iter
 
 def _as_built(graph: Any, base: type[Any]) -> Any:
     """The graph as its author drew it, without the finalizer."""
-    plain = _whole(base.copy(graph), graph)
+    plain = whole(base.copy(graph), graph)
     plain.nodes = {name: node for name, node in graph.nodes.items() if name != graph.settings.finalizer_name}
-    plain.trigger_to_nodes = _triggers(plain.nodes)
+    plain.trigger_to_nodes = triggers(plain.nodes)
     return plain
 
 

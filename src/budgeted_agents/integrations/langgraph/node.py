@@ -23,7 +23,7 @@ from budgeted_agents.integrations.langchain.governance.interrupts import (
     refusal_behind,
 )
 from budgeted_agents.integrations.langgraph import pregel
-from budgeted_agents.integrations.langgraph.pregel import DEFAULT_BOUND, PregelNode, RunnableSeq
+from budgeted_agents.integrations.langgraph.pregel import DEFAULT_BOUND, Pregel, PregelNode, RunnableSeq
 from budgeted_agents.meter import adrive, drive
 
 if TYPE_CHECKING:
@@ -31,9 +31,16 @@ if TYPE_CHECKING:
 
 
 class GovernedSeq(RunnableSeq):
-    """What a node runs (its function, then its writers), under a budget."""
+    """What a node runs (its function, then its writers), under a budget.
+
+    Attributes:
+        settings: of the graph.
+        nests: whether there is a graph inside, which may end because a budget around it is spent. Then the node
+            contributes what that graph has, but fires no edge.
+    """
 
     settings: Settings
+    nests: bool
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         governance = current()
@@ -42,7 +49,7 @@ class GovernedSeq(RunnableSeq):
         try:
             if self.settings.counts_visits(governance):
                 drive(self.settings.enter_node(governance, pregel.task_metadata(config)))
-            output = super().invoke(input, config, **kwargs)
+            output = super().invoke(input, self._gated(governance, config), **kwargs)
         except REFUSED as error:
             return self._stopped(governance, config, error)
         if governance.passed_on is not None:
@@ -57,7 +64,7 @@ class GovernedSeq(RunnableSeq):
             if self.settings.counts_visits(governance):
                 entering = self.settings.enter_node(governance, pregel.task_metadata(config))
                 await adrive(entering, blocking=governance.meter.ledger.blocking)
-            output = await super().ainvoke(input, config, **kwargs)
+            output = await super().ainvoke(input, self._gated(governance, config), **kwargs)
         except REFUSED as error:
             return self._stopped(governance, config, error)
         if governance.passed_on is not None:
@@ -75,13 +82,18 @@ class GovernedSeq(RunnableSeq):
             if self.settings.counts_visits(governance):
                 entering = self.settings.enter_node(governance, pregel.task_metadata(config))
                 await adrive(entering, blocking=governance.meter.ledger.blocking)
-            async for nothing in super().astream(input, config, **kwargs):
+            async for nothing in super().astream(input, self._gated(governance, config), **kwargs):
                 yield nothing
         except REFUSED as error:
             self._stopped(governance, config, error)
         else:
             if governance.passed_on is not None:
                 self._land(governance, config, governance.passed_on)
+
+    def _gated(self, governance: Governance, config: RunnableConfig | None) -> RunnableConfig | None:
+        if not self.nests or config is None:
+            return config
+        return pregel.gated(config, lambda: governance.passed_on is None)
 
     def _stopped(self, governance: Governance, config: RunnableConfig | None, error: Exception) -> None:
         """Land if the budget that refused says so; else let the interrupt stop the run here."""
@@ -95,8 +107,11 @@ class GovernedSeq(RunnableSeq):
         self._land(governance, config, refusal)
 
     def _land(self, governance: Governance, config: RunnableConfig | None, refusal: BudgetExceeded) -> None:
-        """Point the run to its landing. Where it is a budget of the run around it that is spent, that one lands, and
-        this one only ends, with what it has."""
+        """Point the run to its landing. A graph inside it only ends, with what it has; so does the run itself, where it
+        is a budget of the run around it that is spent, and that one lands."""
+        if not self.settings.finalizer_name:
+            governance.passed_on = refusal
+            return
         governance.passed_on, outer = None, governance.outer
         if outer is not None and refusal.budget in outer.meter.policy.by_name and refusal.unit != "depth":
             outer.passed_on = refusal
@@ -119,6 +134,7 @@ class GovernedNode(PregelNode):
             return steps[0] if steps else None
         sequence = GovernedSeq(*steps, trace_policy=self.trace_policy)
         sequence.settings = self.settings
+        sequence.nests = bool(self.subgraphs) or isinstance(self.bound, Pregel)
         return sequence
 
     def copy(self, update: dict[str, Any]) -> PregelNode:

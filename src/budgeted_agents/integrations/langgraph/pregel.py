@@ -4,11 +4,11 @@ them changed when an upgrade moves them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph._internal._constants import CONF, CONFIG_KEY_SEND, ERROR
+from langgraph._internal._constants import CONF, CONFIG_KEY_SEND, ERROR, TASKS
 from langgraph._internal._runnable import RunnableCallable, RunnableSeq, coerce_to_runnable
 from langgraph.graph._node import StateNodeSpec
 from langgraph.graph.state import CompiledStateGraph
@@ -17,6 +17,9 @@ from langgraph.pregel._read import DEFAULT_BOUND, PregelNode
 
 BRANCH_TO = "branch:to:{}"
 """The channel that triggers a node."""
+
+_EDGES = (BRANCH_TO.format(""), "join:", TASKS)
+"""How channels that trigger nodes begin: plain edges, edges that wait for several nodes, and ``Send``."""
 
 __all__ = [
     "BRANCH_TO",
@@ -28,6 +31,7 @@ __all__ = [
     "RunnableSeq",
     "StateNodeSpec",
     "coerce_to_runnable",
+    "gated",
     "task_metadata",
     "write",
     "write_error",
@@ -37,6 +41,16 @@ __all__ = [
 def write(config: RunnableConfig, channel: str, value: Any) -> None:
     """Write to a channel from inside a task."""
     config[CONF][CONFIG_KEY_SEND]([(channel, value)])
+
+
+def gated(config: RunnableConfig, is_open: Callable[[], bool]) -> RunnableConfig:
+    """A task's config with which it fires its edges only while the gate is open. What it contributes passes always."""
+    send = config[CONF][CONFIG_KEY_SEND]
+
+    def through(writes: Iterable[tuple[str, Any]]) -> None:
+        send([each for each in writes if is_open() or not each[0].startswith(_EDGES)])
+
+    return {**config, CONF: {**config[CONF], CONFIG_KEY_SEND: through}}
 
 
 def write_error(config: RunnableConfig, error: BaseException) -> None:

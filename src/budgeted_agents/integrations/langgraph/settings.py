@@ -27,7 +27,7 @@ class Settings:
     Attributes:
         meter: conducts the calls of runs that are not inside another governed run.
         finalizer: the user's finalizer, None for the default one.
-        finalizer_name: the node it is attached under.
+        finalizer_name: the node it is attached under; empty for a graph inside another one, which lands for it.
         replaces_messages: whether an update of ``messages`` replaces the history, for want of a reducer.
         rearms: whether the graph has deferred nodes of its own, which the finalizer lets go first.
         attribution: dimensions that hold for every run of this graph.

@@ -28,6 +28,9 @@ from budgeted_agents.meter.refusals import over_cap
 SELF_METERED = "budgeted_agents_metered"
 """Metadata key by which callback handlers know that a call is conducted already, so that none is charged twice."""
 
+RUN_CHANNEL = "budgeted_agents_run"
+"""Key of the private channel in the state of an agent whose runs are governed by its own middleware."""
+
 _MOST_ATTRIBUTIONS = 1_024
 """Attributions remembered of one run: one for each node, and for each value its calls' metadata have."""
 

@@ -19,10 +19,7 @@ from langgraph.channels.base import BaseChannel
 from langgraph.errors import EmptyChannelError, InvalidUpdateError
 
 from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
-from budgeted_agents.integrations.langchain.governance.governance import found_by
-
-CHANNEL = "budgeted_agents_run"
-"""Key of the private channel in the agent's state."""
+from budgeted_agents.integrations.langchain.governance.governance import RUN_CHANNEL, found_by
 
 _READ = "__pregel_read"
 """LangGraph's key for the function by which a task reads the state; its second argument is the graph's channels."""
@@ -92,7 +89,7 @@ def channel_of(config: RunnableConfig | None) -> RunChannel | None:
     """The channel of the agent whose task a config belongs to; None outside agents that have the middleware."""
     read = (config.get("configurable") or _NOTHING).get(_READ) if config else None
     arguments: tuple[Any, ...] = getattr(read, "args", ())
-    channel = arguments[1].get(CHANNEL) if len(arguments) > 1 else None
+    channel = arguments[1].get(RUN_CHANNEL) if len(arguments) > 1 else None
     return channel if isinstance(channel, RunChannel) else None
 
 

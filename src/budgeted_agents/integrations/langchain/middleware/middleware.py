@@ -37,6 +37,7 @@ from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded, InvalidG
 from budgeted_agents.integrations.langchain.callbacks import runs
 from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
 from budgeted_agents.integrations.langchain.governance.governance import (
+    RUN_CHANNEL,
     Governance,
     governed_by,
     in_force,
@@ -46,7 +47,7 @@ from budgeted_agents.integrations.langchain.governance.governance import (
 from budgeted_agents.integrations.langchain.governance.interrupts import REFUSED
 from budgeted_agents.integrations.langchain.governance.spending import session_report
 from budgeted_agents.integrations.langchain.governance.topping_up import top_up_session
-from budgeted_agents.integrations.langchain.middleware.channel import CHANNEL, RunChannel, channel_of
+from budgeted_agents.integrations.langchain.middleware.channel import RunChannel, channel_of
 from budgeted_agents.integrations.langchain.middleware.landing import (
     Landing,
     acalled,
@@ -268,7 +269,7 @@ async def _default_aanswer(
 def _state_with(channel: RunChannel) -> Any:
     """The state schema of an agent with one private channel more."""
     fields = {**get_type_hints(AgentState, include_extras=True)}
-    fields[CHANNEL] = NotRequired[Annotated[Any, channel, PrivateStateAttr]]
+    fields[RUN_CHANNEL] = NotRequired[Annotated[Any, channel, PrivateStateAttr]]
     return TypedDict("BudgetState", fields)  # type: ignore[operator]
 
 
