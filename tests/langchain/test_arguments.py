@@ -31,6 +31,37 @@ def plainly(model: BaseChatModel) -> BaseChatModel:
 HOWEVER = pytest.mark.parametrize("governed", [budgeted_model, plainly])
 
 
+# -- a limit that is added to the request -------------------------------------------------------------------------
+
+
+@HOWEVER
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda provider: openai_model(provider, max_tokens=100, extra_body={"max_completion_tokens": 900, "top_k": 5}),
+        lambda provider: openai_model(provider, max_tokens=100).bind(extra_body={"max_completion_tokens": 900}),
+    ],
+    ids=["by the model", "by the call"],
+)
+def test_a_limit_in_an_extra_body_is_held_for(governed: Any, made: Any) -> None:
+    with serving(fill(16_000)) as provider:
+        model = made(provider)
+        asking = governed(model) if isinstance(model, BaseChatModel) else governed(model.bound).bind(**model.kwargs)
+        report = Governed().run(lambda: asking.invoke("Who?"))
+        assert provider.requests[0].usage.output_tokens == report.calls[0].granted == 900
+        assert report.cost_nanos == provider.bill_nanos <= report.calls[0].reserved
+
+
+def test_a_limit_in_an_extra_body_is_lowered_to_what_the_money_buys() -> None:
+    with serving(fill(16_000)) as provider:
+        extra = {"max_completion_tokens": 900, "top_k": 5}
+        model = budgeted_model(openai_model(provider, max_tokens=100, extra_body=extra))
+        report = Governed(Budget(usd="0.005", landing_reserve=0)).run(lambda: model.invoke("Who?"))
+        assert provider.requests[0].usage.output_tokens == report.calls[0].granted < 900
+        assert report.cost_nanos == provider.bill_nanos <= 5_000_000
+        assert extra == {"max_completion_tokens": 900, "top_k": 5}
+
+
 # -- another model ------------------------------------------------------------------------------------------------
 
 

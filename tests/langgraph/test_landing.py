@@ -180,6 +180,7 @@ def test_a_model_that_has_only_thought_at_the_landing_is_no_answer(is_async: boo
         state = asyncio.run(app.ainvoke(QUESTION, thread())) if is_async else app.invoke(QUESTION, thread())
         assert app.spend(thread()).landing == "Landed with the partial state (the finalizer failed: an empty answer)"
         assert state["messages"][-1].text.startswith("I had to stop here")
+        assert_all_kept(state["messages"], provider)
         assert app.spend(thread()).cost_nanos == provider.bill_nanos
 
 

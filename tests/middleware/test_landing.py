@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from budgeted_agents import Budget, BudgetExceeded, BudgetMiddleware
 from budgeted_agents.testing import LocalProvider, Reply, Request, ToolCall
+from tests.langgraph.support import assert_all_kept
 from tests.middleware.support import (
     ASK,
     LANDED,
@@ -170,6 +171,7 @@ def test_a_provider_that_fails_at_the_landing_leaves_the_partial_state(last: Rep
         state = run(app, is_async=False)
         assert state["messages"][-1].text.startswith("I had to stop here")
         assert guard.spend(thread()).landing == f"Landed with the partial state (the finalizer failed: {failure})"
+        assert_all_kept(state["messages"], provider)
 
 
 def test_a_landed_thread_can_be_asked_again_and_lands_at_once(provider: LocalProvider) -> None:

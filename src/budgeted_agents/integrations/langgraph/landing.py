@@ -133,18 +133,18 @@ class Finalizer:
 
 def _answered(governance: Governance, state: Any, answer: BaseMessage) -> Update:
     if not answer.text.strip():
-        return _plainly(governance, state, NO_ANSWER)
+        return _plainly(governance, state, NO_ANSWER, answer)
     governance.run.landed = "by the default finalizer"
     return Appended(messages=[answer])
 
 
-def _plainly(governance: Governance, state: Any, failure: str = "") -> Update:
-    """The partial state and a plain sentence saying why."""
+def _plainly(governance: Governance, state: Any, failure: str = "", empty: BaseMessage | None = None) -> Update:
+    """The partial state and a plain sentence saying why, in the ``empty`` answer if there is one."""
     run = governance.run
     run.landed = f"with the partial state{f' (the finalizer failed: {failure})' if failure else ''}"
     if messages_of(state) is None or not _has_messages(state):
         return None
-    return Appended(messages=[stopped_answer(governance)])
+    return Appended(messages=[stopped_answer(governance, empty)])
 
 
 def _holds_messages(update: Update) -> bool:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from budgeted_agents.estimate import HistoryCounter
 from budgeted_agents.governor import USUAL_LIMIT, ModelCall, Quote
-from budgeted_agents.integrations.langchain.calls.introspect import LIMIT_FIELDS
+from budgeted_agents.integrations.langchain.calls.introspect import EXTRA_BODY, LIMIT_FIELDS, limit_in
 from budgeted_agents.integrations.langchain.calls.messages import (
     CACHE_CONTROL,
     SCHEMA_FIELDS,
@@ -27,7 +27,7 @@ from budgeted_agents.integrations.langchain.governance.governance import Governa
 from budgeted_agents.prices import Price
 
 _METADATA = ("ls_model_name", "ls_provider", "ls_max_tokens")
-_PARAMETERS = ("model_name", "model", "_type", "n", "service_tier", "speed", REGION, *LIMIT_FIELDS)
+_PARAMETERS = ("model_name", "model", "_type", "n", "service_tier", "speed", REGION, EXTRA_BODY, *LIMIT_FIELDS)
 """What is read of a call's metadata and parameters, besides its tools."""
 
 _MOST_MODELS = 256
@@ -160,6 +160,9 @@ def _named(metadata: Mapping[str, Any], params: Mapping[str, Any]) -> tuple[str,
 
 
 def _limit(metadata: Mapping[str, Any], params: Mapping[str, Any]) -> int | None:
-    """The highest limit named: which of several a class sends is its own affair."""
+    """The highest limit named: which of several a class sends is its own affair. One added to the request as it is
+    sent wins."""
+    if (limit := limit_in(params.get(EXTRA_BODY))) is not None:
+        return limit
     values = [params.get(name) for name in LIMIT_FIELDS] + [metadata.get("ls_max_tokens")]
     return max((value for value in values if isinstance(value, int) and value > 0), default=None)

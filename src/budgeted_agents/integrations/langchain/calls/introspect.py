@@ -17,6 +17,9 @@ from budgeted_agents.integrations.langchain.calls.clients import without_client_
 LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 """Names under which chat-model classes keep their output limit, by how common they are."""
 
+EXTRA_BODY = "extra_body"
+"""The field or argument with what OpenAI's client adds to a request as it is sent."""
+
 _LIMIT_KWARG_BY_PROVIDER = {
     "google_genai": "max_output_tokens",
     "google_vertexai": "max_output_tokens",
@@ -60,12 +63,26 @@ def _limit_field(cls: type[BaseChatModel]) -> str | None:
 
 def asked_limit(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
     """The output limit the caller asked for, in tokens: by the call's arguments, else by the model's own setting."""
+    if (limit := limit_in(_extra_body(model, kwargs))) is not None:
+        return limit
     for name in LIMIT_FIELDS:
         if _is_limit(limit := kwargs.get(name)):
             return limit
     field = limit_field(model)
     limit = getattr(model, field, None) if field else None
     return limit if _is_limit(limit) else None
+
+
+def limit_in(extra_body: Any) -> int | None:
+    """The output limit in what is added to a request as it is sent, where it wins over any other."""
+    if not extra_body or not isinstance(extra_body, Mapping):
+        return None
+    limits = [value for value in map(extra_body.get, LIMIT_FIELDS) if isinstance(value, int) and value > 0]
+    return max(limits, default=None)
+
+
+def _extra_body(model: BaseChatModel, kwargs: Mapping[str, Any]) -> Any:
+    return kwargs.get(EXTRA_BODY) or _setting(model, EXTRA_BODY)
 
 
 def _is_limit(value: Any) -> bool:
@@ -85,8 +102,14 @@ def with_limit(model: BaseChatModel, kwargs: Mapping[str, Any], limit: int) -> d
     name = _LIMIT_KWARG_BY_PROVIDER.get(provider_of(model) or "", "max_tokens")
     if "use_responses_api" in type(model).model_fields and provider_of(model) in _OPENAI:
         name = "max_completion_tokens"  # with the Responses API, the model's own max_tokens would win over max_tokens
-    others = {key: value for key, value in kwargs.items() if key not in LIMIT_FIELDS}
+    others = _without_limits(kwargs)
+    if limit_in(body := _extra_body(model, kwargs)) is not None:
+        others[EXTRA_BODY] = _without_limits(body)
     return {**others, name: limit}
+
+
+def _without_limits(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in LIMIT_FIELDS}
 
 
 def limited(model: BaseChatModel, kwargs: Mapping[str, Any], limit: int) -> tuple[BaseChatModel, dict[str, Any]]:

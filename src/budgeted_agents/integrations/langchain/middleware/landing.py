@@ -64,17 +64,18 @@ class Landing:
             if not isinstance(last, AIMessage) or last.tool_calls:
                 return None
             if not last.text.strip():
-                return self.plainly(NO_ANSWER)
+                return self.plainly(NO_ANSWER, last)
         elif response.structured_response is None:
             return None
         self.governance.run.landed = "by the default finalizer"
         return self._ended(response.result, response.structured_response)
 
-    def plainly(self, failure: str = "") -> ExtendedModelResponse[Any]:
-        """The end of the run where no model could answer: a sentence that says why."""
+    def plainly(self, failure: str = "", empty: AIMessage | None = None) -> ExtendedModelResponse[Any]:
+        """The end of the run where no model could answer: a sentence that says why, in the ``empty`` answer if there is
+        one."""
         reason = f" (the finalizer failed: {failure})" if failure else ""
         self.governance.run.landed = f"with the partial state{reason}"
-        return self._ended([stopped_answer(self.governance)])
+        return self._ended([stopped_answer(self.governance, empty)])
 
     def state(self) -> dict[str, Any]:
         """What the user's own finalizer is handed: the state, with a result for every tool call."""

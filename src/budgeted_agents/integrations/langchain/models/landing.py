@@ -50,11 +50,16 @@ def ways_to_answer(
         yield governed(models), [*as_plain_text(version), HumanMessage(LANDING_PROMPT)], kwargs
 
 
-def stopped_answer(governance: Governance) -> AIMessage:
-    """The plain sentence a run lands with where no model can be called."""
+def stopped_answer(governance: Governance, empty: BaseMessage | None = None) -> AIMessage:
+    """The plain sentence a run lands with where no model can be called; or in the place of the text that an ``empty``
+    answer lacks: what a model has only thought was paid for as well."""
     run = governance.run
     why = f" ({run.exhausted})" if run.exhausted else ""
-    return AIMessage(f"I had to stop here because the budget for this task is spent.{why}")
+    sentence = f"I had to stop here because the budget for this task is spent.{why}"
+    if not isinstance(empty, AIMessage) or empty.tool_calls:
+        return AIMessage(sentence)
+    blocks = [] if isinstance(empty.content, str) else [*empty.content, {"type": "text", "text": sentence}]
+    return empty.model_copy(update={"content": blocks or sentence})
 
 
 def note_landing(governance: Governance) -> Steps[None]:
