@@ -19,7 +19,15 @@ from langchain_core.tools import BaseTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from budgeted_agents import Budget, BudgetedGraph, BudgetExceeded, BudgetMiddleware, budgeted, budgeted_model
+from budgeted_agents import (
+    Budget,
+    BudgetedGraph,
+    BudgetExceeded,
+    BudgetMiddleware,
+    CostCallback,
+    budgeted,
+    budgeted_model,
+)
 from budgeted_agents.testing import LocalProvider, Reply, Request, ToolCall
 from tests.middleware.support import ASK, LANDED, assert_complete, assert_within, look_up, openai_model, serving, thread
 
@@ -140,6 +148,22 @@ def test_a_budget_that_suspends_does_so_inside_a_tool(way: Callable[[Any], Ask],
         invoked(app, None, thread(), is_async)
         assert len(guard.spend(thread()).model_calls) > called
         assert_within(guard.spend(thread()), provider)
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("name", ["session", "callback"])
+@pytest.mark.parametrize("way", [directly, by_a_graph, by_an_agent])
+def test_a_callbacks_refusal_inside_a_tool_is_the_tools_answer_too(
+    way: Callable[[Any], Ask], name: str, is_async: bool
+) -> None:
+    with serving(consults) as provider:
+        app, guard = agent_with(provider, way, Budget(usd="1.00", max_wait=0))
+        callback = CostCallback(budget=Budget(name=name, usd="0.005", max_wait=0), ledger=guard.meter.ledger)
+        state = invoked(app, ASK, {**thread(), "callbacks": [callback]}, is_async)
+        (answer,) = [message for message in state["messages"] if isinstance(message, ToolMessage)]
+        assert answer.status == "error"
+        assert f"This tool had to stop: Budget '{name}' cannot cover a call of gpt-4o" in answer.text
+        assert callback.spend_of("t1").cost_nanos == provider.bill_nanos <= 5_000_000
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -129,24 +129,22 @@ class CostCallback(GoverningHandler):
 
 
 class _Callback(Governance):
-    """Governance by a callback: a refusal is an interrupt inside LangGraph, where siblings then keep their work, and a
-    plain exception anywhere else."""
+    """Governance by a callback: inside LangGraph a refusal is an interrupt, so that siblings keep their work, or what the
+    run around it makes of it; anywhere else it is a plain exception."""
 
     def refuse(self, error: BudgetExceeded, metadata: Mapping[str, Any]) -> BaseException:
-        around = current()
+        around, budget = current(), self.meter.policy.by_name.get(error.budget)
+        way = budget.on_exhausted if budget is not None else "land"
+        is_in_graph = "langgraph_node" in metadata
+        if around is not None and way == "land" and is_in_graph:
+            return around.refuse(error, metadata)
         if around is not None:  # a governed graph has to recognize the refusal when LangGraph has merged it with others
             around.refusals.append((namespace(metadata), error))
-        if "langgraph_node" not in metadata or self._raises(error):
+        if way == "raise" or not is_in_graph:
             return error
-        from budgeted_agents.integrations.langchain.governance.interrupts import (
-            BudgetInterrupt,  # LangGraph is loaded already
-        )
+        from budgeted_agents.integrations.langchain.governance.interrupts import BudgetInterrupt  # LangGraph is loaded
 
         return BudgetInterrupt(error)
-
-    def _raises(self, error: BudgetExceeded) -> bool:
-        budget = self.meter.policy.by_name.get(error.budget)
-        return budget is not None and budget.on_exhausted == "raise"
 
 
 def _without_landing(policy: Policy) -> Policy:

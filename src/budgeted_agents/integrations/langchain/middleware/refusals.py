@@ -59,7 +59,9 @@ class AgentGovernance(Governance):
         refused = super().refuse(error, metadata)
         if not namespace(metadata).removeprefix(self.place).startswith(_TOOLS):
             return refused
-        way = "land" if is_of_the_tool(error) else on_exhausted(self, error)
+        # A budget that is not known here is a callback's, which would have raised or suspended by itself.
+        lands = is_of_the_tool(error) or error.budget not in self.meter.policy.by_name
+        way = "land" if lands else on_exhausted(self, error)
         if way == "land":
             return BudgetAnswer(error)
         return BudgetStop(error) if way == "raise" else refused
