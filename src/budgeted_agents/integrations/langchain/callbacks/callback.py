@@ -129,8 +129,8 @@ class CostCallback(GoverningHandler):
 
 
 class _Callback(Governance):
-    """Governance by a callback: inside LangGraph a refusal is an interrupt, so that siblings keep their work, or what the
-    run around it makes of it; anywhere else it is a plain exception."""
+    """Governance by a callback. Inside LangGraph a refusal is an interrupt, so that siblings keep their work, or what
+    the run around it makes of it; anywhere else it is a plain exception."""
 
     def refuse(self, error: BudgetExceeded, metadata: Mapping[str, Any]) -> BaseException:
         around, budget = current(), self.meter.policy.by_name.get(error.budget)
