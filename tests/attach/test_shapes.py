@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.documents import Document
+from langchain_core.language_models import BaseLLM
 from langchain_core.output_parsers import StrOutputParser
+from langchain_core.outputs import Generation, LLMResult
 from langchain_core.prompts import ChatPromptTemplate
-from langchain_core.runnables import RunnableLambda, RunnablePassthrough
+from langchain_core.runnables import RunnableConfig, RunnableLambda, RunnablePassthrough
 from langchain_core.tools import tool
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_openai import OpenAIEmbeddings
@@ -274,3 +276,40 @@ def test_text_completion_models_are_counted_too() -> None:
     report = callback.spend
     assert len(report.model_calls) == 2
     assert all(call.output_tokens > 0 for call in report.model_calls)
+
+
+class Completing(BaseLLM):
+    """A model that completes texts and says what a whole request used, as those of providers do."""
+
+    model_name: str = "gpt-3.5-turbo-instruct"
+    max_tokens: int = 100
+
+    @property
+    def _llm_type(self) -> str:
+        return "completing"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"model_name": self.model_name, "max_tokens": self.max_tokens}
+
+    def _generate(self, prompts: list[str], *args: Any, **kwargs: Any) -> LLMResult:
+        used = {"prompt_tokens": 10 * len(prompts), "completion_tokens": 40 * len(prompts)}
+        used["total_tokens"] = 50 * len(prompts)
+        generations = [[Generation(text="Oaks and elms.")] for _ in prompts]
+        return LLMResult(generations=generations, llm_output={"token_usage": used, "model_name": self.model_name})
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_prompts_that_go_in_one_request_are_charged_once(is_async: bool) -> None:
+    callback = CostCallback(budget=Budget(usd="1.00"))
+    model, config = Completing(), RunnableConfig(callbacks=[callback])
+    prompts: list[Any] = ["Which trees?", "And which shrubs?", "Where?"]
+    for _ in range(2):
+        asyncio.run(model.abatch(prompts, config)) if is_async else model.batch(prompts, config)
+    model.invoke(prompts[0], config)
+    report = callback.spend
+    assert sum(call.input_tokens for call in report.model_calls) == 10 * 7
+    assert sum(call.output_tokens for call in report.model_calls) == 40 * 7
+    assert [call.flags for call in report.model_calls if not call.cost] == [("counted with its batch",)] * 4
+    assert not any("estimated" in call.flags for call in report.model_calls)
+    assert report.in_flight == 0

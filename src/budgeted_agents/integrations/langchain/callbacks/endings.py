@@ -19,6 +19,10 @@ CUT = "cut off in mid-stream"
 """Flag of a call that was stopped because its answer ran past what was held for it."""
 
 
+BATCHED = "counted with its batch"
+"""Flag of a prompt whose usage is in that of another one of the same request."""
+
+
 def cut(call: OpenModelCall) -> BudgetExceeded:
     """The refusal that stops a stream in its midst."""
     quote, granted = call.observed.quote, call.admission.granted
@@ -42,6 +46,10 @@ def answered(call: OpenModelCall, response: LLMResult) -> Steps[Any]:
     reported, billed = answers.said(messages)
     if reported is not None and reported.get("total_cost") == 0:  # so LangChain marks an answer out of its own cache
         return cancel(governance.meter, call.admission, call.observed.price, flag="cache_hit")
+    if call.batch is not None:
+        if reported is None and call.batch.is_counted:
+            return cancel(governance.meter, call.admission, call.observed.price, flag=BATCHED)
+        call.batch.is_counted = call.batch.is_counted or reported is not None
     quote, longest = call.admission.way.quote, call.observed.longest
     found = answers.used(reported, billed, messages, quote, longest=longest)
     if "estimated" in found.flags:

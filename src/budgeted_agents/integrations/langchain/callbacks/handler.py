@@ -132,6 +132,9 @@ class GoverningHandler(BaseCallbackHandler):
 
     def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **kwargs: Any) -> None:
         self.on_chat_model_start(serialized, [[HumanMessage(prompts[0])]], run_id=run_id, **kwargs)
+        call = open_calls.models.get(run_id, self)
+        if call is not None and kwargs.get("batch_size", 1) > 1:
+            call.batch = open_calls.batch_of(kwargs.get("invocation_params"))
 
     def _handed_over(self, governance: Governance, run_id: UUID) -> bool:
         """Leave a call to the model that conducts it, together with whatever else governs it; False if what leads the

@@ -18,13 +18,28 @@ from budgeted_agents.integrations.langchain.governance.governance import Governa
 from budgeted_agents.meter import Admission, ToolAdmission
 
 
+class Batch(Struct, eq=False):
+    """Prompts of a text model that go in one request. LangChain gives the whole usage to the first answer, and none to
+    the others.
+
+    Attributes:
+        parameters: of the request: the very object that all its prompts come with.
+        is_counted: whether an answer has brought the usage of all.
+    """
+
+    parameters: object
+    is_counted: bool = False
+
+
 class OpenModelCall(Struct, eq=False):
-    """A model call in flight: what governs it, what was held for it, and what has come of its answer."""
+    """A model call in flight: what governs it, what was held for it, and what has come of its answer; and what it is
+    sent together with, if it is not alone in its request."""
 
     governance: Governance
     observed: Observed
     admission: Admission
     is_cut: bool = False
+    batch: Batch | None = None
     _received: Received | None = None
 
     @property
@@ -86,6 +101,10 @@ class OpenCalls(Generic[CallT]):
             self._calls.pop(run_id.int, None)
         return call
 
+    def values(self) -> list[CallT]:
+        """All calls, whoever admitted them."""
+        return [call for calls in list(self._calls.values()) for call in calls.values()]
+
     def take_all(self, run_id: UUID) -> list[CallT]:
         return list(self._calls.pop(run_id.int, {}).values())
 
@@ -94,3 +113,9 @@ models: OpenCalls[OpenModelCall] = OpenCalls()
 tools: OpenCalls[OpenToolCall] = OpenCalls()
 handed_over: OpenCalls[Governance] = OpenCalls()
 """What governs a call that the model (a ``budgeted_model``) conducts itself, until the model takes it up."""
+
+
+def batch_of(parameters: object) -> Batch:
+    """The batch of prompts that come with these parameters; a new one for the first of them."""
+    batches = (call.batch for call in models.values() if call.batch is not None)
+    return next((batch for batch in batches if batch.parameters is parameters), Batch(parameters))
