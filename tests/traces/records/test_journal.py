@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from budgeted_agents import replay
 from budgeted_agents.errors import InvalidJournal, JournalUnavailable
 from budgeted_agents.ledgers import TopUp
 from budgeted_agents.traces import BudgetEvent, CallRecord, ToppedUp
@@ -98,6 +99,17 @@ def test_a_cut_off_line_is_passed_over_and_the_next_begins_anew(journal: Journal
     assert (ids_in(journal), [str(each) for each in problems[0].kept]) == (["whole"], [f"{file}:2: is cut off"])
     journal.call(a_call(id="next"))
     assert ids_in(journal) == ["whole", "next"]
+
+
+def test_a_line_written_behind_one_that_was_cut_off_just_then_is_read(journal: Journal) -> None:
+    """Its writer had looked before the other one died."""
+    journal.call(a_call(id="whole"))
+    (file,) = journal.files()
+    whole = file.read_bytes()
+    file.write_bytes(whole + whole[:700] + whole.replace(b"whole", b"other") + whole.replace(b"whole", b"after"))
+    assert ids_in(journal) == ["whole", "other", "after"]
+    assert [each.line for each in read(journal)[1][0].kept] == [2]
+    assert sum(session.figures.calls for session in replay([journal.path]).sessions) == 3
 
 
 def test_a_file_that_is_full_is_followed_by_the_next(tmp_path: Path) -> None:

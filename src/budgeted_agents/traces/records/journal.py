@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -169,14 +170,22 @@ def _read(file: Path, problems: Problems) -> Iterator[Line]:
             for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE), b""), 1):
                 if not line.strip():
                     continue
-                try:
-                    found = list(spans.from_line(line))
-                except ValueError as error:
-                    problems.skip(f"{error}; it was passed over" if line.endswith(b"\n") else "is cut off", number)
-                else:
-                    yield from (Line(recorded, f"{file}:{number}") for recorded in found)
+                found = _recorded(line, problems, number)
+                yield from (Line(recorded, f"{file}:{number}") for recorded in found)
     except OSError as error:
         problems.skip(f"cannot be read ({error})")
+
+
+def _recorded(line: bytes, problems: Problems, number: int) -> list[Recorded]:
+    """What stands in a line. What another process wrote behind a line that was cut off just then is read as well."""
+    try:
+        return list(spans.from_line(line))
+    except ValueError as error:
+        problems.skip(f"{error}; it was passed over" if line.endswith(b"\n") else "is cut off", number)
+    begin = line.rfind(spans.OPENING)
+    with suppress(ValueError):
+        return list(spans.from_line(line[begin:])) if begin > 0 else []
+    return []
 
 
 def open_journal(journal: JournalLike, ledger_url: str) -> Journal | None:

@@ -26,8 +26,11 @@ NANO = 1_000_000_000
 
 _INTERNAL, _CLIENT = 1, 3
 _ERROR = 2
-_HEAD = (
-    b'{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"%s"}}]},'
+OPENING = b'{"resourceSpans":['
+"""How a line begins; nothing else in it looks like that."""
+
+_HEAD = OPENING + (
+    b'{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"%s"}}]},'
     b'"scopeSpans":[{"scope":{"name":"%s"},"spans":['
 )
 _TAIL = b"]}]}]}\n"

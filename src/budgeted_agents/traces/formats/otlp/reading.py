@@ -17,6 +17,9 @@ from budgeted_agents.traces.values import decoded_at_once
 _line = msgspec.json.Decoder(TracesData, strict=False)
 _document = msgspec.json.Decoder(list[TracesData] | TracesData, strict=False)
 
+_OPENING = b'{"resourceSpans"'
+"""How a line begins."""
+
 _LONGEST_OPENING = 200
 """Bytes of the first line of a document that is laid out for people."""
 
@@ -55,9 +58,22 @@ def _one_by_one(lines: bytes, first: int, problems: Problems) -> Iterator[Locate
         try:
             data = _line.decode(line)
         except (ValueError, RecursionError):
-            yield from salvage(line, problems, number)
+            if (whole := _behind_a_cut(line)) is None:
+                yield from salvage(line, problems, number)
+            else:
+                problems.skip("is cut off where another one begins; that one is read", number)
+                yield from _of_data(whole, number)
         else:
             yield from _of_data(data, number)
+
+
+def _behind_a_cut(line: bytes) -> TracesData | None:
+    """What was written behind a line whose writer died in its midst."""
+    begin = line.rfind(_OPENING)
+    try:
+        return _line.decode(line[begin:]) if begin > 0 else None
+    except (ValueError, RecursionError):
+        return None
 
 
 def _of_document(source: Source) -> Iterator[Located]:
