@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -177,15 +176,18 @@ def _read(file: Path, problems: Problems) -> Iterator[Line]:
 
 
 def _recorded(line: bytes, problems: Problems, number: int) -> list[Recorded]:
-    """What stands in a line. What another process wrote behind a line that was cut off just then is read as well."""
+    """What stands in a line; and in what another process wrote behind a line that was cut off just then."""
     try:
         return list(spans.from_line(line))
-    except ValueError as error:
-        problems.skip(f"{error}; it was passed over" if line.endswith(b"\n") else "is cut off", number)
-    begin = line.rfind(spans.OPENING)
-    with suppress(ValueError):
-        return list(spans.from_line(line[begin:])) if begin > 0 else []
-    return []
+    except ValueError:
+        begin = max(line.rfind(spans.OPENING), 0)
+    found: list[Recorded] = []
+    for piece in filter(None, (line[:begin], line[begin:])):
+        try:
+            found += list(spans.from_line(piece))
+        except ValueError as error:
+            problems.skip(f"{error}; it was passed over" if piece.endswith(b"\n") else "is cut off", number)
+    return found
 
 
 def open_journal(journal: JournalLike, ledger_url: str) -> Journal | None:

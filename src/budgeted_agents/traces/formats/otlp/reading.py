@@ -58,22 +58,20 @@ def _one_by_one(lines: bytes, first: int, problems: Problems) -> Iterator[Locate
         try:
             data = _line.decode(line)
         except (ValueError, RecursionError):
-            if (whole := _behind_a_cut(line)) is None:
-                yield from salvage(line, problems, number)
-            else:
-                problems.skip("is cut off where another one begins; that one is read", number)
-                yield from _of_data(whole, number)
+            begin = line.rfind(_OPENING)  # where a writer died in its midst, another one's line may stand behind it
+            for piece in (line[:begin], line[begin:]) if begin > 0 else (line,):
+                yield from _of_piece(piece, number, problems)
         else:
             yield from _of_data(data, number)
 
 
-def _behind_a_cut(line: bytes) -> TracesData | None:
-    """What was written behind a line whose writer died in its midst."""
-    begin = line.rfind(_OPENING)
+def _of_piece(piece: bytes, number: int, problems: Problems) -> Iterator[Located]:
     try:
-        return _line.decode(line[begin:]) if begin > 0 else None
+        data = _line.decode(piece)
     except (ValueError, RecursionError):
-        return None
+        yield from salvage(piece, problems, number)
+    else:
+        yield from _of_data(data, number)
 
 
 def _of_document(source: Source) -> Iterator[Located]:
