@@ -11,7 +11,18 @@ from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.governance.governance import Governance, namespace
 
 
-class BudgetInterrupt(BudgetExceeded, GraphInterrupt):
+class RaisedAnew(BudgetExceeded):
+    """A refusal as an exception that a framework understands. Checkpoints and other processes, which have no use for
+    that, keep it as what it is."""
+
+    def __init__(self, refusal: BudgetExceeded, message: str = "") -> None:
+        super().__init__(message or refusal.message, **refusal.particulars)
+
+    def __reduce__(self) -> tuple[type[BudgetExceeded], tuple[str]]:
+        return BudgetExceeded, (self.message,)
+
+
+class BudgetInterrupt(RaisedAnew, GraphInterrupt):
     """A refusal that LangGraph neither retries, nor hands to error handlers, nor lets cancel siblings.
 
     It is an interrupt without a question: by itself it ends a run with its partial state, resumable at the refused
@@ -19,7 +30,7 @@ class BudgetInterrupt(BudgetExceeded, GraphInterrupt):
     """
 
     def __init__(self, refusal: BudgetExceeded) -> None:
-        super().__init__(refusal.message, **refusal.particulars)
+        super().__init__(refusal)
         self.args = ((),)  # LangGraph reads the interrupts from here; there is none to answer
 
     def __str__(self) -> str:
@@ -27,9 +38,6 @@ class BudgetInterrupt(BudgetExceeded, GraphInterrupt):
 
     def __repr__(self) -> str:
         return f"BudgetInterrupt({self.message!r})"
-
-    def __reduce__(self) -> tuple[type[BudgetExceeded], tuple[str]]:
-        return BudgetExceeded, (self.message,)  # what a checkpoint or another process needs of it
 
 
 def on_exhausted(governance: Governance, refusal: BudgetExceeded) -> str:

@@ -17,31 +17,27 @@ from langgraph.prebuilt.tool_node import ToolInvocationError
 
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.governance.governance import Governance, namespace
-from budgeted_agents.integrations.langchain.governance.interrupts import BudgetInterrupt, on_exhausted, refusal_behind
+from budgeted_agents.integrations.langchain.governance.interrupts import (
+    BudgetInterrupt,
+    RaisedAnew,
+    on_exhausted,
+    refusal_behind,
+)
 from budgeted_agents.integrations.langchain.governance.tool_calls import is_of_the_tool, refused_text
 
 _TOOLS = "tools:"
 """How the place of a task of an agent's tools begins, inside the agent: its node, by the name LangChain gives it."""
 
 
-class BudgetStop(BudgetExceeded, GraphBubbleUp):
+class BudgetStop(RaisedAnew, GraphBubbleUp):
     """A refusal that leaves the agent as an exception: retry and fallback middleware let it through."""
 
-    def __init__(self, refusal: BudgetExceeded) -> None:
-        super().__init__(refusal.message, **refusal.particulars)
 
-    def __reduce__(self) -> tuple[type[BudgetExceeded], tuple[str]]:
-        return BudgetExceeded, (self.message,)  # what a checkpoint or another process needs of it
-
-
-class BudgetAnswer(BudgetExceeded, ToolInvocationError):
+class BudgetAnswer(RaisedAnew, ToolInvocationError):
     """A refusal that an agent's ``ToolNode`` answers the tool call with; its message is the answer's text."""
 
     def __init__(self, refusal: BudgetExceeded) -> None:
-        super().__init__(refused_text(refusal), **refusal.particulars)
-
-    def __reduce__(self) -> tuple[type[BudgetExceeded], tuple[str]]:
-        return BudgetExceeded, (self.message,)
+        super().__init__(refusal, refused_text(refusal))
 
 
 @dataclass(eq=False)
@@ -60,11 +56,8 @@ class AgentGovernance(Governance):
         if not namespace(metadata).removeprefix(self.place).startswith(_TOOLS):
             return refused
         # A budget that is not known here is a callback's, which would have raised or suspended by itself.
-        lands = is_of_the_tool(error) or error.budget not in self.meter.policy.by_name
-        way = "land" if lands else on_exhausted(self, error)
-        if way == "land":
-            return BudgetAnswer(error)
-        return BudgetStop(error) if way == "raise" else refused
+        is_answered = is_of_the_tool(error) or error.budget not in self.meter.policy.by_name
+        return (None if is_answered else _leaving(self, error)) or BudgetAnswer(error)
 
 
 def refusal_to_land(governance: Governance, metadata: Mapping[str, Any], error: Exception) -> BudgetExceeded:
@@ -77,9 +70,14 @@ def refusal_to_land(governance: Governance, metadata: Mapping[str, Any], error: 
     refusal = refusal_behind(governance, metadata, error)
     if refusal is None:
         raise error
+    if (leaving := _leaving(governance, refusal)) is not None:
+        raise leaving from None
+    return refusal
+
+
+def _leaving(governance: Governance, refusal: BudgetExceeded) -> BudgetStop | BudgetInterrupt | None:
+    """The exception by which a refusal leaves the agent; None if its budget says that the agent lands."""
     way = on_exhausted(governance, refusal)
     if way == "raise":
-        raise BudgetStop(refusal) from None
-    if way == "suspend":
-        raise BudgetInterrupt(refusal) from None
-    return refusal
+        return BudgetStop(refusal)
+    return BudgetInterrupt(refusal) if way == "suspend" else None
