@@ -5,11 +5,11 @@ answer that was paid for must reach the user. Until then the hold stays, so the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
 from budgeted_agents.errors import BudgetedAgentsError, LedgerUnavailable
+from budgeted_agents.ledgers import overdue
 from budgeted_agents.ledgers.contract import LazyMemo, Reservation, Settlement
 from budgeted_agents.ledgers.rules import AS_HELD
 from budgeted_agents.meter.events import amount_text
@@ -143,10 +143,8 @@ def _book(meter: Meter, booking: Booking) -> Steps[None]:
 
 
 def presume_overdue(meter: Meter) -> None:
-    """Charge what is overdue at its worst case, and tell of the thresholds that it crosses. While the ledger cannot be
-    written, nothing changes."""
-    with suppress(LedgerUnavailable):
-        announce_presumed(meter, meter.ledger.expire(meter.clock()))
+    """Charge what is overdue at its worst case, and tell of the thresholds that it crosses."""
+    announce_presumed(meter, overdue.presume_overdue(meter.ledger, meter.clock()))
 
 
 def announce_presumed(meter: Meter, presumed: Iterable[Settlement]) -> None:

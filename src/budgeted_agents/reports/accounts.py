@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from budgeted_agents.ledgers.contract import Account, Balance, Ledger
+from budgeted_agents.ledgers.overdue import presume_overdue
 from budgeted_agents.ledgers.topping_up import TopUp, top_ups
-from budgeted_agents.reports.spend import balance_json, presume_overdue
+from budgeted_agents.reports.spend import balance_json
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from budgeted_agents.errors import LedgerUnavailable
 from budgeted_agents.ledgers.contract import Account, Balance, Entry, Ledger, Note, State
+from budgeted_agents.ledgers.overdue import presume_overdue
 from budgeted_agents.ledgers.topping_up import TopUp, top_ups
 from budgeted_agents.money import to_usd
 from budgeted_agents.traces import CallRecord
@@ -112,6 +111,11 @@ def spend_report(ledger: Ledger, session: str, *, now: float) -> SpendReport:
         now: seconds since the epoch; overdue reservations are presumed first.
     """
     presume_overdue(ledger, now)
+    return spend_as_it_stands(ledger, session)
+
+
+def spend_as_it_stands(ledger: Ledger, session: str) -> SpendReport:
+    """The same where overdue reservations have been presumed already."""
     entries = list(ledger.entries(session))
     notes = list(ledger.notes(session))
     added = top_ups(notes)
@@ -126,13 +130,6 @@ def spend_report(ledger: Ledger, session: str, *, now: float) -> SpendReport:
         in_flight=sum(entry.state is State.RESERVED for entry in entries),
         top_ups=added,
     )
-
-
-def presume_overdue(ledger: Ledger, now: float) -> None:
-    """Presume what is overdue at ``now`` (seconds since the epoch). A ledger that cannot be written is reported as it
-    stands, with such calls in flight."""
-    with suppress(LedgerUnavailable):
-        ledger.expire(now)
 
 
 def _record(entry: Entry) -> CallRecord | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from budgeted_agents.meter import Meter, presume_overdue
-from budgeted_agents.reports import SpendReport, spend_report
+from budgeted_agents.reports import SpendReport, spend_as_it_stands
 
 
 def session_report(meter: Meter, session: str) -> SpendReport:
     """The report of a session. What is overdue counts as spent; listeners hear of thresholds that it crosses."""
     presume_overdue(meter)
-    return spend_report(meter.ledger, session, now=meter.clock())
+    return spend_as_it_stands(meter.ledger, session)
