@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from budgeted_agents.errors import InvalidPrice
 from budgeted_agents.prices import Price
-from budgeted_agents.prices.rates import has_token_prices, regional_surcharge
-from budgeted_agents.prices.rows import Row
 from budgeted_agents.traces.call import CACHE_NOT_RECORDED, CLIENT_CACHE_HIT, NO_USAGE_RECORDED, Kind, TracedCall
 from budgeted_agents.traces.documents import Record, read_each, records
 from budgeted_agents.traces.fields import cost, mapping, mappings, names, text
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
+from budgeted_agents.traces.stated_prices import stated_price
 from budgeted_agents.traces.values import fingerprint, seconds, texts
 from budgeted_agents.usage import Usage, region_of, service_region, service_tier
 
@@ -71,17 +69,9 @@ class _LoggedPrices:
         if key not in self._known:
             if len(self._known) >= _MOST_PRICES:
                 self._known.clear()
-            self._known[key] = self._compiled(text(found.get("model_map_key")), fields, region, line)
+            model = text(found.get("model_map_key"))
+            self._known[key] = stated_price(model, fields, _PRICE_SOURCE, self._problems, line, region)
         return self._known[key]
-
-    def _compiled(self, model: str, fields: Record, region: str, line: int) -> Price | None:
-        row = Row(model, fields, _PRICE_SOURCE)
-        try:
-            price = Price(row, _PRICE_SOURCE, regional_surcharge(row, region)) if has_token_prices(row) else None
-        except InvalidPrice as error:
-            self._problems.warn(f"the price it states is none ({error}); it is ignored", line)
-            return None
-        return price if price is not None and any(price.rates()) else None  # 0 is what LiteLLM says for unknown
 
 
 def _tells_price(name: str) -> bool:

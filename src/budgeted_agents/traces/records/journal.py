@@ -177,11 +177,7 @@ def _read(file: Path, problems: Problems) -> Iterator[Line]:
 
 def _recorded(line: bytes, problems: Problems, number: int) -> list[Recorded]:
     """What stands in a line; and in what another process wrote behind a line that was cut off just then."""
-    try:
-        return list(spans.from_line(line))
-    except ValueError:
-        begin = max(line.rfind(spans.OPENING), 0)
-    found: list[Recorded] = []
+    begin, found = max(line.rfind(spans.OPENING), 0), list[Recorded]()
     for piece in filter(None, (line[:begin], line[begin:])):
         try:
             found += list(spans.from_line(piece))

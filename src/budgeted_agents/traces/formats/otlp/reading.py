@@ -58,18 +58,21 @@ def _one_by_one(lines: bytes, first: int, problems: Problems) -> Iterator[Locate
         try:
             data = _line.decode(line)
         except (ValueError, RecursionError):
-            begin = line.rfind(_OPENING)  # where a writer died in its midst, another one's line may stand behind it
-            for piece in (line[:begin], line[begin:]) if begin > 0 else (line,):
-                yield from _of_piece(piece, number, problems)
+            begin = line.rfind(_OPENING)
+            if begin > 0:  # a writer died in its midst, and another one's line stands behind it
+                yield from _of_record(line[:begin], number, problems)
+                yield from _of_record(line[begin:], number, problems)
+            else:
+                yield from salvage(line, problems, number)
         else:
             yield from _of_data(data, number)
 
 
-def _of_piece(piece: bytes, number: int, problems: Problems) -> Iterator[Located]:
+def _of_record(record: bytes, number: int, problems: Problems) -> Iterator[Located]:
     try:
-        data = _line.decode(piece)
+        data = _line.decode(record)
     except (ValueError, RecursionError):
-        yield from salvage(piece, problems, number)
+        yield from salvage(record, problems, number)
     else:
         yield from _of_data(data, number)
 
@@ -92,14 +95,13 @@ def _of_messages(source: Source) -> Iterator[Located]:
 
 
 def _of_message(message: bytes, number: int, problems: Problems) -> Iterator[Located]:
-    is_json = message.startswith(b"{")
+    if message.startswith(b"{"):
+        yield from _of_record(message, number, problems)
+        return
     try:
-        data = _line.decode(message) if is_json else traces_data(message, problems.path)
+        data = traces_data(message, problems.path)
     except (ValueError, RecursionError) as error:
-        if is_json:
-            yield from salvage(message, problems, number)
-        else:
-            problems.skip(f"is no protobuf message of spans ({error}); it is skipped", number)
+        problems.skip(f"is no protobuf message of spans ({error}); it is skipped", number)
         return
     yield from _of_data(data, number)
 

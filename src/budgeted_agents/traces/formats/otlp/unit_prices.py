@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from budgeted_agents.errors import InvalidPrice
 from budgeted_agents.prices import Price
-from budgeted_agents.prices.rows import Row
 from budgeted_agents.traces.formats.otlp.layouts import Layout
 from budgeted_agents.traces.formats.otlp.shapes import Attribute, text_of
 from budgeted_agents.traces.problems import Problems
+from budgeted_agents.traces.stated_prices import stated_price
 
 _UNIT_PRICE = "budget.unit_price."
 _SOURCE = "budget.price.source"
@@ -80,9 +79,4 @@ class UnitPrices:
         fields |= {key: stated.get(name, stated["output"]) for name, key in _OUTPUTS.items()}
         fields["input_cost_per_request"] = stated.get(_REQUEST)
         fields["search_context_cost_per_query"] = {"search_context_size_medium": stated.get(_SEARCH)}
-        try:
-            price = Price(Row(model, fields, source), source)
-        except InvalidPrice as error:
-            self._problems.warn(f"the price it states is none ({error}); it is ignored", line)
-            return None
-        return price if any(price.rates()) else None
+        return stated_price(model, fields, source, self._problems, line)
