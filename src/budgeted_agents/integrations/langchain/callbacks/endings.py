@@ -18,7 +18,6 @@ from budgeted_agents.usage import Usage
 CUT = "cut off in mid-stream"
 """Flag of a call that was stopped because its answer ran past what was held for it."""
 
-
 BATCHED = "counted with its batch"
 """Flag of a prompt whose usage is in that of another one of the same request."""
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from budgeted_agents.estimate import HistoryCounter
 from budgeted_agents.governor import USUAL_LIMIT, ModelCall, Quote
-from budgeted_agents.integrations.langchain.calls.introspect import EXTRA_BODY, LIMIT_FIELDS, limit_in
+from budgeted_agents.integrations.langchain.calls.introspect import EXTRA_BODY, LIMIT_FIELDS, highest_limit, limit_in
 from budgeted_agents.integrations.langchain.calls.messages import (
     CACHE_CONTROL,
     SCHEMA_FIELDS,
@@ -74,16 +74,17 @@ def observe(
     model = _model(governance, metadata, params)
     name, price = model.name, model.price
     schemas = [] if SCHEMA_FIELDS.isdisjoint(params) else schema_texts(params)
+    named = "".join(schemas)
     tally = model.counter.count(messages, schemas)
     estimate = tally.estimate(name) if tally.images else tally.tokens
     bound = governance.meter.margins.bound(name, estimate)
     cache: Any = None
     kinds: tuple[str, ...] = ()
-    if tally.rich or CACHE_CONTROL in params or CACHE_CONTROL in "".join(schemas):
+    if tally.rich or CACHE_CONTROL in params or CACHE_CONTROL in named:
         blocks = blocks_of(messages)
         cache, kinds = cache_write(blocks, params), modalities(blocks)
     base, rate = price.worst_case(bound, cache, model.service_tier, kinds)
-    if SEARCH in "".join(schemas) and (searches := searches_allowed(params)):
+    if SEARCH in named and (searches := searches_allowed(params)):
         base += price.search_cost(searches)
     attribution = governance.attribution(metadata)
     held = min(model.longest, usual_answer(governance, attribution)) if expected else model.longest
@@ -164,5 +165,4 @@ def _limit(metadata: Mapping[str, Any], params: Mapping[str, Any]) -> int | None
     sent wins."""
     if (limit := limit_in(params.get(EXTRA_BODY))) is not None:
         return limit
-    values = [params.get(name) for name in LIMIT_FIELDS] + [metadata.get("ls_max_tokens")]
-    return max((value for value in values if isinstance(value, int) and value > 0), default=None)
+    return highest_limit((*map(params.get, LIMIT_FIELDS), metadata.get("ls_max_tokens")))

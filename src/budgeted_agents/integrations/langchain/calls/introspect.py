@@ -5,9 +5,9 @@ Chat-model classes name these things differently. The differences live in the ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
@@ -77,15 +77,19 @@ def limit_in(extra_body: Any) -> int | None:
     """The output limit in what is added to a request as it is sent, where it wins over any other."""
     if not extra_body or not isinstance(extra_body, Mapping):
         return None
-    limits = [value for value in map(extra_body.get, LIMIT_FIELDS) if isinstance(value, int) and value > 0]
-    return max(limits, default=None)
+    return highest_limit(map(extra_body.get, LIMIT_FIELDS))
+
+
+def highest_limit(values: Iterable[Any]) -> int | None:
+    """The highest of those values that are output limits."""
+    return max((value for value in values if _is_limit(value)), default=None)
 
 
 def _extra_body(model: BaseChatModel, kwargs: Mapping[str, Any]) -> Any:
     return kwargs.get(EXTRA_BODY) or _setting(model, EXTRA_BODY)
 
 
-def _is_limit(value: Any) -> bool:
+def _is_limit(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and value > 0
 
 
