@@ -6,7 +6,7 @@ an amount: a float argument goes through its shortest decimal form, so that ``0.
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal, InvalidOperation
 
 from budgeted_agents.errors import InvalidAmount
 
@@ -21,12 +21,12 @@ UsdLike = str | int | Decimal | float
 
 
 def parse_usd(value: UsdLike, *, field: str = "usd", place: str = "amount") -> int:
-    """Amount of USD as integer nano-USD, rounded up to the next nano-USD.
+    """A limit in USD as integer nano-USD. What is less than one is dropped: no cap is higher than it was written.
 
     Raises:
         InvalidAmount: if the value is not a finite number >= 0, or too large for a ledger.
     """
-    nanos = (to_decimal(value, field=field, place=place) * NANO).to_integral_value(ROUND_CEILING)
+    nanos = (to_decimal(value, field=field, place=place) * NANO).to_integral_value(ROUND_FLOOR)
     if nanos > MAX_AMOUNT:
         raise _invalid("is more than a ledger can keep ($9.2 billion)", field, value, place)
     return int(nanos)
