@@ -96,3 +96,10 @@ def test_no_observation_is_lost_between_threads() -> None:
         list(pool.map(lambda i: margins.learn(EXACT, 1_000, 1_000 + i), range(2 * WINDOW)))
     assert margins.bound(EXACT, 1_000) > 1_000 + 2 * WINDOW
     assert margins._of(EXACT).ratio.seen == CONFIRMED
+
+
+def test_what_is_added_to_short_prompts_is_added_to_long_ones_of_which_none_was_seen() -> None:
+    margins = Margins()
+    for estimate in range(40, 490, 30):
+        margins.learn("gpt-4o", estimate, estimate + 170)
+    assert margins.bound("gpt-4o", SHORT + 20) >= SHORT + 20 + 170

@@ -5,7 +5,7 @@ tokenizer differs. A hold has to cover the real count, so it is made for an uppe
 
 - a *short* prompt (under ``SHORT`` tokens) is bounded by its estimate plus a surplus, because there what the provider
   adds outweighs everything else, and a ratio learnt there would be absurd for long prompts;
-- a *long* prompt is bounded by its estimate times a ratio.
+- a *long* prompt is bounded by its estimate times a ratio, and by what was seen to be added to short ones.
 
 Both start at a safe value (``START_EXACT``, ``START_FOREIGN``), move in equal steps over ``CONFIRMED`` observations to
 what was seen, and stay there: the highest surplus or ratio of the last ``WINDOW`` to twice ``WINDOW`` observations,
@@ -88,13 +88,15 @@ class Learnt:
         surplus, ratio: what was seen of short prompts (tokens) and of long ones (thousandths).
         added: tokens added to a short prompt's estimate.
         factor: what a long prompt's estimate is multiplied by, in thousandths.
+        least_added: tokens that are at least added to a long prompt's estimate: what a provider adds to short prompts,
+            it adds to long ones too.
     """
 
-    __slots__ = ("added", "factor", "ratio", "start", "surplus")
+    __slots__ = ("added", "factor", "least_added", "ratio", "start", "surplus")
 
     def __init__(self, start: Start) -> None:
         self.start, self.surplus, self.ratio = start, Highest(), Highest()
-        self.added, self.factor = start.surplus, 1000 + 10 * start.percent
+        self.added, self.factor, self.least_added = start.surplus, 1000 + 10 * start.percent, 0
 
     def learn(self, estimate: int, actual: int) -> None:
         is_short = estimate < SHORT
@@ -105,7 +107,8 @@ class Learnt:
             return
         seen.add(max(0, value))
         if is_short:
-            self.added = seen.blended(self.start.surplus, seen.value + SAFE_TOKENS)
+            self.least_added = seen.value + SAFE_TOKENS
+            self.added = seen.blended(self.start.surplus, self.least_added)
         else:
             safe = max(1000, self.ratio.value) * (100 + SAFE_PERCENT) // 100 + 1
             self.factor = self.ratio.blended(1000 + 10 * self.start.percent, safe)
@@ -127,7 +130,10 @@ class Margins:
         if estimate < 0:
             raise _negative("estimate", estimate, model)
         learnt = self._learnt.get(model) or self._of(model)
-        return estimate + learnt.added if estimate < SHORT else SAFE_TOKENS - (-estimate * learnt.factor // 1000)
+        if estimate < SHORT:
+            return estimate + learnt.added
+        bound, least = SAFE_TOKENS - (-estimate * learnt.factor // 1000), estimate + learnt.least_added
+        return bound if bound > least else least
 
     def learn(self, model: str, estimate: int, actual: int) -> None:
         """Take in that a prompt estimated at ``estimate`` tokens (not its bound) had ``actual``, cached ones included.
