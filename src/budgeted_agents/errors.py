@@ -103,7 +103,8 @@ class UnknownPrice(BudgetedAgentsError, LookupError):
 
 
 class BudgetExceeded(BudgetedAgentsError):
-    """A call was refused because a budget has no room for it. Nothing was sent and nothing was charged.
+    """A call was refused because a budget has no room for it. Nothing was sent and nothing was charged; except where
+    what the budget had left bought so short an answer that it was cut off before it was of any use.
 
     Attributes:
         budget: name of the budget that binds.

@@ -222,3 +222,15 @@ def test_the_tightest_cap_on_context_decides_what_becomes_of_old_turns() -> None
 
 
 MONEY = Budget(usd=1)
+
+
+def test_a_shortened_answer_leaves_room_for_what_its_model_thinks_first() -> None:
+    quote = Quote(0, "gpt-5", None, 1_000, 900, 1_000, 1_000, 16_000, thinking=2_000)
+    ways = candidates(ModelCall({}, (quote,), 256), CALM, held_tier=0, min_output=128)
+    assert [(way.floor, way.ask, way.shortened) for way in ways] == [(2_256, 16_000, False), (2_128, 16_000, True)]
+
+
+def test_no_room_is_left_for_thinking_that_the_call_itself_does_not_leave() -> None:
+    quote = Quote(0, "gpt-5", None, 1_000, 900, 1_000, 1_000, 500, thinking=2_000)
+    ways = candidates(ModelCall({}, (quote,), 500), CALM, held_tier=0, min_output=128)
+    assert [(way.floor, way.ask, way.shortened) for way in ways] == [(500, 500, False)]

@@ -3,6 +3,7 @@
 from budgeted_agents.estimate.history import HistoryCounter, Parts, Tally, image_tokens
 from budgeted_agents.estimate.margin import Margins
 from budgeted_agents.estimate.pages import PER_PAGE, pages_of
+from budgeted_agents.estimate.thinking import Thinking
 from budgeted_agents.estimate.tokens import Tokenizer, count_text, is_counted, tokenizer_for
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Margins",
     "Parts",
     "Tally",
+    "Thinking",
     "Tokenizer",
     "count_text",
     "image_tokens",

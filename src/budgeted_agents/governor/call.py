@@ -20,6 +20,7 @@ class Quote(Struct, frozen=True, gc=False):
         rate: worst-case cost of one output token, in thousandths of a nano-USD.
         output_limit: most output tokens the call may ask of this tier.
         expected: likely cost of the call in nano-USD, cached input tokens counted at their own rate; only compared.
+        thinking: output tokens that the tier is likely to think for before it answers.
     """
 
     tier: int
@@ -31,6 +32,7 @@ class Quote(Struct, frozen=True, gc=False):
     rate: int
     output_limit: int
     expected: int = 0
+    thinking: int = 0
 
     def worst_case(self, output: int) -> int:
         """The most that the call can cost with an answer of so many tokens, in nano-USD."""
@@ -44,7 +46,7 @@ class ModelCall(Struct, frozen=True, gc=False):
         attribution: who it is for.
         quotes: one for each tier, best first; at least one.
         useful_output: output tokens below which the call does not count as fitting *as it is*: the limit the caller
-            asked for, or a usual answer's length if none was.
+            asked for, or a usual answer's length, without thinking, if none was.
         clampable: whether the output limit can be changed; if not, the call fits whole or not at all.
         landing: names of the budgets whose landing reserve this call may spend.
         operation: ``embeddings``, or empty for a chat.

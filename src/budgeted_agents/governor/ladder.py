@@ -64,8 +64,9 @@ def candidates(call: ModelCall, state: Pressure, *, held_tier: int, min_output: 
     """The ways to make the call, in the order to try them.
 
     First each tier, from the one the pressure starts at, with an answer of useful length; then each again with the
-    answer shortened down to ``min_output`` tokens. ``held_tier`` is the tier this session was stepped down to: it is
-    kept until the pressure is off, so that tiers do not flap and the provider's prompt cache is not forfeited twice.
+    answer shortened down to ``min_output`` tokens; both behind what the tier is likely to think for. ``held_tier`` is
+    the tier this session was stepped down to: it is kept until the pressure is off, so that tiers do not flap and the
+    provider's prompt cache is not forfeited twice.
     """
     if len(call.quotes) == 1 and not call.clampable:  # nothing to choose from
         quote = call.quotes[0]
@@ -74,11 +75,14 @@ def candidates(call: ModelCall, state: Pressure, *, held_tier: int, min_output: 
     if not call.clampable:
         return [Candidate(quote, quote.output_limit, quote.output_limit, reason) for quote, reason in tiers]
     useful = call.useful_output
-    whole = [Candidate(quote, min(useful, quote.output_limit), quote.output_limit, reason) for quote, reason in tiers]
+    whole = [
+        Candidate(quote, min(quote.thinking + useful, quote.output_limit), quote.output_limit, reason)
+        for quote, reason in tiers
+    ]
     return whole + [
-        Candidate(quote, min_output, quote.output_limit, CLAMPED, shortened=True)
-        for quote, _ in tiers
-        if min_output < min(useful, quote.output_limit)
+        Candidate(way.quote, way.quote.thinking + min_output, way.ask, CLAMPED, shortened=True)
+        for way in whole
+        if way.quote.thinking + min_output < way.floor
     ]
 
 

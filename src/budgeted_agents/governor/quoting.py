@@ -45,6 +45,7 @@ def quoted(
     service_tier: str | None = None,
     modalities: Collection[str] = (),
     searches: int = 0,
+    thinking: int = 0,
 ) -> Quote:
     """The quote of one tier.
 
@@ -55,10 +56,11 @@ def quoted(
         limit: most output tokens it may give.
         compared: whether there are other tiers to compare its likely cost with.
         cached: input tokens that its provider probably has in its prompt cache.
-        useful: output tokens of a useful answer.
+        useful: output tokens of a useful answer, without thinking.
         answers: how many answers are asked for at once.
         cache_write, service_tier, modalities: see ``Price.worst_case``.
         searches: web searches that the provider may run for it.
+        thinking: output tokens that it is likely to think for.
     """
     base, rate = price.worst_case(bound, cache_write, service_tier, modalities)
     if searches:
@@ -66,6 +68,6 @@ def quoted(
     expected = 0
     if compared:
         cached = min(cached, estimate)
-        likely = Usage(input=estimate - cached, cache_read=cached, output=min(useful, limit))
+        likely = Usage(input=estimate - cached, cache_read=cached, output=min(thinking + useful, limit))
         expected = price.cost(likely, service_tier)
-    return Quote(tier, model, model_class, bound, estimate, base, rate * answers, limit, expected)
+    return Quote(tier, model, model_class, bound, estimate, base, rate * answers, limit, expected, thinking)

@@ -7,7 +7,7 @@ from budgeted_agents.meter.meter import Meter, new_id
 from budgeted_agents.meter.outcomes import BillingTable
 from budgeted_agents.meter.recording import recorders_of
 from budgeted_agents.meter.run import Run
-from budgeted_agents.meter.settlement import cancel, fail, keep_alive, settle
+from budgeted_agents.meter.settlement import cancel, fail, keep_alive, refuse_useless, settle
 from budgeted_agents.meter.steps import Either, Pause, Steps, adrive, drive, until_pause
 from budgeted_agents.meter.tools import ToolAdmission, admit_tool, cancel_tool, settle_tool
 from budgeted_agents.traces import BudgetEvent
@@ -34,6 +34,7 @@ __all__ = [
     "new_id",
     "presume_overdue",
     "recorders_of",
+    "refuse_useless",
     "settle",
     "settle_tool",
     "until_pause",

@@ -22,7 +22,7 @@ from msgspec import Struct
 
 from budgeted_agents.budget.policy import Policy
 from budgeted_agents.errors import BudgetExceeded, LedgerError
-from budgeted_agents.estimate import Margins
+from budgeted_agents.estimate import Margins, Thinking
 from budgeted_agents.governor import Plans
 from budgeted_agents.ledgers import TopUp
 from budgeted_agents.ledgers.contract import Account, Balance, Ledger, Settlement
@@ -69,7 +69,7 @@ class Meter:
         policy: the budgets.
         ledger: where money is kept.
         prices: what models cost.
-        margins: what is learnt of each model's token counts.
+        margins: what is learnt of each model's token counts; ``thinking`` of how much each thinks.
         billing: which failures are certainly unbilled.
         listeners: told of every event.
         logs: whether the log is told too; calls that are only simulated are no news.
@@ -93,6 +93,7 @@ class Meter:
     hold_ttl: float = HOLD_TTL
     unsettled: deque[Booking] = field(default_factory=deque)
     logs: bool = True
+    thinking: Thinking = field(default_factory=Thinking)
     plans: Plans = field(init=False, repr=False)
     keeps_content: bool = field(init=False, repr=False)
     models: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)

@@ -65,12 +65,12 @@ class Run:
         return self._cached.get(model, 0)
 
     def longest_answer(self, node: str) -> int | None:
-        """Output tokens of the longest answer a node has got in this run; None if it has got none."""
+        """Output tokens of the longest answer a node has got in this run, without thinking; None if it has got none."""
         return self._answers.get(node)
 
     def remember(self, node: str, answer: int, model: str, cached: int) -> None:
-        """Learn from a call that has ended: how long a node's answer was, and what the provider may have cached of the
-        model's prompt, both in tokens."""
+        """Learn from a call that has ended: how long a node's answer was, without thinking, and what the provider may
+        have cached of the model's prompt, both in tokens."""
         self._answers[node] = max(answer, self._answers.get(node, 0))
         self._cached[model] = cached
 

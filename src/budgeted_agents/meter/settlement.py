@@ -8,11 +8,12 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from budgeted_agents.errors import LedgerUnavailable
+from budgeted_agents.errors import BudgetExceeded, LedgerUnavailable
 from budgeted_agents.governor import Candidate, ModelCall
 from budgeted_agents.meter.admission import Admission
 from budgeted_agents.meter.booking import close
 from budgeted_agents.meter.meter import Meter
+from budgeted_agents.meter.refusals import for_cut_off
 from budgeted_agents.meter.steps import Steps
 from budgeted_agents.prices import Price
 from budgeted_agents.traces import CallRecord
@@ -140,16 +141,38 @@ def settle(
     cost = price.cost(usage, service_tier)
     if "estimated" not in flags:
         meter.margins.learn(quote.model, quote.estimate, prompt)
+        if thinking := usage.reasoning:
+            meter.thinking.learn(quote.model, thinking, is_cut=answer >= admission.granted)
         if not admission.call.purpose:  # what the application gets teaches what it is likely to get next
             is_cached = usage.cache_read or usage.cache_write_5m or usage.cache_write_1h
             node = admission.call.attribution.get("node", "")
-            run.remember(node, answer, quote.model, prompt if is_cached else 0)
+            run.remember(node, answer - thinking, quote.model, prompt if is_cached else 0)
     if cost > admission.reserved > 0:
         flags += ("overrun",)
     ended = _ended(meter, admission, "settled", price, cost, flags, usage, billed, service_tier)
     actual = {"usd": cost, "tokens": prompt + answer, "model_calls": 1, "requests": 1}
     yield from close(meter, ended, meter.ledger.settle, admission, actual)
     return ended
+
+
+def refuse_useless(meter: Meter, admission: Admission) -> Steps[BudgetExceeded | None]:
+    """The refusal of a call whose answer, shortened to what the money bought, was cut off before it was of any use;
+    noted in the session. None where it was no budget that shortened it, or a landing, which makes do with nothing.
+    """
+    reservation = admission.reservation
+    if admission.output_limit is None or admission.call.landing or reservation is None:
+        return None
+    enforced = {budget.name for budget in meter.policy.budgets if not budget.shadow}
+    binding = [
+        balance
+        for balance in reservation.balances
+        if balance.account.unit in ("usd", "tokens") and balance.account.budget in enforced
+    ]
+    if not binding:
+        return None
+    error = for_cut_off(admission.way.quote.model, admission.granted, binding)
+    yield from meter.refused(admission.run, error, admission.call.attribution.get("node", ""))
+    return error
 
 
 def fail(meter: Meter, admission: Admission, error: BaseException, price: Price, *, answered: bool) -> Steps[EndedCall]:

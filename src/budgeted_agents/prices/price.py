@@ -29,6 +29,9 @@ _MODALITIES = frozenset(("audio", "image"))
 _ASKED_CACHES = ("claude", "nova")
 """Models whose prompt cache is written only where the request asks for it (Anthropic, Amazon)."""
 
+_EFFORTS = ("none", "minimal")
+"""Levels of reasoning effort that leave an answer its room, the lowest first."""
+
 _GEMINI_PROVIDERS = ("gemini", "vertex_ai-language-models")
 
 
@@ -47,6 +50,8 @@ class Price:
         source: where the row comes from, e.g. ``"litellm 1.106.2"`` or a file.
         max_input_tokens: the most input the model takes, in tokens; None if the list does not say.
         max_output_tokens: the most output the model gives, in tokens; None if the list does not say.
+        least_effort: the reasoning effort at which the model hardly thinks (``none``, ``minimal``); empty if the list
+            does not say that it has one.
         region: the region it holds for, if it is dearer there; else empty.
         varies: whether calls cost more in some regions or at some speeds that only an answer may tell (Claude's).
         writes_cache_unasked: whether the provider may write (and bill) its prompt cache without being asked to.
@@ -59,6 +64,7 @@ class Price:
         "_shown",
         "_tables",
         "_worst",
+        "least_effort",
         "max_input_tokens",
         "max_output_tokens",
         "model",
@@ -80,6 +86,7 @@ class Price:
             name in row.model for name in _ASKED_CACHES
         )
         self.varies = bool(row.mapping("provider_specific_entry"))
+        self.least_effort = _least_effort(row)
         tables = compile_tables(row, surcharge)
         self._tables: dict[str | None, Table] = {None: tables["standard"]}
         self._tables.update(tables)
@@ -207,6 +214,13 @@ class Price:
         ]
         self._worst[key] = brackets
         return brackets
+
+
+def _least_effort(row: Row) -> str:
+    """The lowest level of effort there is, where the list knows that the model takes it."""
+    levels = row.fields.get("reasoning_effort_levels") or ()
+    known = [name for name in _EFFORTS if name in levels or row.fields.get(f"supports_{name}_reasoning_effort")]
+    return known[0] if known else ""
 
 
 def _search_price(row: Row) -> int:

@@ -169,6 +169,7 @@ def model_call(
             cache_write=prompt.cache_write,
             service_tier=prompt.service_tier,
             modalities=prompt.modalities,
+            thinking=meter.thinking.usual(tier.name),
         )
         for index, (tier, limit) in enumerate(zip(tiers.models, limits, strict=True))
     )

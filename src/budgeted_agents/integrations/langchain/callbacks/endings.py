@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, LLMResult
 
-from budgeted_agents.errors import BudgetExceeded, InvalidUsage
+from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.callbacks.open_calls import OpenModelCall
 from budgeted_agents.integrations.langchain.calls import answers
 from budgeted_agents.integrations.langchain.calls.answers import Answered
@@ -64,6 +63,8 @@ def failed(call: OpenModelCall, error: BaseException, response: Any) -> Steps[An
         call.admission.content.answered(_messages(response), whole=False)
     if call.is_cut:
         return answers.settle_used(call.governance.meter, call.admission, call.observed.price, _cut_off(call))
+    if (carried := answers.carried_by(error)) is not None:
+        return answers.settle_answer(call.governance.meter, call.admission, call.observed.price, [carried])
     came = call.received.any or _has_content(response)
     return fail(call.governance.meter, call.admission, error, call.observed.price, answered=came)
 
@@ -83,17 +84,7 @@ def _messages(response: LLMResult) -> list[BaseMessage]:
         return messages
     text = "".join(generation.text for generation in generations)
     said = (response.llm_output or {}).get("token_usage")
-    return [AIMessage(text, usage_metadata=_usage_metadata(said) if said else None)]
-
-
-def _usage_metadata(said: Any) -> UsageMetadata | None:
-    try:
-        usage = Usage.from_openai(said)
-    except InvalidUsage:
-        return None
-    return UsageMetadata(
-        input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens, total_tokens=usage.total_tokens
-    )
+    return [AIMessage(text, usage_metadata=answers.usage_metadata(said) if said else None)]
 
 
 def _has_content(response: Any) -> bool:

@@ -87,7 +87,7 @@ def observe(
     if SEARCH in named and (searches := searches_allowed(params)):
         base += price.search_cost(searches)
     attribution = governance.attribution(metadata)
-    held = min(model.longest, usual_answer(governance, attribution)) if expected else model.longest
+    held = min(model.longest, usual_answer(governance, attribution, name)) if expected else model.longest
     quote = Quote(0, name, model.model_class, bound, estimate, base, rate * model.answers, held)
     call = ModelCall(attribution, (quote,), held, clampable=False, landing=landing_budgets())
     return Observed(call, price, quote, model.longest, model.unpriced)

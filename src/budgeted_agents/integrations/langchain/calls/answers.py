@@ -175,6 +175,59 @@ def is_complete(chunks: Sequence[BaseMessage]) -> bool:
     return has_ended and said(chunks)[0] is not None
 
 
+def is_useless(messages: Sequence[BaseMessage], *, formatted: bool, spent: bool) -> bool:
+    """Whether an answer was cut off before it was of any use: within its thinking, in a tool call, which always comes
+    last, or in a format that has to be whole.
+
+    Args:
+        messages: the answer, or the chunks of it.
+        formatted: whether it was asked for in a format.
+        spent: whether it took all tokens it might; that tells where it does not say itself why it ended.
+    """
+    reason = next(filter(None, map(finish_reason, reversed(messages))), "")
+    is_cut = reason.lower() in _CUT_OFF if reason else spent
+    return is_cut and (formatted or any(map(_asks_tools, messages)) or not any(each.text.strip() for each in messages))
+
+
+_CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens"})
+
+
+def is_of_cut_off(error: BaseException) -> bool:
+    """Whether a client failed because an answer in a format was cut off (OpenAI's client does)."""
+    return type(error).__name__ == "LengthFinishReasonError"
+
+
+def carried_by(error: BaseException) -> AIMessage | None:
+    """The answer that such an error carries, with nothing but what it used; None where it does not say."""
+    completion: Any = getattr(error, "completion", None)
+    if not is_of_cut_off(error) or completion is None or completion.usage is None:
+        return None
+    usage = usage_metadata(completion.usage.model_dump())
+    said = {"model_name": completion.model, "finish_reason": "length"}
+    return AIMessage("", usage_metadata=usage, response_metadata=said)
+
+
+def usage_metadata(said: Any) -> UsageMetadata | None:
+    """LangChain's form of what OpenAI says of usage; None if it is none."""
+    try:
+        usage = Usage.from_openai(said)
+    except InvalidUsage:
+        return None
+    return UsageMetadata(
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+        total_tokens=usage.total_tokens,
+        input_token_details={"cache_read": usage.cache_read, "audio": usage.audio_input},
+        output_token_details={"reasoning": usage.reasoning, "audio": usage.audio_output},
+    )
+
+
+def _asks_tools(answer: BaseMessage) -> bool:
+    if not isinstance(answer, AIMessage):
+        return False
+    return bool(answer.tool_calls or answer.invalid_tool_calls or getattr(answer, "tool_call_chunks", None))
+
+
 def served(messages: Sequence[BaseMessage]) -> tuple[str | None, str | None]:
     """The region that Claude says it was served in, and its speed, as a service tier; None where it is the usual."""
     for message in messages:

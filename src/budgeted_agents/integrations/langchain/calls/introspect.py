@@ -129,6 +129,24 @@ def limited(model: BaseChatModel, kwargs: Mapping[str, Any], limit: int) -> tupl
     return (model.model_copy(update={"thinking": less}), kwargs) if own else (model, {**kwargs, "thinking": less})
 
 
+def takes_effort(model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call of the model can be told how much to think. One with tools cannot: with some that a provider runs,
+    models must think."""
+    known = "reasoning_effort" in type(model).model_fields or type(model).__module__.startswith(_PASSES_ON)
+    return known and not kwargs.get("tools")
+
+
+def with_effort(model: BaseChatModel, kwargs: Mapping[str, Any], effort: str) -> dict[str, Any]:
+    """The call's arguments with this reasoning effort instead of any other."""
+    reasoning = kwargs.get("reasoning") or _setting(model, "reasoning")
+    if isinstance(reasoning, Mapping):  # the Responses API's own way, which would win
+        return {**kwargs, "reasoning": {**reasoning, "effort": effort}}
+    return {**kwargs, "reasoning_effort": effort}
+
+
+_PASSES_ON = "langchain_litellm"
+"""Where classes live that pass arguments on which they have no field for."""
+
 _LEAST_THINKING = 1_024
 """The shortest thinking that Claude can be asked for, in tokens."""
 

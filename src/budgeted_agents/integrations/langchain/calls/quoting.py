@@ -84,7 +84,7 @@ def quote(
     useful = asked or min(usual_answer(governance, attribution), asks[0])
     schemas = schema_texts(kwargs)
     tallies = [counter(tier.name).count(messages, schemas) for tier in tiers]
-    blocks = blocks_of(messages) if tallies[0].rich else ()
+    blocks, budgets = blocks_of(messages) if tallies[0].rich else (), landing_budgets()
     shape = _Shape(
         governance,
         cache_write(blocks, kwargs),
@@ -93,13 +93,15 @@ def quote(
         introspect.answers(tiers[0].model, kwargs),
         useful,
         len(tiers) > 1,
+        bool(budgets),
+        kwargs,
     )
     quotes = tuple(
         _quote(shape, index, tier, price, tally.estimate(tier.name), ask, introspect.service_tier(tier.model, kwargs))
         for index, (tier, price, tally, ask) in enumerate(zip(tiers, prices, tallies, asks, strict=True))
     )
     can_clamp = clampable and all(introspect.limit_field(tier.model) for tier in tiers)
-    call = ModelCall(attribution, quotes, useful, clampable=can_clamp, landing=landing_budgets())
+    call = ModelCall(attribution, quotes, useful, clampable=can_clamp, landing=budgets)
     return Quoted(call, prices, any(price.source == UNPRICED for price in prices))
 
 
@@ -113,6 +115,8 @@ class _Shape(Struct, frozen=True):
     answers: int
     useful: int
     steps_down: bool
+    landing: bool
+    kwargs: Mapping[str, Any]
 
 
 def _quote(
@@ -136,12 +140,24 @@ def _quote(
         service_tier=service_tier,
         modalities=shape.modalities,
         searches=shape.searches,
+        thinking=0 if shape.landing and least_effort(tier, price, shape.kwargs) else thinking_of(governance, tier),
     )
 
 
-def usual_answer(governance: Governance, attribution: Mapping[str, str]) -> int:
-    """How long an answer this node is likely to need, in tokens."""
-    return governor.usual_answer(governance.run.longest_answer(attribution.get("node", "")))
+def thinking_of(governance: Governance, tier: Tier) -> int:
+    """Output tokens that a tier is likely to think for before it answers."""
+    return governance.meter.thinking.usual(tier.name)
+
+
+def least_effort(tier: Tier, price: Price, kwargs: Mapping[str, Any]) -> str:
+    """The reasoning effort at which a call of a tier hardly thinks; empty if it cannot be told to."""
+    return price.least_effort if price.least_effort and introspect.takes_effort(tier.model, kwargs) else ""
+
+
+def usual_answer(governance: Governance, attribution: Mapping[str, str], thinker: str = "") -> int:
+    """How long an answer this node is likely to need, in tokens; with what this model is likely to think for."""
+    answer = governor.usual_answer(governance.run.longest_answer(attribution.get("node", "")))
+    return answer + governance.meter.thinking.usual(thinker)
 
 
 def price_of(governance: Governance, name: str, provider: str | None, region: str | None = None) -> Price:

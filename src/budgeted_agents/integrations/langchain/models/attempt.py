@@ -19,11 +19,12 @@ from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.calls import answers, introspect
 from budgeted_agents.integrations.langchain.calls.arguments import PARTICULAR, arguments_for, messages_for, tiers_for
 from budgeted_agents.integrations.langchain.calls.content import ModelContent
-from budgeted_agents.integrations.langchain.calls.quoting import Quoted, Tier, quote
+from budgeted_agents.integrations.langchain.calls.messages import FORMAT_FIELDS
+from budgeted_agents.integrations.langchain.calls.quoting import Quoted, Tier, least_effort, quote
 from budgeted_agents.integrations.langchain.governance.governance import Governance
 from budgeted_agents.integrations.langchain.pruning.pruning import prune
 from budgeted_agents.integrations.langchain.pruning.summarizing import Summarizer
-from budgeted_agents.meter import Admission, Pause, Steps, admit, fail, keep_alive
+from budgeted_agents.meter import Admission, Pause, Steps, admit, fail, keep_alive, refuse_useless
 from budgeted_agents.meter.outcomes import retryable
 
 _FIRST_RETRY_PAUSE, _LONGEST_RETRY_PAUSE = 0.5, 8.0
@@ -105,6 +106,8 @@ class Attempt:
         """What to call, with which arguments."""
         first = self._tiers[0]
         kwargs = dict(self.kwargs) if tier is first else arguments_for(first.model, tier.model, self.kwargs)
+        if admission.call.landing and (effort := least_effort(tier, self._opened()[1], kwargs)):
+            kwargs = introspect.with_effort(tier.model, kwargs, effort)
         limit = admission.output_limit
         if limit is None and introspect.limit_differs(tier.model, first.model, self.kwargs):
             limit = admission.granted
@@ -119,19 +122,41 @@ class Attempt:
         self, messages: Sequence[BaseMessage], output: Mapping[str, Any] | None = None, *, whole: bool = True
     ) -> Steps[None]:
         """Settle with what the answer says it used; ``output`` is what it says besides its messages, and ``whole``
-        whether all of it has come."""
+        whether all of it has come.
+
+        Raises:
+            BudgetExceeded: (or what the framework makes of it) the money bought so little that the answer is of no use.
+        """
         admission, price = self._opened()
         tier = self._tiers[admission.way.quote.tier]
         asked_tier = introspect.service_tier(tier.model, self.kwargs) if price.varies else None
         meter = self.governance.meter
-        yield from answers.settle_answer(meter, admission, price, messages, output, asked_tier, whole=whole)
+        ended = yield from answers.settle_answer(meter, admission, price, messages, output, asked_tier, whole=whole)
+        if admission.output_limit:
+            spent = ended.usage is not None and ended.usage.completion_tokens >= admission.granted
+            formatted = not FORMAT_FIELDS.isdisjoint(self.kwargs)
+            if answers.is_useless(messages, formatted=formatted, spent=spent):
+                yield from self._refuse_useless(admission)
+
+    def _refuse_useless(self, admission: Admission) -> Steps[None]:
+        if refusal := (yield from refuse_useless(self.governance.meter, admission)):
+            raise self.governance.refuse(refusal, self.metadata)
 
     def abort(self, error: BaseException, received: Sequence[BaseMessage] = ()) -> Steps[bool]:
-        """End an attempt that failed after this had come of its answer; True if it should be made again."""
+        """End an attempt that failed after this had come of its answer; True if it should be made again.
+
+        Raises:
+            BudgetExceeded: as ``close`` does.
+        """
+        if (carried := answers.carried_by(error)) is not None:
+            yield from self.close([carried])
+            return False
         admission, price = self._opened()
         if admission.content is not None:
             admission.content.answered(received, whole=False)
         record = yield from fail(self.governance.meter, admission, error, price, answered=bool(received))
+        if answers.is_of_cut_off(error):
+            yield from self._refuse_useless(admission)
         if record.outcome != "released" or self._failures >= self.retries or not retryable(error):
             return False
         yield Pause(min(_FIRST_RETRY_PAUSE * 2**self._failures, _LONGEST_RETRY_PAUSE))

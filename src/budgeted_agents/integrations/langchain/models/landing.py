@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from budgeted_agents.errors import BudgetedAgentsError
 from budgeted_agents.integrations.langchain.calls import introspect
+from budgeted_agents.integrations.langchain.calls.quoting import thinking_of
 from budgeted_agents.integrations.langchain.governance.governance import Governance
 from budgeted_agents.integrations.langchain.models.governed_model import governed
 from budgeted_agents.integrations.langchain.pruning.shortening import shortened
@@ -24,7 +25,7 @@ LANDING_PROMPT = (
 """What the default finalizer asks of the cheapest tier."""
 
 LANDING_ANSWER = 1_024
-"""Longest answer of the default finalizer, in tokens."""
+"""Longest answer of the default finalizer, in tokens, without what the model thinks first."""
 
 NOT_CALLED = "This tool was not called: the budget was spent."
 """The result that a tool call gets which the budget cut off."""
@@ -42,7 +43,8 @@ def ways_to_answer(
         return
     models = [tier.model for tier in tiers]
     limited = introspect.limit_field(models[0]) is not None
-    kwargs = introspect.with_limit(models[0], {}, LANDING_ANSWER) if limited else {}
+    longest = LANDING_ANSWER + max(thinking_of(governance, tier) for tier in tiers)
+    kwargs = introspect.with_limit(models[0], {}, longest) if limited else {}
     shorter = shortened(history)
     number = 1 + len(shorter)
     for place in dict.fromkeys((0, number // 4, number // 2, number - 1)):

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.calls import answers, introspect
 from budgeted_agents.integrations.langchain.calls.content import ModelContent
-from budgeted_agents.integrations.langchain.calls.quoting import Quoted, Tier, quote
+from budgeted_agents.integrations.langchain.calls.quoting import Quoted, Tier, least_effort, quote, thinking_of
 from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, Governance
 from budgeted_agents.integrations.langchain.pruning.shortening import Room
 from budgeted_agents.meter import Either, Steps, admit, fail
@@ -109,14 +109,18 @@ class Summarizer(Struct, frozen=True):
             Exception: whatever the model raises.
         """
         meter, is_limited = self.governance.meter, all(introspect.limit_field(tier.model) for tier in self.tiers)
-        quoted = self._quoted(prompt, {"max_tokens": tokens} if is_limited else {})
+        longest = tokens + max(thinking_of(self.governance, tier) for tier in self.tiers)
+        quoted = self._quoted(prompt, {"max_tokens": longest} if is_limited else {})
         (chosen,) = quoted.call.quotes
-        model, price, kwargs = self.tiers[chosen.tier].model, quoted.prices[chosen.tier], dict[str, Any]()
+        tier, price, kwargs = self.tiers[chosen.tier], quoted.prices[chosen.tier], dict[str, Any]()
+        model = tier.model
+        if effort := least_effort(tier, price, kwargs):
+            kwargs = introspect.with_effort(model, kwargs, effort)
         admission = yield from admit(meter, self.governance.run, quoted.call, step=self.step, may_wait=lambda: False)
         if meter.keeps_content:
             admission = replace(admission, content=ModelContent(prompt))
         if is_limited:
-            model, kwargs = introspect.limited(model, {}, admission.granted)
+            model, kwargs = introspect.limited(model, kwargs, admission.granted)
         quiet, config = model.model_copy(update=_WHOLE_AND_FRESH), self._config()
         try:
             answer = yield Either(
@@ -128,8 +132,8 @@ class Summarizer(Struct, frozen=True):
         except BaseException as error:
             yield from fail(meter, admission, error, price, answered=False)
             raise
-        tier = introspect.service_tier(model, {})
-        yield from answers.settle_answer(meter, admission, price, [answer], asked_tier=tier)
+        speed = introspect.service_tier(model, {})
+        yield from answers.settle_answer(meter, admission, price, [answer], asked_tier=speed)
         return str(answer.text).strip()
 
     def _quoted(self, prompt: Sequence[BaseMessage], kwargs: Mapping[str, Any]) -> Quoted:
