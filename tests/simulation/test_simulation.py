@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,26 @@ def test_an_answer_too_short_to_be_of_use_is_refused() -> None:
     budget = Budget(usd="0.01432", on_exhausted="raise", min_output_tokens=201)
     found = outcome_of([call(0)], budget)
     assert (found.calls_cut, found.cost_after, found.saved) == (1, 0, COST)
+
+
+@pytest.mark.parametrize(
+    ("more", "ended"),
+    [
+        ({"usage": Usage(input=400, output=500, reasoning=200)}, True),  # it is still thinking when it is cut off
+        ({"usage": Usage(input=400, output=500, reasoning=199)}, False),
+        (
+            {"usage": Usage(input=400, output=700), "tools": (("look_up", ""),)},
+            True,
+        ),  # of which only half was asked for
+    ],
+)
+def test_an_answer_cut_off_before_it_is_of_use_ends_the_work(more: dict[str, Any], ended: bool) -> None:
+    """Of what follows, nothing is made where the work has ended; else it is refused, as nothing is left."""
+    budget = Budget(usd="0.01432", on_exhausted="raise", min_output_tokens=150)
+    found = outcome_of([call(0, **more), call(1)], budget)
+    assert (found.shortened, found.calls_cut, found.tool_calls_cut) == (1, 1, int("tools" in more))
+    assert found.ended is not None
+    assert found.ended.moment.call == (1 if ended else 2)
 
 
 def test_an_output_limit_is_what_calls_ask_for() -> None:

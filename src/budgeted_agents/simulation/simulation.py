@@ -28,6 +28,7 @@ from budgeted_agents.meter import (
     admit_tool,
     cancel,
     drive,
+    refuse_useless,
     settle,
     settle_tool,
     until_pause,
@@ -199,16 +200,19 @@ class Simulation:
     def _settle(self, admission: Admission, played: _Played) -> None:
         session, call = played.session, played.timed.call
         name, price = played.tiers.models[admission.way.quote.tier]
-        usage, limit = call.usage, admission.output_limit
+        usage, limit, is_useless = call.usage, admission.output_limit, False
         if session.has_diverged:
             usage = moved(usage, admission.run.cached_prefix(name))
         if limit is not None and limit < usage.completion_tokens:
             session.outcome.shortened += 1
             session.outcome.tokens_shortened += usage.completion_tokens - limit
             usage = shortened(usage, limit)
+            is_useless = limit <= call.usage.reasoning or bool(call.tools)  # cut off while it thinks, or asks for tools
         flags = ("estimated",) if ESTIMATED in call.flags else ()
         steps = settle(self._meter, admission, usage, price, service_tier=call.service_tier or None, flags=flags)
         session.outcome.cost_after += drive(steps).cost
+        if is_useless and (refusal := drive(refuse_useless(self._meter, admission))):
+            session.end(refusal, self._policy, played.run, played.moment(self._now, str(refusal)))
 
     def _cut(self, played: _Played) -> None:
         outcome, call = played.session.outcome, played.timed.call
