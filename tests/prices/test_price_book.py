@@ -43,6 +43,14 @@ ROW = {"input_cost_per_token": "0.000001", "output_cost_per_token": "0.000002"}
         ("bedrock/converse/us.anthropic.claude-opus-4-6-v1", None, "us.anthropic.claude-opus-4-6-v1"),
         ("us.anthropic.claude-opus-4-6-v1", "aws.bedrock", "us.anthropic.claude-opus-4-6-v1"),
         ("gpt-4o", "a host of one's own", "gpt-4o"),
+        ("ft:gpt-4o-mini-2024-07-18:acme:helper:abc", "openai", "ft:gpt-4o-mini-2024-07-18"),
+        ("openai/ft:gpt-4o-mini-2024-07-18:acme::abc", None, "ft:gpt-4o-mini-2024-07-18"),
+        (
+            "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-opus-4-6-v1",
+            "amazon_bedrock",
+            "us.anthropic.claude-opus-4-6-v1",
+        ),
+        ("ollama/llama3.1", None, "ollama/llama3.1"),
     ],
 )
 def test_names_are_found_with_and_without_their_provider(model: str, provider: str | None, row: str) -> None:
@@ -61,6 +69,9 @@ def test_names_are_found_with_and_without_their_provider(model: str, provider: s
         ("fallback_generalizations", None),
         ("github_copilot/gpt-4o", None),
         ("twelvelabs.pegasus-1-2-v1:0", None),
+        ("ft:no-such-model:acme::abc", "openai"),
+        ("arn:aws:bedrock:us-east-1:1:application-inference-profile/abc123", "amazon_bedrock"),
+        ("ollama", None),
     ],
 )
 def test_what_has_no_price_is_refused_and_never_free(model: str, provider: str | None) -> None:
@@ -108,6 +119,16 @@ def test_a_row_of_ones_own_serves_every_provider() -> None:
     assert book.price("tuned", "openai").model == "tuned"
     assert book.price("openai/tuned").model == "tuned"
     assert book.price("tuned", "mine").model == "mine/tuned"
+
+
+@pytest.mark.parametrize(("model", "provider"), [("ollama/no-such:8b", None), ("no-such:8b", "ollama")])
+def test_a_model_that_runs_on_ones_own_machine_costs_nothing_unless_one_says_so(
+    model: str, provider: str | None
+) -> None:
+    book = PriceBook({"gpt-4o": ROW})
+    assert book.price(model, provider).worst_case(10_000) == (0, 0)
+    book.register({"ollama/no-such:8b": ROW})
+    assert book.price(model, provider).cost(Usage(input=1)) == 1_000
 
 
 @pytest.mark.parametrize("given", ["0.1", Decimal("0.1"), 0.1])

@@ -11,13 +11,16 @@ from typing import Any
 
 from budgeted_agents.errors import UnknownPrice
 from budgeted_agents.prices.bundled import bundled_list, read_list
-from budgeted_agents.prices.names import find_row
+from budgeted_agents.prices.names import find_row, is_local
 from budgeted_agents.prices.price import Price
 from budgeted_agents.prices.rates import has_token_prices, regional_surcharge
 from budgeted_agents.prices.rows import Row
 
 Rows = Mapping[str, Mapping[str, Any]]
 """Rows in the shape of LiteLLM's list, by model name."""
+
+_LOCAL_ROW: Mapping[str, Any] = {"input_cost_per_token": 0, "output_cost_per_token": 0, "litellm_provider": "ollama"}
+_LOCAL_SOURCE = "local models cost nothing"
 
 _default_lock = threading.Lock()
 _default: PriceBook | None = None
@@ -152,6 +155,8 @@ class PriceBook:
         with self._lock:
             rows, sources, prices = self._rows, self._sources, self._prices
         name = find_row(model, provider, rows)
+        if name is None and is_local(model, provider):
+            name, rows, sources = model, {model: _LOCAL_ROW}, {model: _LOCAL_SOURCE}
         row = None if name is None else Row(name, rows[name], sources[name])
         if row is None or not has_token_prices(row):
             return None

@@ -32,6 +32,15 @@ _PROVIDERS: Mapping[str, str] = {
 }
 """Names other frameworks and OpenTelemetry give to LiteLLM's providers."""
 
+_LOCAL = frozenset({"ollama", "ollama_chat"})
+"""Providers that run models on the user's own machine. The list knows some of their models, all at no price."""
+
+_FINE_TUNED = re.compile(r"(^|/)(ft:[^:/]+):[^/]*$")
+"""OpenAI's names for fine-tuned models: the model they were made of, then whose they are, a name and an id."""
+
+_ARN = re.compile(r"^(?:bedrock/)?arn:[^/]*:bedrock:[^/]*/")
+"""How Amazon's long names begin; what follows is a model's name or, for a profile of the user's own, an id."""
+
 _LONG_CONTEXT = re.compile(r"\[1m\]$", re.IGNORECASE)
 _ROUTES = frozenset({"converse", "converse_like", "invoke", "chat", "responses", "models"})
 """Segments that name an API or a collection and not a model."""
@@ -50,7 +59,7 @@ def find_row(model: str, provider: str | None, rows: Rows) -> str | None:
     A name with its provider wins over the bare one, and a bare row serves only the provider it belongs to, so that
     ``azure/gpt-4o`` is never priced as OpenAI's, nor a reseller's model as the original.
     """
-    name = _LONG_CONTEXT.sub("", model)
+    name = _ARN.sub("bedrock/", _FINE_TUNED.sub(r"\1\2", _LONG_CONTEXT.sub("", model)))
     if provider:
         provider = litellms_word(provider)
         full = name if name.startswith(f"{provider}/") else f"{provider}/{name}"
@@ -59,6 +68,11 @@ def find_row(model: str, provider: str | None, rows: Rows) -> str | None:
     if name in rows and _serves(rows[name], provider, rows):
         return name
     return next((bare for bare, owner in _shortened(name, provider) if _owned(bare, owner, rows)), None)
+
+
+def is_local(model: str, provider: str | None) -> bool:
+    """Whether a model runs on the user's own machine, so that nobody bills it, whether or not a list knows it."""
+    return litellms_word(provider or model.partition("/")[0]) in _LOCAL and bool(provider or "/" in model)
 
 
 def _shortened(name: str, provider: str | None) -> Iterator[tuple[str, str | None]]:
