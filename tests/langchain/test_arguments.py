@@ -4,6 +4,7 @@ as the provider bills it, and stepping down ends no call."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from pydantic import BaseModel, Field, create_model
 from budgeted_agents import Budget, BudgetedGraph, budgeted_model
 from budgeted_agents.estimate import count_text
 from budgeted_agents.testing import LocalProvider, Reply, Request, fill, fixed
+from budgeted_agents.testing.conversation import RequestRejected
 from tests.langchain.support import Governed, anthropic_model, gemini_model
 from tests.langgraph.support import State, openai_model, serving, thread
 
@@ -215,3 +217,54 @@ def test_a_model_that_thinks_can_be_landed_with() -> None:
         state = app.invoke({"messages": [HumanMessage("Who?")], "visits": 0}, thread())
         assert len(provider.requests) == len(state["messages"]) - 1 == 3
         assert app.spend(thread()).landing == "Landed by the default finalizer"
+
+
+# -- what a lower tier does not take ------------------------------------------------------------------------------
+
+TIERS = {
+    "gpt-4o": (Decimal("2.50"), Decimal("1.25"), Decimal("10")),
+    "gpt-5": (Decimal("1.25"), Decimal("0.125"), Decimal("10")),
+    "gpt-4o-mini": (Decimal("0.15"), Decimal("0.075"), Decimal("0.60")),
+    "gpt-5-mini": (Decimal("0.25"), Decimal("0.025"), Decimal("2")),
+}
+
+
+def as_strict_as_openai(request: Request) -> Reply:
+    """Turns down what a model does not take, as OpenAI does."""
+    thinks, body = request.model.startswith("gpt-5"), request.body
+    if ("reasoning_effort" in body) if not thinks else body.get("temperature") not in (None, 1):
+        raise RequestRejected("Unsupported parameter")
+    return Reply("Let me think.", output_tokens=800)
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments"),
+    [
+        (lambda p: budgeted_model("openai/gpt-4o", "openai/gpt-5-mini", temperature=0, **local(p)), {}),
+        (lambda p: budgeted_model("openai/gpt-4o", "openai/gpt-5-mini", **local(p)), {"temperature": 0}),
+        (lambda p: budgeted_model("openai/gpt-5", "openai/gpt-4o-mini", **local(p)), {"reasoning_effort": "low"}),
+        (lambda p: budgeted_model(openai_model(p), openai_model(p, "gpt-5-mini")), {"temperature": 0}),
+        (
+            lambda p: budgeted_model(openai_model(p, "gpt-5"), openai_model(p, "gpt-4o-mini")),
+            {"reasoning_effort": "low"},
+        ),
+    ],
+    ids=["litellm, by the model", "litellm, by the call", "litellm, effort", "openai, temperature", "openai, effort"],
+)
+def test_a_lower_tier_is_not_given_what_it_does_not_take(make: Any, arguments: dict[str, Any]) -> None:
+    with serving(as_strict_as_openai, prices=TIERS) as provider:
+        model = make(provider).bind(**arguments)
+        graph: Any = BudgetedGraph(State, budget=Budget(usd="0.03"))
+        graph.add_node("think", lambda state: {"messages": [model.invoke("Who?")]})
+        graph.add_edge(START, "think")
+        graph.add_edge("think", "think")
+        app = graph.compile()
+        app.invoke({"messages": [], "visits": 0}, thread())
+        assert app.spend(thread()).landing == "Landed by the default finalizer"
+        first, *_, last = provider.requests
+        assert first.model != last.model
+        assert set(arguments) <= set(first.request.body)
+
+
+def local(provider: LocalProvider) -> dict[str, Any]:
+    return {"api_base": provider.base_url, "api_key": "sk-local"}

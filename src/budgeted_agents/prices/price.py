@@ -53,6 +53,7 @@ class Price:
         least_effort: the reasoning effort at which the model hardly thinks (``none``, ``minimal``); empty if the list
             does not say that it has one.
         region: the region it holds for, if it is dearer there; else empty.
+        thinks: whether the list says that the model can think before it answers.
         varies: whether calls cost more in some regions or at some speeds that only an answer may tell (Claude's).
         writes_cache_unasked: whether the provider may write (and bill) its prompt cache without being asked to.
     """
@@ -71,6 +72,7 @@ class Price:
         "provider",
         "region",
         "source",
+        "thinks",
         "varies",
         "writes_cache_unasked",
     )
@@ -87,6 +89,7 @@ class Price:
         )
         self.varies = bool(row.mapping("provider_specific_entry"))
         self.least_effort = _least_effort(row)
+        self.thinks = bool(row.fields.get("supports_reasoning"))
         tables = compile_tables(row, surcharge)
         self._tables: dict[str | None, Table] = {None: tables["standard"]}
         self._tables.update(tables)

@@ -10,6 +10,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableBinding
 
+from budgeted_agents.integrations.langchain.calls import introspect
 from budgeted_agents.integrations.langchain.calls.introspect import LIMIT_FIELDS
 from budgeted_agents.integrations.langchain.calls.messages import CACHE_CONTROL, FORMAT_FIELDS
 from budgeted_agents.integrations.langchain.calls.quoting import Tier
@@ -33,13 +34,26 @@ def tiers_for(tiers: Sequence[Tier], kwargs: Mapping[str, Any]) -> Sequence[Tier
     return tuple(tier for tier in tiers if type(tier.given) is type(tiers[0].given))
 
 
-def arguments_for(bound_for: BaseChatModel, target: BaseChatModel, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+_OF_THINKING = frozenset({"reasoning_effort", "reasoning", "thinking", "verbosity"})
+_OF_SAMPLING = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty", "logprobs", "top_logprobs"})
+"""What models take that think, and what OpenAI's models take only as long as they do not."""
+
+
+def arguments_for(
+    bound_for: BaseChatModel, target: BaseChatModel, kwargs: Mapping[str, Any], *, thinks: bool
+) -> dict[str, Any]:
     """The call's arguments as a lower tier takes them.
 
-    Models of one class take the same. Another class binds the tools anew, from the OpenAI-like form that every
-    ``bind_tools`` takes, and is not given what it has no field for.
+    Models of one class take the same, but for what has to do with whether they think. Another class binds the tools
+    anew, from the OpenAI-like form that every ``bind_tools`` takes, and is not given what it has no field for.
+
+    Args:
+        bound_for: the model they are for.
+        target: the model of the tier, ``thinks`` whether it can think before it answers.
+        kwargs: the arguments.
     """
-    rest = {name: value for name, value in kwargs.items() if name != MODEL}
+    left_out = _OF_THINKING if not thinks else _OF_SAMPLING if introspect.is_openais(target) else frozenset()
+    rest = {name: value for name, value in kwargs.items() if name != MODEL and name not in left_out}
     if type(bound_for) is type(target):
         return rest
     known = {*LIMIT_FIELDS, *type(target).model_fields}

@@ -13,6 +13,8 @@ from langchain_core.language_models import BaseChatModel
 _CLIENT_PATHS = {"root_client": "client", "root_async_client": "async_client"}
 """langchain-openai: the SDK client, and the field that holds its ``chat.completions``."""
 
+_LITELLM = "langchain_litellm"
+
 _CACHED_CLIENTS = ("_client", "_async_client")
 """langchain-anthropic: clients made on first use from the model's own fields."""
 
@@ -27,11 +29,21 @@ def without_client_retries(model: BaseChatModel) -> None:
             quiet = sdk.with_options(max_retries=0)
             _set(model, root, quiet)
             _set(model, client, quiet.chat.completions)
-    if "model_kwargs" in type(model).model_fields and type(model).__module__.startswith("langchain_litellm"):
+    if is_litellms(model):
         # ChatLiteLLM's own max_retries is for LangChain; the one below it reaches the provider's SDK.
-        kwargs: dict[str, Any] = getattr(model, "model_kwargs", None) or {}
-        _set(model, "model_kwargs", {**kwargs, "max_retries": 0})
+        pass_on(model, max_retries=0)
         _set(model, "max_retries", 1)
+
+
+def is_litellms(model: BaseChatModel) -> bool:
+    """Whether a model is called through LiteLLM, to which its class passes on whatever it has no field for."""
+    return "model_kwargs" in type(model).model_fields and type(model).__module__.startswith(_LITELLM)
+
+
+def pass_on(model: BaseChatModel, **arguments: Any) -> None:
+    """Have a copied model give LiteLLM these arguments at every call."""
+    given: dict[str, Any] = getattr(model, "model_kwargs", None) or {}
+    _set(model, "model_kwargs", {**given, **arguments})
 
 
 def _set(model: BaseChatModel, name: str, value: object) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
 
-from budgeted_agents.integrations.langchain.calls.clients import without_client_retries
+from budgeted_agents.integrations.langchain.calls.clients import is_litellms, pass_on, without_client_retries
 
 LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 """Names under which chat-model classes keep their output limit, by how common they are."""
@@ -43,6 +43,11 @@ def provider_of(model: BaseChatModel) -> str | None:
     """LangChain's word for who serves the model, if its class says so."""
     provider = model._get_ls_params().get("ls_provider")
     return provider if isinstance(provider, str) and provider else None
+
+
+def is_openais(model: BaseChatModel) -> bool:
+    """Whether the model is called as OpenAI's own are."""
+    return provider_of(model) in _OPENAI
 
 
 def price_name(model: BaseChatModel) -> tuple[str, str | None]:
@@ -104,7 +109,7 @@ def limit_differs(called: BaseChatModel, asked: BaseChatModel, kwargs: Mapping[s
 def with_limit(model: BaseChatModel, kwargs: Mapping[str, Any], limit: int) -> dict[str, Any]:
     """The call's arguments with this output limit instead of any other."""
     name = _LIMIT_KWARG_BY_PROVIDER.get(provider_of(model) or "", "max_tokens")
-    if "use_responses_api" in type(model).model_fields and provider_of(model) in _OPENAI:
+    if "use_responses_api" in type(model).model_fields and is_openais(model):
         name = "max_completion_tokens"  # with the Responses API, the model's own max_tokens would win over max_tokens
     others = _without_limits(kwargs)
     if limit_in(body := _extra_body(model, kwargs)) is not None:
@@ -132,7 +137,7 @@ def limited(model: BaseChatModel, kwargs: Mapping[str, Any], limit: int) -> tupl
 def takes_effort(model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
     """Whether a call of the model can be told how much to think. One with tools cannot: with some that a provider runs,
     models must think."""
-    known = "reasoning_effort" in type(model).model_fields or type(model).__module__.startswith(_PASSES_ON)
+    known = "reasoning_effort" in type(model).model_fields or is_litellms(model)
     return known and not kwargs.get("tools")
 
 
@@ -143,9 +148,6 @@ def with_effort(model: BaseChatModel, kwargs: Mapping[str, Any], effort: str) ->
         return {**kwargs, "reasoning": {**reasoning, "effort": effort}}
     return {**kwargs, "reasoning_effort": effort}
 
-
-_PASSES_ON = "langchain_litellm"
-"""Where classes live that pass arguments on which they have no field for."""
 
 _LEAST_THINKING = 1_024
 """The shortest thinking that Claude can be asked for, in tokens."""
@@ -190,9 +192,12 @@ def retries_of(model: BaseChatModel) -> int:
     return retries if isinstance(retries, int) and retries > 0 else 0
 
 
-def as_called(model: BaseChatModel) -> BaseChatModel:
+def as_called(model: BaseChatModel, *, instead: bool = False) -> BaseChatModel:
     """A copy of the model as it is called under a budget: its own retries off, since hidden attempts are hidden spend,
-    and usage reported at the end of its streams, unless the caller has decided about that."""
+    and usage reported at the end of its streams, unless the caller has decided about that.
+
+    One that is called ``instead`` of another is given what it was set for: LiteLLM drops what it does not take.
+    """
     fields, changes = type(model).model_fields, dict[str, Any]()
     if "max_retries" in fields:
         changes["max_retries"] = 0
@@ -203,4 +208,6 @@ def as_called(model: BaseChatModel) -> BaseChatModel:
     copy = model.model_copy(update=changes)
     if "max_retries" in changes:
         without_client_retries(copy)
+    if instead and is_litellms(copy):
+        pass_on(copy, drop_params=True)
     return copy

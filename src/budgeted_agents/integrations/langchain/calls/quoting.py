@@ -50,9 +50,10 @@ class Tier:
     region: str | None = None
 
     @classmethod
-    def of(cls, model: BaseChatModel) -> Tier:
+    def of(cls, model: BaseChatModel, *, instead: bool = False) -> Tier:
+        """The tier of a model; of one that may be called ``instead`` of a better one."""
         name, provider = introspect.price_name(model)
-        return cls(model, introspect.as_called(model), name, provider, introspect.region(model))
+        return cls(model, introspect.as_called(model, instead=instead), name, provider, introspect.region(model))
 
 
 class Quoted(Struct, frozen=True):

@@ -105,8 +105,10 @@ class Attempt:
     def _called(self, tier: Tier, admission: Admission) -> tuple[BaseChatModel, dict[str, Any]]:
         """What to call, with which arguments."""
         first = self._tiers[0]
-        kwargs = dict(self.kwargs) if tier is first else arguments_for(first.model, tier.model, self.kwargs)
-        if admission.call.landing and (effort := least_effort(tier, self._opened()[1], kwargs)):
+        kwargs, price = dict(self.kwargs), self._opened()[1]
+        if tier is not first:
+            kwargs = arguments_for(first.model, tier.model, kwargs, thinks=price.thinks)
+        if admission.call.landing and (effort := least_effort(tier, price, kwargs)):
             kwargs = introspect.with_effort(tier.model, kwargs, effort)
         limit = admission.output_limit
         if limit is None and introspect.limit_differs(tier.model, first.model, self.kwargs):

@@ -66,7 +66,8 @@ def governed(models: Sequence[BaseChatModel]) -> BaseChatModel:
     copy = first.model_copy()
     object.__setattr__(copy, "__class__", _governed_class(type(first)))
     private = dict(getattr(copy, "__pydantic_private__", None) or {})
-    private |= {"_tiers": tuple(Tier.of(model) for model in models), "_retries": retries}
+    tiers = tuple(Tier.of(model, instead=place > 0) for place, model in enumerate(models))
+    private |= {"_tiers": tiers, "_retries": retries}
     object.__setattr__(copy, "__pydantic_private__", private)
     return copy
 
