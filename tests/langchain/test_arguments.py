@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.graph import START
 from pydantic import BaseModel, Field, create_model
 
@@ -264,6 +264,32 @@ def test_a_lower_tier_is_not_given_what_it_does_not_take(make: Any, arguments: d
         first, *_, last = provider.requests
         assert first.model != last.model
         assert set(arguments) <= set(first.request.body)
+
+
+ANSWERED = AIMessage(
+    [
+        {"type": "thinking", "thinking": "Where?", "signature": "signed"},
+        {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "Rex"}},
+        {"type": "web_search_tool_result", "tool_use_id": "s1", "content": []},
+        {"type": "text", "text": "Let me look.", "citations": [{"type": "web_search_result_location", "url": "u"}]},
+        {"type": "tool_use", "id": "c1", "name": "look_up", "input": {"word": "Rex"}},
+    ],
+    tool_calls=[{"name": "look_up", "args": {"word": "Rex"}, "id": "c1"}],
+)
+
+
+def test_a_lower_tier_of_another_class_is_not_given_what_only_the_first_provider_reads() -> None:
+    """Signed thoughts, searches that a provider ran: any other provider turns a history with these down."""
+    history = [HumanMessage("Who?"), ANSWERED, ToolMessage("A dog.", tool_call_id="c1"), HumanMessage("Go on.")]
+    with serving(fixed("Rex", output_tokens=90)) as provider:
+        model = budgeted_model(anthropic_model(provider, "claude-sonnet-4-5"), openai_model(provider, "gpt-4o-mini"))
+        pressed = Budget(usd="0.05", alert_at=0.05, downgrade_at=0.05, landing_reserve=0)
+        Governed(pressed).run(lambda: [model.invoke(history) for _ in range(3)])
+        sent = {record.model: record.request.body["messages"] for record in provider.requests}
+        assert "server_tool_use" in str(sent["claude-sonnet-4-5"])
+        asked = next(message for message in sent["gpt-4o-mini"] if message["role"] == "assistant")
+        assert asked["content"] == [{"type": "text", "text": "Let me look."}]
+        assert asked["tool_calls"][0]["function"]["name"] == "look_up"
 
 
 def local(provider: LocalProvider) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableBinding
 
 from budgeted_agents.integrations.langchain.calls import introspect
@@ -67,15 +67,23 @@ def arguments_for(
 
 
 def messages_for(bound_for: BaseChatModel, target: BaseChatModel, messages: list[BaseMessage]) -> list[BaseMessage]:
-    """The messages as a lower tier takes them: another class is not told how the first provider is to cache them."""
+    """The messages as a lower tier takes them. Another class is not told how the first provider is to cache them, nor
+    given what only that one reads of its answers: signed thoughts, and what its own tools did."""
     if type(bound_for) is type(target):
         return messages
     return [
-        message
-        if isinstance(message.content, str)
-        else message.model_copy(update={"content": _without_cache(message.content)})
+        message if isinstance(message.content, str) else message.model_copy(update={"content": _portable(message)})
         for message in messages
     ]
+
+
+def _portable(message: BaseMessage) -> list[Any] | str:
+    """The content blocks of a message that every provider reads. The tool calls of an answer stand beside them too."""
+    blocks = _without_cache(message.content)
+    if not isinstance(message, AIMessage):
+        return blocks
+    texts = [block["text"] if isinstance(block, dict) and block.get("type") == "text" else block for block in blocks]
+    return [{"type": "text", "text": text} for text in texts if isinstance(text, str)] or ""
 
 
 def _without_cache(parts: Sequence[Any]) -> list[Any]:
