@@ -23,6 +23,7 @@ class Run:
         depth: how many agents this one runs inside of, itself included.
         exhausted: the first refusal that ended ordinary work, if any.
         landed: how the run was landed, once it was.
+        unavailable: names of models to step down to that have turned a call down.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Run:
     depth: int = 1
     exhausted: BudgetExceeded | None = None
     landed: str | None = None
+    unavailable: set[str] = field(default_factory=set)
     _rearmed: bool = False
     _tiers: dict[Tiers, int] = field(default_factory=dict)
     _cached: dict[str, int] = field(default_factory=dict)

@@ -16,6 +16,7 @@ EventKind = Literal[
     "unrecorded",
     "unsettled",
     "shadow",
+    "unavailable",
 ]
 
 

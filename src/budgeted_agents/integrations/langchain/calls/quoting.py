@@ -98,8 +98,9 @@ def quote(
         kwargs,
     )
     quotes = tuple(
-        _quote(shape, index, tier, price, tally.estimate(tier.name), ask, introspect.service_tier(tier.model, kwargs))
+        _quote(shape, index, tier, price, estimate, ask, introspect.service_tier(tier.model, kwargs))
         for index, (tier, price, tally, ask) in enumerate(zip(tiers, prices, tallies, asks, strict=True))
+        if (estimate := tally.estimate(tier.name)) <= (price.max_input_tokens or estimate) or index == 0
     )
     can_clamp = clampable and all(introspect.limit_field(tier.model) for tier in tiers)
     call = ModelCall(attribution, quotes, useful, clampable=can_clamp, landing=budgets)

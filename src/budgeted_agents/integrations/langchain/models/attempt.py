@@ -77,14 +77,14 @@ class Attempt:
             UnknownPrice: a model has no known price.
         """
         governance = self.governance
-        governance.models = self._tiers = self.tiers
+        governance.models = self._tiers = self._available()
         attribution, caps = governance.attribution(self.metadata), governance.meter.policy.caps
         try:
             if "depth" in caps:
                 yield from governance.check_depth(self.metadata, attribution)
             step = self.metadata.get("langgraph_step")
             if self._pruned is None and "context_tokens" in caps:  # another attempt sends the same
-                summarizer = Summarizer(governance, self.tiers, attribution, step, self.manager)
+                summarizer = Summarizer(governance, self._tiers, attribution, step, self.manager)
                 self._pruned = yield from prune(summarizer, self.messages, self.kwargs)
             messages = self.messages if self._pruned is None else self._pruned
             if not PARTICULAR.isdisjoint(self.kwargs):
@@ -159,10 +159,29 @@ class Attempt:
         record = yield from fail(self.governance.meter, admission, error, price, answered=bool(received))
         if answers.is_of_cut_off(error):
             yield from self._refuse_useless(admission)
-        if record.outcome != "released" or self._failures >= self.retries or not retryable(error):
+        if record.outcome != "released":
             return False
+        if self._failures >= self.retries or not retryable(error):
+            return self._goes_on_without(self._tiers[admission.way.quote.tier], error)
         yield Pause(min(_FIRST_RETRY_PAUSE * 2**self._failures, _LONGEST_RETRY_PAUSE))
         self._failures += 1
+        return True
+
+    def _available(self) -> Sequence[Tier]:
+        """The tiers without those that have turned a call of this run down."""
+        gone = self.governance.run.unavailable
+        return [tier for tier in self.tiers if tier is self.tiers[0] or tier.name not in gone] if gone else self.tiers
+
+    def _goes_on_without(self, tier: Tier, error: BaseException) -> bool:
+        """Whether other tiers make the call that this one has turned down: what was only to save money (there is no key
+        for it, it is overloaded, or it does not take such a call) must not end the run."""
+        governance = self.governance
+        if tier is self._tiers[0]:
+            return False
+        governance.run.unavailable.add(tier.name)
+        self._failures = 0
+        message = f"{tier.name} turned a call down ({type(error).__name__}), so this run goes on without it"
+        governance.meter.publish("unavailable", message, governance.run.session, run=governance.run.id)
         return True
 
     def _opened(self) -> tuple[Admission, Any]:
