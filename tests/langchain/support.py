@@ -57,8 +57,13 @@ def anthropic_model(provider: LocalProvider, model: str = "claude-haiku-4-5", **
 
 
 def gemini_model(provider: LocalProvider, **settings: Any) -> ChatGoogleGenerativeAI:
-    options: dict[str, Any] = {"max_output_tokens": 100, "api_key": SecretStr("local"), **settings}
-    return ChatGoogleGenerativeAI(model="gemini-3.5-flash-lite", base_url=provider.url, **options)
+    options: dict[str, Any] = {
+        "model": "gemini-3.5-flash-lite",
+        "max_output_tokens": 100,
+        "api_key": SecretStr("local"),
+        **settings,
+    }
+    return ChatGoogleGenerativeAI(base_url=provider.url, **options)
 
 
 def litellm_model(provider: LocalProvider, *names: str, **settings: Any) -> Any:

@@ -19,9 +19,11 @@ from pydantic import BaseModel
 from budgeted_agents import Budget, BudgetedGraph, BudgetMiddleware, CostCallback, budgeted, budgeted_model
 from budgeted_agents.integrations.langchain.calls.answers import is_useless
 from budgeted_agents.testing import LocalProvider, Reply, Request, ToolCall, fixed
+from tests.langchain.support import gemini_model
 from tests.langgraph.support import State, openai_model, serving, thread
 
 PRICES = {name: (Decimal("1.25"), Decimal("0.125"), Decimal("10")) for name in ("gpt-5", "gpt-5.1", "o3")}
+PRICES["gemini-3-flash-preview"] = (Decimal("0.50"), Decimal("0.05"), Decimal("3"))
 THOUGHT = 2_000
 QUESTION = {"messages": "What is a tree?"}
 FINAL = "A tree is a tall plant, as far as I got."
@@ -41,8 +43,10 @@ def thoughtful(request: Request) -> Reply:
 
 
 def effort_of(request: Request) -> str | None:
-    effort: str | None = request.body.get("reasoning_effort") or request.body.get("reasoning", {}).get("effort")
-    return effort
+    body = request.body
+    thinking = body.get("generationConfig", {}).get("thinkingConfig", {})
+    effort: str | None = body.get("reasoning_effort") or body.get("reasoning", {}).get("effort")
+    return effort or thinking.get("thinking_level", "").lower() or None
 
 
 @pytest.fixture
@@ -120,6 +124,15 @@ def test_a_litellm_name_is_told_as_well(provider: LocalProvider) -> None:
     messages = invoked(budgeted(create_agent(chat, [look_up]), budget=Budget(usd="0.10")))
     *_, last = provider.requests
     assert (messages[-1].text, effort_of(last.request)) == (FINAL, "minimal")
+
+
+def test_a_profile_of_langchains_tells_too(provider: LocalProvider) -> None:
+    """LiteLLM's list does not say what Gemini takes."""
+    chat = budgeted_model(gemini_model(provider, model="gemini-3-flash-preview", max_output_tokens=8_000))
+    messages = invoked(budgeted(create_agent(chat, [look_up]), budget=Budget(usd="0.10")))
+    *_, last = provider.requests
+    assert messages[-1].text == FINAL
+    assert effort_of(last.request) == "minimal"
 
 
 class Word(BaseModel):

@@ -29,7 +29,7 @@ _MODALITIES = frozenset(("audio", "image"))
 _ASKED_CACHES = ("claude", "nova")
 """Models whose prompt cache is written only where the request asks for it (Anthropic, Amazon)."""
 
-_EFFORTS = ("none", "minimal")
+LEAST_EFFORTS = ("none", "minimal")
 """Levels of reasoning effort that leave an answer its room, the lowest first."""
 
 _GEMINI_PROVIDERS = ("gemini", "vertex_ai-language-models")
@@ -222,7 +222,7 @@ class Price:
 def _least_effort(row: Row) -> str:
     """The lowest level of effort there is, where the list knows that the model takes it."""
     levels = row.fields.get("reasoning_effort_levels") or ()
-    known = [name for name in _EFFORTS if name in levels or row.fields.get(f"supports_{name}_reasoning_effort")]
+    known = [name for name in LEAST_EFFORTS if name in levels or row.fields.get(f"supports_{name}_reasoning_effort")]
     return known[0] if known else ""
 
 

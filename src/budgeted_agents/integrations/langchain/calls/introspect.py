@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from langchain_core.language_models import BaseChatModel
 
 from budgeted_agents.integrations.langchain.calls.clients import is_litellms, pass_on, without_client_retries
+from budgeted_agents.prices.price import LEAST_EFFORTS
 
 LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 """Names under which chat-model classes keep their output limit, by how common they are."""
@@ -139,6 +140,12 @@ def takes_effort(model: BaseChatModel, kwargs: Mapping[str, Any]) -> bool:
     models must think."""
     known = "reasoning_effort" in type(model).model_fields or is_litellms(model)
     return known and not kwargs.get("tools")
+
+
+def least_effort(model: BaseChatModel) -> str:
+    """The reasoning effort at which the model hardly thinks, by LangChain's profile of it; empty if it names none."""
+    levels = (model.profile or {}).get("reasoning_effort_levels") or ()
+    return next((level for level in levels if level in LEAST_EFFORTS), "")
 
 
 def with_effort(model: BaseChatModel, kwargs: Mapping[str, Any], effort: str) -> dict[str, Any]:

@@ -152,8 +152,11 @@ def thinking_of(governance: Governance, tier: Tier) -> int:
 
 
 def least_effort(tier: Tier, price: Price, kwargs: Mapping[str, Any]) -> str:
-    """The reasoning effort at which a call of a tier hardly thinks; empty if it cannot be told to."""
-    return price.least_effort if price.least_effort and introspect.takes_effort(tier.model, kwargs) else ""
+    """The reasoning effort at which a call of a tier hardly thinks, by the price list, else by LangChain's profile of
+    the model; empty if it cannot be told to."""
+    if not introspect.takes_effort(tier.model, kwargs):
+        return ""
+    return price.least_effort or introspect.least_effort(tier.model)
 
 
 def usual_answer(governance: Governance, attribution: Mapping[str, str], thinker: str = "") -> int:
