@@ -187,7 +187,11 @@ def readable(source: FileSource, formats: Formats, forced: str | None = None) ->
 
 def calls_of(source: Source, format: Format) -> Iterator[TracedCall]:
     """The calls of one file. What its importer fails at is a problem of that file alone."""
-    yield from _guarded(format.read(source), source.problems)
+    yield from _guarded(_read(source, format), source.problems)
+
+
+def _read(source: Source, format: Format) -> Iterator[TracedCall]:
+    yield from format.read(source)  # in here also what fails before the first call
 
 
 def _told(source: Source, format: Format | None) -> Format | None:

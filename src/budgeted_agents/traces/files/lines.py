@@ -124,7 +124,8 @@ def _unmarked(head: bytes) -> str:
 
 
 def _cleaned(line: bytes, problems: Problems, number: int) -> bytes:
-    return as_valid(line.strip(_BLANK), problems, number)
+    """A line of files that were joined into one may begin with a mark of its own."""
+    return as_valid(line.strip(_BLANK).removeprefix(codecs.BOM_UTF8), problems, number)
 
 
 def _skip_long(problems: Problems, number: int) -> None:
