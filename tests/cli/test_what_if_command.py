@@ -100,7 +100,23 @@ def test_csv_has_a_row_for_each_policy_and_session(run: Command, traces: Path) -
     ],
 )
 def test_a_gate(run: Command, traces: Path, gate: tuple[str, ...], code: int, said: str) -> None:
-    assert run(traces, "--budget", "usd=0.10", *gate, "--csv")[::2] == (code, said)
+    ended, _, err = run(traces, "--budget", "usd=0.10", *gate, "--csv")
+    warnings = [line for line in err.splitlines(keepends=True) if line.startswith("Warning: ")]
+    assert (ended, err) == (code, "".join(warnings) + said)
+
+
+def test_what_could_not_be_read_is_told(run: Command, traces: Path) -> None:
+    (traces.parent / "notes.txt").write_text("nothing")
+    with traces.open("a") as file:
+        file.write('{"id": "cut')
+    _, out, _ = run(traces.parent, "--budget", "usd=5", "--json")
+    _, unread, partly = json.loads(out)["warnings"]
+    assert unread.startswith("1 file could not be read")
+    assert "notes.txt" in unread
+    assert partly.startswith("1 record in 1 file could not be read")
+    assert "calls.jsonl:13" in partly
+    code, out, err = run(traces.parent, "--budget", "usd=5", "--csv")
+    assert (code, out.count("\n"), err.count("Warning: ")) == (0, 4, 3)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +125,7 @@ def test_a_gate(run: Command, traces: Path, gate: tuple[str, ...], code: int, sa
         (("--budget", "usd=lots"), "usd='lots': is not a number"),
         (("--budget", "usd=1,tool_calls"), "is no field with a value"),
         ((), "Give at least one policy"),
+        (("--budget", "usd=1", "--json", "--csv"), "exclude each other"),
         (("--budget", "usd=1", "--budget", "usd=1"), "Two policies are named 'usd=1'"),
         (("--budget", "usd=1", "--models", "gpt-4o-mimi"), "Nearest known names"),
         (("--budget", "usd=1", "--max-cost", "lots"), "max_cost='lots': is not a number"),

@@ -59,6 +59,8 @@ def command(
     from budgeted_agents.money import parse_usd
     from budgeted_agents.simulation import what_if
 
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other.")
     if max_cost is not None:
         parse_usd(max_cost, field="max_cost", place="--max-cost")  # before the work, not after it
     with _progress() as progress:
@@ -88,6 +90,8 @@ def _print(report: WhatIfReport, as_json: bool, as_csv: bool) -> None:
         click.echo(json.dumps(report.to_json(), indent=2))
     elif as_csv:
         write_rows(report.rows(), sys.stdout)
+        for warning in report.warnings:
+            click.echo(f"Warning: {warning}", err=True)
     else:
         Console().print(report)
 

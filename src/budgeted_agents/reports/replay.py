@@ -11,9 +11,8 @@ from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.prices import DatedPrices
 from budgeted_agents.prices.dated import parse_day
 from budgeted_agents.prices.history import PriceHistory
-from budgeted_agents.reports.audit import AuditReport, FileAudit, audit_report
+from budgeted_agents.reports.audit import AuditReport, FileAudit, audit_report, file_audit
 from budgeted_agents.traces.audit.export import write_parquet
-from budgeted_agents.traces.audit.folding import FileResult
 from budgeted_agents.traces.audit.scan import Progress, scan, trace_calls
 
 Paths = str | Path | Iterable[str | Path]
@@ -44,7 +43,7 @@ def replay(
     """
     load = partial(DatedPrices.load, prices, _day(as_of))
     scanned = scan(_several(paths), format=format, prices=load, workers=workers, progress=progress)
-    files = [_file(result) for result in scanned.files]
+    files = [file_audit(result) for result in scanned.files]
     _check_readable(files)
     return audit_report(scanned.audit, files, [*scanned.warnings, *_on_prices(prices, as_of)])
 
@@ -80,11 +79,6 @@ def _several(paths: Paths) -> Iterable[str | Path]:
 
 def _day(as_of: date | str | None) -> date | None:
     return parse_day(as_of) if isinstance(as_of, str) else as_of
-
-
-def _file(result: FileResult) -> FileAudit:
-    problems = result.problems
-    return FileAudit(result.path, result.format or "", result.calls, problems.skipped, tuple(problems.kept))
 
 
 def _on_prices(prices: str | Path | None, as_of: date | str | None) -> list[str]:

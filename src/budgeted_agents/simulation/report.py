@@ -181,14 +181,17 @@ class WhatIfReport:
 
     Attributes:
         policies: in the order asked for.
+        unread: what of the traces could not be read, in words.
         warnings: what a reader should know before believing the figures.
     """
 
     policies: tuple[PolicyWhatIf, ...]
+    unread: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(text for policy in self.policies for text in _warnings(policy)))
+        told = dict.fromkeys(text for policy in self.policies for text in _warnings(policy))
+        return (*told, *self.unread)
 
     def breaches(self, *, fail_over: int | None = None, max_cost: str | Decimal | None = None) -> list[str]:
         """Why a gate should stay shut, in words; empty if it may open.

@@ -11,10 +11,12 @@ from pathlib import Path
 from budgeted_agents.budget import Budget, BudgetLike, Policy, as_policy
 from budgeted_agents.errors import InvalidPolicy, InvalidTrace
 from budgeted_agents.prices.dated import parse_day
+from budgeted_agents.reports.audit import file_audit, reading_warnings
 from budgeted_agents.simulation.order import in_time_order
 from budgeted_agents.simulation.report import PolicyWhatIf, WhatIfReport
 from budgeted_agents.simulation.simulation import Simulation
 from budgeted_agents.simulation.tiers import PricesLike, Tariff
+from budgeted_agents.traces.audit.folding import FileResult
 from budgeted_agents.traces.audit.scan import trace_calls
 from budgeted_agents.traces.call import TracedCall
 
@@ -60,32 +62,35 @@ def what_if(
     tariff = Tariff(prices, models, parse_day(as_of) if isinstance(as_of, str) else as_of)
     named = _named(policies)
     simulations = {name: Simulation(policy, tariff, output_limit) for name, policy in named.items()}
+    results: list[FileResult] = []
     taken = 0
-    for taken, timed in enumerate(in_time_order(_calls_of(calls, format)), start=1):
+    for taken, timed in enumerate(in_time_order(_calls_of(calls, format, results)), start=1):
         for simulation in simulations.values():
             simulation.take(timed)
         if progress is not None and taken % 1_000 == 0:
             progress(taken)
+    unread = tuple(reading_warnings([file_audit(result) for result in results]))
     if not taken:
-        raise _no_calls(calls)
+        raise _no_calls(calls, unread)
     for simulation in simulations.values():
         simulation.finish()
     return WhatIfReport(
         tuple(
             PolicyWhatIf(name, named[name], [session.outcome for session in simulation.sessions.values()])
             for name, simulation in simulations.items()
-        )
+        ),
+        unread,
     )
 
 
-def _calls_of(calls: Calls, format: str | None) -> Iterable[TracedCall]:
+def _calls_of(calls: Calls, format: str | None, results: list[FileResult]) -> Iterable[TracedCall]:
     if isinstance(calls, str | os.PathLike):
-        return trace_calls([Path(calls)], format=format)
+        return trace_calls([Path(calls)], format=format, files=results)
     items = iter(calls)
     first = next(items, None)
     if isinstance(first, str | os.PathLike):
         paths = [Path(first), *(Path(path) for path in items if isinstance(path, str | os.PathLike))]
-        return trace_calls(paths, format=format)
+        return trace_calls(paths, format=format, files=results)
     return () if first is None else map(_checked, chain([first], items))
 
 
@@ -96,9 +101,9 @@ def _checked(item: object) -> TracedCall:
     raise InvalidTrace("is neither", field="calls", value=item, place="what_if", remedy=remedy)
 
 
-def _no_calls(calls: Calls) -> InvalidTrace:
+def _no_calls(calls: Calls, unread: tuple[str, ...]) -> InvalidTrace:
     return InvalidTrace(
-        "holds no call that can be read",
+        " ".join(("holds no call that can be read.", *unread)).rstrip("."),
         field="calls",
         value=calls,
         place="what_if",

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import random
 import zipfile
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from budgeted_agents.errors import InvalidPrice, InvalidTrace
 from budgeted_agents.prices import DatedPrices, PriceBook
 from budgeted_agents.traces.audit import folding
 from budgeted_agents.traces.audit import scan as scanning
+from budgeted_agents.traces.audit.folding import FileResult
 from budgeted_agents.traces.audit.scan import Scan, scan, trace_calls
 from budgeted_agents.traces.audit.seen import Keys, Seen
 from budgeted_agents.traces.files import FileSource, find_files
@@ -130,6 +133,14 @@ def test_members_packed_by_zstd_are_read(tmp_path: Path) -> None:
     assert (member.path, member.document()) == (f"{tmp_path}/a.eval!a.json", content)
 
 
+def test_files_with_byte_order_marks_that_were_joined_have_all_their_calls(tmp_path: Path) -> None:
+    lines = [codecs.BOM_UTF8 + line(chat(place * 16)) for place in "ab"]
+    write(tmp_path / "a.jsonl", *lines)
+    (result,) = scan([tmp_path], prices=prices).files
+    assert (result.calls, result.skipped) == (2, 0)
+
+
+@example([b"", codecs.BOM_UTF8], 1)
 @given(st.lists(st.binary(max_size=30).map(lambda line: line.replace(b"\n", b"")), max_size=12), st.integers(1, 60))
 def test_the_parts_of_a_file_are_its_lines(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], size: int
@@ -150,6 +161,39 @@ def test_seen_calls_go_into_a_file_when_there_are_many() -> None:
             keys = array("q", range(start, start + 50))
             assert seen.take(Keys(keys, keys, are_last=False)) == set()
         assert seen.take(Keys(nothing, array("q", range(-2000, 2000)), are_last=True)) == set(range(-1000, 1000))
+
+
+@pytest.mark.parametrize(
+    "cut_off",
+    [
+        b'{"schema_version": "ATIF-v1.6", "agent": {"name": "a"}, "steps": [{"step_id": 1,',  # atif
+        b'{"info": {"model_stats": {"instance_cost": 1}}, "history": [{"role":',  # swe_agent
+        b'{"info": {"mini_version": "2.4.6", "model_stats": {}}, "messages": [{"role":',
+    ],
+)
+def test_a_document_that_was_cut_off_costs_itself(tmp_path: Path, cut_off: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(cut_off)
+    write(tmp_path / "b.jsonl", line(chat("a" * 16)))
+    found, files = scan([tmp_path], prices=prices).files, list[FileResult]()
+    assert [(file.calls, file.skipped) for file in found] == [(0, 1), (1, 0)]
+    assert "is no JSON" in str(found[0].problems.kept[0])
+    assert len(list(trace_calls([tmp_path], files=files))) == 1
+    assert [file.skipped for file in files] == [1, 0]
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 10_000])
+def test_taking_calls_one_by_one_finds_what_a_scan_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """With duplicates, sums and calls within calls far apart; only so many calls are looked at together."""
+    monkeypatch.setattr(scanning, "_AT_ONCE", at_once)
+    lines = [each for number in range(20) for each in run_lines(number)]
+    random.Random(3).shuffle(lines)
+    write(tmp_path / "a.jsonl", *lines)
+    write(tmp_path / "b.jsonl", *reversed(lines[:50]))
+    counted = Counter(call.session for call in trace_calls([tmp_path]) if call.kind == "model")
+    assert counted == {name: session[0] for name, session in totals(scan([tmp_path], prices=prices)).items()}
+    assert counted.total() == 20 * 3
 
 
 def test_what_does_not_exist_is_an_error(tmp_path: Path) -> None:

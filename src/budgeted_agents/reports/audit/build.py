@@ -10,12 +10,19 @@ from budgeted_agents.money import to_usd
 from budgeted_agents.reports.audit.report import AuditReport, Figures, FileAudit, SessionAudit, Signals
 from budgeted_agents.reports.audit.words import many, some, usd
 from budgeted_agents.traces.audit.audit import Audit
+from budgeted_agents.traces.audit.folding import FileResult
 from budgeted_agents.traces.audit.sessions import CALLS_MISSING, Conclusion, conclude
 from budgeted_agents.traces.audit.tallies import Loops, SessionTally, Tally
 from budgeted_agents.traces.audit.verdicts import VERDICTS, Verdict
 
 _NOTHING = Decimal(0)
 _NANO = Decimal("1e-9")
+
+
+def file_audit(result: FileResult) -> FileAudit:
+    """What became of a file."""
+    problems = result.problems
+    return FileAudit(result.path, result.format or "", result.calls, problems.skipped, tuple(problems.kept))
 
 
 def audit_report(audit: Audit, files: Sequence[FileAudit] = (), warnings: Iterable[str] = ()) -> AuditReport:
@@ -146,6 +153,14 @@ def _warnings(
         names = some([session.session_id for session in missing])
         count = many(len(missing), "session")
         yield f"By their own account, {count} cost {usd(gap)} more than the calls that are known of them: {names}."
+    yield from reading_warnings(files)
+    if files and not sessions and all(file.format for file in files):
+        formats = some(sorted({file.format for file in files}))
+        yield f"No call was found in {many(len(files), 'file')}, read as {formats}: is that what they are?"
+
+
+def reading_warnings(files: Sequence[FileAudit]) -> Iterator[str]:
+    """What a reader should know of files that could not be read, or not as a whole."""
     unread = [file for file in files if not file.format]
     if unread:
         yield f"{many(len(unread), 'file')} could not be read: {_places(unread)}."

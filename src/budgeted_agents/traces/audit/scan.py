@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from budgeted_agents.prices import DatedPrices
@@ -30,6 +31,9 @@ _MOST_PARTS = 128
 
 _LAST_PARTS = 8
 """From where so many parts are left, they get smaller: at the end no process works long while the others wait."""
+
+_AT_ONCE = 10_000
+"""Calls that are compared at once with those seen before."""
 
 _WORTH_A_WORKER = 16 * MEBIBYTE
 """Bytes for which a process more is worth its start."""
@@ -90,19 +94,39 @@ def scan(
     return Scan(merger.audit, list(merger.files.values()), tuple(formats.warnings))
 
 
-def trace_calls(paths: Paths, *, format: str | None = None) -> Iterator[TracedCall]:
-    """Every call of traces once, in the order they stand in the files; what cannot be read is passed over.
+def trace_calls(
+    paths: Paths, *, format: str | None = None, files: list[FileResult] | None = None
+) -> Iterator[TracedCall]:
+    """Every call of traces once, in the order they stand in the files; memory does not grow with their number.
+
+    Args:
+        paths: files, folders (walked) and patterns.
+        format: the name of the format all of them are in; detected if not given.
+        files: gets what became of each file, with what was passed over; complete once all calls are taken.
 
     Raises:
         InvalidTrace: a path or the format does not exist.
     """
-    formats, once = Formats.installed(), Once()
+    formats = Formats.installed()
     if format is not None:
         formats.named(format)
+    calls = _each(paths, formats, format, [] if files is None else files)
+    with Seen() as seen:
+        while some := list(islice(calls, _AT_ONCE)):
+            once = Once()
+            new = list(filter(once.admits, some))
+            if known := seen.take(once.keys(are_last=False)):
+                new = list(filter(Once(known).admits, some))
+            yield from new
+
+
+def _each(paths: Paths, formats: Formats, forced: str | None, files: list[FileResult]) -> Iterator[TracedCall]:
+    """Every call, also those that are told of twice."""
     for path in find_files(paths):
-        for source, found in readable(FileSource(path), formats, format):
-            if found is not None:
-                yield from filter(once.admits, calls_of(source, found))
+        for source, format in readable(FileSource(path), formats, forced):
+            files.append(FileResult(source.path, format.name if format else None, source.problems))
+            if format is not None:
+                yield from calls_of(source, format)
 
 
 def _worth(size: int) -> int:
