@@ -51,10 +51,27 @@ def openai_counts(usage: Any, place: str) -> dict[str, int]:
 
 
 def anthropic_counts(usage: Any, place: str) -> dict[str, int]:
-    """Anthropic: ``input_tokens`` excludes cache reads and writes; writes of unknown lifetime count as 5 minutes."""
+    """Anthropic: ``input_tokens`` excludes cache reads and writes; writes of unknown lifetime count as 5 minutes.
+
+    What the provider spent on summing up the context is billed too, and its totals leave it out.
+    """
     if (plain := _plain_anthropic_counts(usage)) is not None:
         return plain
-    top = Counts(usage, place)
+    counts = _of_one_sampling(Counts(usage, place))
+    for compaction in iterations(usage, "compaction"):
+        for name, tokens in _of_one_sampling(Counts(compaction, f"{place}: iterations")).items():
+            counts[name] += tokens
+    return counts
+
+
+def iterations(usage: Any, kind: str) -> list[Mapping[str, Any]]:
+    """The samplings of one kind that Anthropic made for a call, apart from the answer itself."""
+    listed = usage.get("iterations") if isinstance(usage, Mapping) else None
+    found = listed if isinstance(listed, list) else ()
+    return [each for each in found if isinstance(each, Mapping) and each.get("type") == kind]
+
+
+def _of_one_sampling(top: Counts) -> dict[str, int]:
     short, long = _cache_writes(top.get("cache_creation_input_tokens"), top.inner("cache_creation"))
     return {
         "input": top.get("input_tokens"),
@@ -101,6 +118,8 @@ def flat_counts(usage: Any, place: str) -> dict[str, int]:
 
 def _plain_anthropic_counts(usage: Any) -> dict[str, int] | None:
     """The counts of a usage that says how long cache writes live and has no searches, as most in traces; else None."""
+    if iterations(usage, "compaction"):
+        return None
     try:
         lifetimes = usage["cache_creation"]
         counts = {

@@ -141,6 +141,10 @@ SOME = st.one_of(st.none(), st.just(7), st.fixed_dictionaries({}, optional={"web
 LIFETIMES = st.fixed_dictionaries(
     {}, optional={"ephemeral_5m_input_tokens": COUNTS, "ephemeral_1h_input_tokens": COUNTS}
 )
+ITERATIONS = st.fixed_dictionaries(
+    {"type": st.sampled_from(["message", "compaction"])},
+    optional={"input_tokens": COUNTS, "output_tokens": COUNTS, "cache_creation": LIFETIMES},
+)
 USAGES = st.fixed_dictionaries(
     {},
     optional={
@@ -150,6 +154,7 @@ USAGES = st.fixed_dictionaries(
         "service_tier": st.sampled_from(["standard", "priority", None, 3]),
         "speed": st.sampled_from(["fast", "standard", None]),
         "inference_geo": st.sampled_from(["us", "global", "not_available", "", None, 3]),
+        "iterations": st.one_of(st.none(), st.just(3), st.lists(ITERATIONS, max_size=3)),
     },
 )
 
@@ -163,7 +168,8 @@ def test_usage_read_by_its_type_is_what_the_general_way_reads(usage: dict[str, A
         with pytest.raises(InvalidUsage):
             figures(raw, "here")
         return
-    found, tier, region = figures(raw, "here")
+    found, tier, region, advice = figures(raw, "here")
+    assert not advice
     assert found == expected
     assert region == ("us" if usage.get("inference_geo") == "us" else "")
     assert tier == ("fast" if usage.get("speed") == "fast" else "priority" if "priority" in usage.values() else "")
@@ -191,6 +197,48 @@ def test_a_long_transcript_comes_out_whole_and_in_order(tmp_path: Path) -> None:
     calls = FORMAT.read(write_lines(tmp_path / "s1.jsonl", *lines, b'{damaged "input_tokens"'))
     assert next(calls).id == "msg_0:req_1"
     assert [call.id for call in calls] == [f"msg_{number}:req_1" for number in range(1, 1000)]
+
+
+BEFORE = {"input_tokens": 180_000, "output_tokens": 3_500, "cache_creation_input_tokens": 60}
+WHOLE = USAGE | {"iterations": [{"type": "compaction", **BEFORE}, {"type": "message", **USAGE}]}
+
+
+def test_what_it_took_to_compact_the_context_counts(tmp_path: Path) -> None:
+    """A compaction's tokens are billed, and not in the totals; those of the answer itself are."""
+    (call,) = FORMAT.read(write_lines(tmp_path / "s1.jsonl", answer(usage=WHOLE)))
+    assert call.usage == READ + Usage(input=180_000, output=3_500, cache_write_5m=60)
+    assert Usage.from_anthropic(WHOLE) == call.usage
+
+
+def test_a_model_asked_for_advice_is_a_call_at_its_own_price(tmp_path: Path) -> None:
+    asked = [{"type": "advisor_message", "model": f"claude-opus-4-{n}", "input_tokens": n} for n in (7, 8)]
+    usage = {"iterations": [{"type": "message", **USAGE}, *asked], "speed": "fast"}
+    call, *advice = FORMAT.read(write_lines(tmp_path / "s1.jsonl", answer(usage=usage, costUSD=1)))
+    assert (call.usage, call.service_tier, call.recorded_cost) == (READ, "fast", Decimal(1))
+    assert [(each.id, each.model, each.usage, each.recorded_cost) for each in advice] == [
+        ("msg_1:req_1:advice-1", "claude-opus-4-7", Usage(input=7), None),
+        ("msg_1:req_1:advice-2", "claude-opus-4-8", Usage(input=8), None),
+    ]
+    assert {(each.session, each.node, each.service_tier) for each in advice} == {("s1", "main/advisor", "")}
+
+
+@pytest.mark.parametrize(
+    ("id", "is_known_everywhere"),
+    [
+        ("msg_01XFDUDYJgAACzvnptvVoYEL", True),
+        ("msg_bdrk_01XFDUDYJgAACzvnptvVoYEL", True),
+        ("msg_vrtx_01XFDUDYJgAACzvnptvVoYEL", True),
+        ("msg_1", False),  # another provider's, which may be given twice
+    ],
+)
+def test_a_stream_and_the_transcript_of_the_same_session_are_one(
+    tmp_path: Path, id: str, is_known_everywhere: bool
+) -> None:
+    """A stream names no request."""
+    streamed = answer(id, requestId=None, sessionId=None, session_id="s1", parent_tool_use_id=None)
+    files = [write_lines(tmp_path / f"{n}.jsonl", each) for n, each in enumerate((answer(id), streamed))]
+    names = {call.id for file in files for call in FORMAT.read(file)}
+    assert len(names) == (1 if is_known_everywhere else 2)
 
 
 @pytest.mark.parametrize(

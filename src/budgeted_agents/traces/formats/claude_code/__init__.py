@@ -37,8 +37,7 @@ class ClaudeCode:
         for number, entry in _entries_of_list(source) if _is_list(source) else decoded_lines(ENTRY, source):
             kind = entry.type
             if kind == "assistant":
-                if (call := messages.add(entry, number)) is not None:
-                    yield call
+                yield from messages.add(entry, number)
             elif kind == "user":
                 turns.add(entry)
             elif kind == "result":

@@ -6,7 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from budgeted_agents.usage import Usage, region_of, service_region
+from budgeted_agents.usage import Usage, iterations, region_of, service_region
 from budgeted_agents.usage.counts import MAX_TOKENS
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
@@ -21,6 +21,10 @@ class _Searches(msgspec.Struct, gc=False):
     web_search_requests: _Count = 0
 
 
+class _Iteration(msgspec.Struct, gc=False):
+    type: str = ""
+
+
 class _Figures(msgspec.Struct, gc=False):
     """What nearly every usage looks like. To read it by type takes a third of the time."""
 
@@ -33,7 +37,11 @@ class _Figures(msgspec.Struct, gc=False):
     service_tier: str | None = None
     speed: str | None = None
     inference_geo: str | None = None
+    iterations: list[_Iteration] | None = None
 
+
+_ANSWER = "message"
+"""The iterations whose tokens are in the totals. Those of other kinds were billed beside them."""
 
 _FIGURES = msgspec.json.Decoder(_Figures)
 ANY = msgspec.json.Decoder(dict[str, Any])
@@ -46,11 +54,13 @@ class Figures(NamedTuple):
         usage: its tokens.
         service_tier: the service tier, or fast mode, which has prices of its own; empty if it is the standard one.
         region: where it was served, if it cannot have been anywhere.
+        advice: models that the answering one asked on the way, at their own prices, and what each used.
     """
 
     usage: Usage
     service_tier: str
     region: str
+    advice: tuple[tuple[str, Usage], ...] = ()
 
 
 def figures(usage: msgspec.Raw, place: str) -> Figures:
@@ -66,7 +76,8 @@ def figures(usage: msgspec.Raw, place: str) -> Figures:
         return _of_any(ANY.decode(usage), place)
     written = found.cache_creation
     short, long = written.ephemeral_5m_input_tokens, written.ephemeral_1h_input_tokens
-    if short + long != found.cache_creation_input_tokens:
+    has_more = found.iterations and any(each.type != _ANSWER for each in found.iterations)
+    if has_more or short + long != found.cache_creation_input_tokens:
         return _of_any(ANY.decode(usage), place)
     searches = found.server_tool_use.web_search_requests if found.server_tool_use else 0
     counts = Usage(
@@ -82,7 +93,11 @@ def figures(usage: msgspec.Raw, place: str) -> Figures:
 
 def _of_any(usage: dict[str, Any], place: str) -> Figures:
     tier = _tier(usage.get("speed"), usage.get("service_tier"))
-    return Figures(Usage.from_anthropic(usage, place=place), tier, service_region(usage) or "")
+    advice = tuple(
+        (str(each.get("model") or ""), Usage.from_anthropic(each, place=f"{place}: advice"))
+        for each in iterations(usage, "advisor_message")
+    )
+    return Figures(Usage.from_anthropic(usage, place=place), tier, service_region(usage) or "", advice)
 
 
 def _tier(speed: Any, service_tier: Any) -> str:

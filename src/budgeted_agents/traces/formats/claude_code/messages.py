@@ -6,7 +6,9 @@ estimate of a message that was not finished yet; then it has no stop reason, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import PurePath
 from typing import Any
 
@@ -18,6 +20,7 @@ from budgeted_agents.traces.formats.claude_code.entries import ABSENT, Block, En
 from budgeted_agents.traces.formats.claude_code.figures import ANY, figures
 from budgeted_agents.traces.sources import Source
 from budgeted_agents.traces.values import decoded, digest, recorded_usd, seconds
+from budgeted_agents.usage import Usage
 
 _MOST_OPEN = 256
 """Messages that may still get further lines. A message's lines stand close together, so the oldest can be let go."""
@@ -25,11 +28,14 @@ _MOST_OPEN = 256
 _NO_CALL = "<synthetic>"
 """The model of what Claude Code says by itself, as when a request failed."""
 
+_BY_ANTHROPIC = re.compile(r"msg_(?:bdrk_|vrtx_)?01[0-9A-Za-z]{22}")
+"""Ids that Anthropic gives messages are one message's everywhere. What other providers put there may be anything."""
+
 _NO_USAGE = (ABSENT, msgspec.Raw(b"null"))
 
 
 class _Open(msgspec.Struct, gc=False):
-    """A message, as far as its lines have been read. ``message`` and ``request`` are the two parts of its id."""
+    """A message, as far as its lines have been read. ``message`` and ``request`` tell whether a line is one of them."""
 
     id: str
     message: str | None
@@ -58,11 +64,11 @@ class Messages:
         self._last: _Open | None = None
         self._stem = PurePath(source.path).stem
 
-    def add(self, entry: Entry, line: int) -> TracedCall | None:
-        """Take a line of type ``assistant``. The call that will get no more lines comes out, if there is one."""
+    def add(self, entry: Entry, line: int) -> Sequence[TracedCall]:
+        """Take a line of type ``assistant``. The calls of a message that will get no more lines come out."""
         message, known = entry.message, self._last
         if type(message) is not Message or message.model == _NO_CALL or message.usage in _NO_USAGE:
-            return None
+            return ()
         if known is None or message.id is None or message.id != known.message or entry.request != known.request:
             known = self._last = self._known(entry, message, line)
         if message.usage != known.usage and self._output(message.usage, line) >= self._output(known.usage, line):
@@ -74,16 +80,15 @@ class Messages:
             for block in message.content:
                 if block.type == "tool_use":
                     _add_tool(known.tools, block)
-        return self._call(self._open.pop(next(iter(self._open)))) if len(self._open) > _MOST_OPEN else None
+        return self._calls(self._open.pop(next(iter(self._open)))) if len(self._open) > _MOST_OPEN else ()
 
     def rest(self) -> Iterator[TracedCall]:
         """The calls that are still open, at the end of the file."""
-        calls = map(self._call, self._open.values())
-        return (call for call in calls if call is not None)
+        return chain.from_iterable(map(self._calls, self._open.values()))
 
     def _known(self, entry: Entry, message: Message, line: int) -> _Open:
         """The message that a line belongs to, opened if this is its first line."""
-        key = f"{message.id}:{entry.request or ''}" if message.id else entry.uuid or f"{self._stem}:{line}"
+        key = _key(message.id, entry.request) or entry.uuid or f"{self._stem}:{line}"
         known = self._open.get(key)
         if known is None:
             known = self._open[key] = _Open(
@@ -110,18 +115,19 @@ class Messages:
         output = known.get("output_tokens")
         return output if isinstance(output, int) else -1
 
-    def _call(self, message: _Open) -> TracedCall | None:
+    def _calls(self, message: _Open) -> Sequence[TracedCall]:
+        """The call that gave a message, and those of models that it asked for advice."""
         place = f"{self._path}:{message.line}"
         try:
-            usage, tier, region = figures(message.usage, place)
+            usage, tier, region, advice = figures(message.usage, place)
             cost = recorded_usd(message.cost, place)
         except InvalidInput as error:
             self._problems.skip(f"{error}; the call is skipped", message.line)
-            return None
+            return ()
         except (ValueError, RecursionError) as error:
             self._problems.skip(f"its usage cannot be read ({error}); the call is skipped", message.line)
-            return None
-        return TracedCall(
+            return ()
+        call = TracedCall(
             id=message.id,
             session=message.session,
             model=message.model,
@@ -137,6 +143,29 @@ class Messages:
             flags=() if message.stop_reason else (OUTPUT_LOWER_BOUND,),
             error="api_error" if message.is_error else "",
             line=message.line,
+        )
+        return (call, *_advice(call, advice)) if advice else (call,)
+
+
+def _key(message: str | None, request: str | None) -> str:
+    """A message's name in all files. Streams leave out the request that transcripts have of the same message."""
+    if not message:
+        return ""
+    return message if _BY_ANTHROPIC.fullmatch(message) else f"{message}:{request or ''}"
+
+
+def _advice(call: TracedCall, advice: Sequence[tuple[str, Usage]]) -> Iterator[TracedCall]:
+    """Calls of their own: what the whole is said to have cost is said with the first."""
+    for number, (model, usage) in enumerate(advice, 1):
+        yield msgspec.structs.replace(
+            call,
+            id=f"{call.id}:advice-{number}",
+            model=model,
+            usage=usage,
+            service_tier="",
+            recorded_cost=None,
+            node=f"{call.node}/advisor",
+            tools=(),
         )
 
 
