@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,15 @@ def test_top_ups_come_back_once(url: str) -> None:
         assert balances_of(ledger)[SESSION.key] == Balance(SESSION, 10**9 + 500, credit=500)
     assert len(list(ledger.notes("t1"))) == 1
     assert compared(ledger, journal.path).agrees
+
+
+def test_a_second_top_up_under_one_id_changes_nothing_however_often(url: str) -> None:
+    journal = Journal(journal_of(url))
+    for account in (SESSION, replace(SESSION, window="d:2026-02-09")):
+        journal.top_up(ToppedUp(TopUp("up-1", account, 500, "ada", "more work", 5.0), 10**9, "t1"))
+    ledger = MemoryLedger()
+    assert [restored_from(journal.path, ledger) for _ in range(3)] == [1, 0, 0]
+    assert balances_of(ledger)[SESSION.key].credit == 500
 
 
 @given(st.lists(records | topped_up, max_size=6))

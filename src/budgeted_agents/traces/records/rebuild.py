@@ -85,6 +85,8 @@ def _restored_top_up(ledger: Ledger, topped_up: ToppedUp) -> bool:
     if (granted.id, granted.account) in known:
         return False
     line = TopUpLine(granted.account, granted.amount, limit)
-    with contextlib.suppress(IdempotencyConflict):
+    try:
         top_up(ledger, [line], id=granted.id, by=granted.by, reason=granted.reason, session=session, now=granted.at)
+    except IdempotencyConflict:
+        return False  # another top-up has this id, and stands
     return True
