@@ -96,14 +96,21 @@ def test_a_wrong_top_up_changes_nothing(run: Command, ledger: str, arguments: tu
     assert run("budget", "show", ledger, "--json")[1] == before
 
 
-@pytest.mark.parametrize("command", [("show",), ("top-up", "--budget", "b", "--usd", "1", "--by", "me")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("budget", "show"),
+        ("budget", "top-up", "--budget", "b", "--usd", "1", "--by", "me"),
+        ("report",),
+        ("report", "--session", "t1"),
+    ],
+)
 def test_a_ledger_that_is_not_there_is_not_made(run: Command, tmp_path: Path, command: tuple[str, ...]) -> None:
-    name, *options = command
-    code, _, err = run("budget", name, f"sqlite:///{tmp_path / 'other.db'}", *options)
+    code, _, err = run(*command, f"sqlite:///{tmp_path / 'other.db'}")
     assert code == 2
     assert "is not there" in err
     assert list(tmp_path.iterdir()) == []
-    assert run("budget", name, "memory://", *options)[0] == 2
+    assert run(*command, "memory://")[0] == 2
 
 
 GOOD = """

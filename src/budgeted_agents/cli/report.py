@@ -16,10 +16,10 @@ def command(ledger: str, session: str | None, as_json: bool) -> None:
     """Print what was spent on LEDGER (e.g. sqlite:///spend.db)."""
     from rich.console import Console
 
-    from budgeted_agents.ledgers import open_ledger
+    from budgeted_agents.ledgers import open_existing
     from budgeted_agents.reports import account_report, spend_report
 
-    book = open_ledger(ledger)
+    book = open_existing(ledger)
     now = time.time()
     report = spend_report(book, session, now=now) if session else account_report(book, now=now)
     if as_json:
