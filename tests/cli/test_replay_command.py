@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from functools import partial
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
+from budgeted_agents.cli import main
 from tests.cli.conftest import Command
 
 
@@ -74,9 +76,10 @@ def test_json(run: Command, traces: Path) -> None:
 
 @pytest.mark.parametrize("by", ["session", "model", "node", "tool", "tenant", "feature", "day"])
 def test_csv_and_table_by_every_dimension(run: Command, traces: Path, by: str) -> None:
-    code, out, _ = run(traces, "--by", by, "--csv")
+    code, out, err = run(traces, "--by", by, "--csv")
     rows = list(csv.DictReader(StringIO(out)))
     assert (code, len(rows)) == (0, {"session": 3, "model": 2, "tenant": 2, "tool": 0}.get(by, 1))
+    assert err.count("Warning: ") == 2
     assert run(traces, "--by", by)[0] == 0
 
 
@@ -118,6 +121,26 @@ def test_a_forced_format(run: Command, tmp_path: Path) -> None:
     assert (code, json.loads(out)["verdicts"]) == (0, {"unpriced": 1})
 
 
+def test_a_format_forced_wrongly_is_told(run: Command, tmp_path: Path) -> None:
+    code, out, _ = run(write(tmp_path / "calls.jsonl", line("1")), "--format", "langsmith", "--json")
+    (warning,) = json.loads(out)["warnings"]
+    assert (code, warning) == (0, "No call was found in 1 file, read as langsmith: is that what they are?")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("arguments", [[], ["--csv", "--by", "session"]], ids=["table", "csv"])
+def test_an_output_that_has_few_characters_gets_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, arguments: list[str]
+) -> None:
+    written = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(written, encoding=encoding))
+    with pytest.raises(SystemExit) as ended:
+        main(["replay", str(write(tmp_path / "calls.jsonl", line("1", session="会話"))), *arguments])
+    sys.stdout.flush()
+    assert not ended.value.code
+    assert b"gpt-4o" in written.getvalue()
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -128,6 +151,7 @@ def test_a_forced_format(run: Command, tmp_path: Path) -> None:
         (["traces", "--as-of", "yesterday"], "is no day"),
         (["traces", "--html", "no/such/page.html"], "cannot be written"),
         (["traces", "--parquet", "no/such/calls.parquet"], "cannot be written"),
+        (["traces", "--json", "--csv"], "exclude each other"),
         ([], "Missing argument"),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_session_in_json(body: Any) -> None:
         "failed_cost_usd": "0",
         "verdict": "exact",
         "flags": [],
-        "difference_usd": "0.0000",
+        "difference_usd": "0",
     }
 
 
@@ -151,6 +151,15 @@ def test_the_table_shows_no_name_as_markup(report: AuditReport, by: str) -> None
 
 def test_a_narrow_terminal(report: AuditReport) -> None:
     assert max(map(len, printed(report, width=60).splitlines())) <= 60
+
+
+def test_amounts_are_never_cut_off(report: AuditReport) -> None:
+    """Names are, and where there is little room the models are left out."""
+    for width in (60, 74, 80, 130):
+        whole, narrow = printed(report), printed(report, width=width)
+        amounts = {word for word in whole.split() if word.startswith(("$", "-$"))}
+        assert amounts <= set(narrow.split())
+        assert "█…" not in narrow
 
 
 @pytest.mark.parametrize("by", GROUPINGS)

@@ -73,6 +73,8 @@ def command(
     """
     from budgeted_agents.reports.replay import replay
 
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other.")
     with _progress() as progress:
         report = replay(paths, format=format, prices=prices, as_of=as_of, progress=progress)
     if html is not None:
@@ -111,6 +113,8 @@ def _print_csv(report: AuditReport, by: str) -> None:
     from budgeted_agents.reports.audit.sheet import write_csv
 
     write_csv(report, by, sys.stdout)
+    for warning in report.warnings:
+        click.echo(f"Warning: {warning}", err=True)
 
 
 def _print_table(report: AuditReport, by: str, top: int) -> None:

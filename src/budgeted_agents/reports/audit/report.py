@@ -90,7 +90,7 @@ class SessionAudit:
         """Recorded less recomputed, where both are known of every call."""
         cost, recorded = self.figures.cost_usd, self.figures.recorded_cost_usd
         partial = self.figures.unpriced_calls or "recorded_missing" in self.verdicts
-        return None if cost is None or recorded is None or partial else recorded - cost
+        return None if cost is None or recorded is None or partial else (recorded - cost).normalize()
 
     def to_json(self) -> Json:
         return {
@@ -210,7 +210,7 @@ class AuditReport:
     def difference_usd(self) -> Decimal | None:
         """Recorded less recomputed, over the sessions where both are known of every call."""
         known = [gap for session in self.sessions if (gap := session.difference_usd) is not None]
-        return sum(known, Decimal(0)) if known else None
+        return sum(known, Decimal(0)).normalize() if known else None
 
     @property
     def flags(self) -> dict[str, int]:

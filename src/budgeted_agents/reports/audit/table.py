@@ -26,16 +26,18 @@ from budgeted_agents.reports.audit.words import (
     verdict_shares,
 )
 from budgeted_agents.reports.tables import plain
-from budgeted_agents.traces.audit.verdicts import Verdict
+from budgeted_agents.traces.audit.verdicts import VERDICTS, Verdict
 
 if TYPE_CHECKING:
     from budgeted_agents.reports.audit.report import AuditReport, SessionAudit
 
 _BAR = 48
 _SMALL_BAR = 16
-_WIDE = 130
+_NARROW, _WIDE = 74, 130
+"""Columns of a terminal below which sessions are shown without their models, and from which on with everything."""
+
 _OTHER_COLUMNS = {True: 108, False: 58}
-"""Columns of a terminal that a wide and a narrow table of sessions need beside the two of names."""
+"""Columns that a wide table of sessions, and one that is not, need beside those of names."""
 
 _SHORTEST_NAME = 8
 _COLORS: Mapping[Verdict, str] = {
@@ -67,10 +69,10 @@ class AuditTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield _totals(self.report)
-        yield _verdicts(self.report.verdicts)
+        yield _verdicts(self.report.verdicts, options.max_width)
         yield _sessions(self.report, self.top, options.max_width)
         if self.by != "session":
-            yield _groups(self.report, self.by, self.top)
+            yield _groups(self.report, self.by, self.top, options.max_width)
         yield _signals(self.report)
         yield from _notes(self.report)
 
@@ -86,42 +88,43 @@ def _totals(report: AuditReport) -> RenderableType:
     return Padding(Group(amounts, Text(summary(report), style="dim")), (1, 0, 1, 1))
 
 
-def _verdicts(verdicts: Mapping[Verdict, int]) -> RenderableType:
+def _verdicts(verdicts: Mapping[Verdict, int], width: int) -> RenderableType:
     """One bar over all calls, and what its colors mean."""
-    bar, lines = Text(" "), Table.grid(padding=(0, 2))
+    bar, lines, whole = Text(" "), Table.grid(padding=(0, 2)), min(_BAR, width - len(VERDICTS) - 1)
     for verdict, calls, share in verdict_shares(verdicts):
         color = _COLORS[verdict]
-        bar.append("█" * max(round(share * _BAR), 1), color)
+        bar.append("█" * max(round(share * whole), 1), color)
         name = Text.assemble((" ■ ", color), verdict_name(verdict))
         lines.add_row(name, Text(f"{calls:,}", justify="right"), f"{share:.1%}", Text(MEANINGS[verdict], "dim"))
     return Group(bar, lines)
 
 
 def _sessions(report: AuditReport, top: int, width: int) -> Table:
-    """The dearest sessions; a narrow terminal shows no token counts and no flags."""
+    """The dearest sessions; where there is little room, without token counts, flags and models."""
     shown = report.sessions[:top]
-    is_cut, is_wide = len(shown) < len(report.sessions), width >= _WIDE
+    is_cut, is_narrow, is_wide = len(shown) < len(report.sessions), width < _NARROW, width >= _WIDE
     title = f"The dearest {len(shown)} of {len(report.sessions):,} sessions" if is_cut else "Sessions"
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
     names = max((width - _OTHER_COLUMNS[is_wide]) // 2, _SHORTEST_NAME)
-    table.add_column("session", no_wrap=True, overflow="ellipsis", max_width=names)
-    table.add_column("models", no_wrap=True, overflow="ellipsis", max_width=names)
+    for name in ("session",) if is_narrow else ("session", "models"):
+        table.add_column(name, no_wrap=True, overflow="ellipsis", max_width=names)
     for name in ("calls", "in", "out", "cost", "recorded") if is_wide else ("calls", "cost", "recorded"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("verdict", no_wrap=not is_narrow)
     if is_wide:
         table.add_column("flags", no_wrap=True, overflow="ellipsis", max_width=24)
     for session in shown:
-        table.add_row(*_session_cells(session, is_wide))
+        table.add_row(*_session_cells(session, is_narrow, is_wide))
     return table
 
 
-def _session_cells(session: SessionAudit, is_wide: bool) -> list[RenderableType]:
+def _session_cells(session: SessionAudit, is_narrow: bool, is_wide: bool) -> list[RenderableType]:
     figures = session.figures
+    models = [] if is_narrow else [plain(cut(", ".join(session.models)))]
     tokens = [f"{figures.input_tokens:,}", f"{figures.output_tokens:,}"] if is_wide else []
     return [
         plain(cut(session.session_id)),
-        plain(cut(", ".join(session.models))),
+        *models,
         f"{figures.calls:,}",
         *tokens,
         usd(figures.cost_usd),
@@ -131,14 +134,15 @@ def _session_cells(session: SessionAudit, is_wide: bool) -> list[RenderableType]
     ]
 
 
-def _groups(report: AuditReport, by: str, top: int) -> Table:
+def _groups(report: AuditReport, by: str, top: int, width: int) -> Table:
+    longest = _SMALL_BAR if width >= _NARROW else _SMALL_BAR // 2
     table = Table(box=box.SIMPLE_HEAD, title=f"By {by}", title_justify="left", title_style="bold")
     table.add_column(by, overflow="fold", max_width=48)
     for name in ("calls", "tokens", "cost"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for name, figures, share in cost_shares(report.groups[by], top):
-        bar = Text("█" * round(share * _SMALL_BAR), "cyan")
+        bar = Text("█" * round(share * longest), "cyan")
         table.add_row(
             plain(cut(name) or "(not said)"), f"{figures.calls:,}", tokens(figures), usd(figures.cost_usd), bar
         )
