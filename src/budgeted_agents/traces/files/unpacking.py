@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import IO, Protocol, cast
+from typing import IO, Protocol
 
 from budgeted_agents.traces.files.limits import BLOCK, FREE_UNPACKING, MAX_RATIO, MAX_WINDOW, unreadable
 
@@ -13,6 +13,9 @@ ZSTD = b"\x28\xb5\x2f\xfd"
 ZIP = b"PK\x03\x04"
 
 _GZIP_BITS, _RAW_BITS = 31, -15
+
+_ZSTD_STEP = 512
+"""Packed bytes that zstd is given at once. Four of them can stand for 128 KiB."""
 
 
 class Packed(Protocol):
@@ -54,19 +57,34 @@ def zstd(stream: Packed, path: str) -> Iterator[bytes]:
     """Content packed by zstd, all its frames.
 
     Raises:
-        InvalidTrace: it is damaged, or zstandard is not installed.
+        InvalidTrace: it is damaged or cut off, or zstandard is not installed.
     """
     try:
         import zstandard
     except ImportError:
         remedy = "Run: pip install 'budgeted-agents[replay]'"
         raise unreadable("is packed by zstd, which needs the package zstandard", path, remedy) from None
-    unpacker = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
-    with unpacker.stream_reader(cast("IO[bytes]", stream), read_across_frames=True, closefd=False) as reader:
-        try:
-            yield from iter(lambda: reader.read(BLOCK), b"")
-        except zstandard.ZstdError as error:
-            raise unreadable(f"is damaged ({error})", path) from error
+    frames = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
+    unpacker = None
+    try:
+        for packed in _in_steps(stored(stream)):
+            while packed:
+                unpacker = unpacker or frames.decompressobj()
+                if block := unpacker.decompress(packed):
+                    yield block
+                packed = unpacker.unused_data
+                unpacker = None if unpacker.eof else unpacker
+    except zstandard.ZstdError as error:
+        raise unreadable(f"is damaged ({error})", path) from error
+    if unpacker is not None:  # zstandard's own reader would say nothing
+        raise unreadable("is cut off", path)
+
+
+def _in_steps(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """So little at once that even a bomb unpacks to some MiB only."""
+    for block in blocks:
+        for start in range(0, len(block), _ZSTD_STEP):
+            yield block[start : start + _ZSTD_STEP]
 
 
 def within_ratio(blocks: Iterator[bytes], packed: int, path: str) -> Iterator[bytes]:
