@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from budgeted_agents import replay
 from budgeted_agents.errors import InvalidJournal, JournalUnavailable
@@ -121,6 +124,25 @@ def test_a_file_that_is_full_is_followed_by_the_next(tmp_path: Path) -> None:
     again = Journal(small.path, rotate_at=6_000)
     again.call(a_call(id="10"))
     assert ids_in(again)[-1] == "10"
+
+
+@pytest.mark.parametrize(("pack", "ending"), [(gzip.compress, ".gz"), (zstandard.ZstdCompressor().compress, ".zst")])
+def test_files_that_somebody_packed_are_read_and_not_begun_again(
+    tmp_path: Path, pack: Callable[[bytes], bytes], ending: str
+) -> None:
+    small = Journal(tmp_path / "journal", rotate_at=6_000)
+    for number in range(8):
+        small.call(a_call(id=str(number)))
+    full = small.files()
+    for file in full:
+        file.with_name(file.name + ending).write_bytes(pack(file.read_bytes()))
+        file.unlink()
+    again = Journal(small.path, rotate_at=6_000)
+    again.call(a_call(id="8"))
+    assert ids_in(again) == [str(number) for number in range(9)]
+    packed = small.files()[0]
+    packed.write_bytes(packed.read_bytes()[:-9])
+    assert "is cut off" in str(read(again)[1][0].kept[-1])
 
 
 def test_a_folder_that_is_removed_is_made_again(journal: Journal) -> None:

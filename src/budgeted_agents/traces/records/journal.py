@@ -15,10 +15,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from budgeted_agents.errors import InvalidJournal, JournalUnavailable
+from budgeted_agents.errors import InvalidJournal, InvalidTrace, JournalUnavailable
 from budgeted_agents.ledgers.urls import is_off, parsed, place_of
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.records import spans
@@ -35,6 +36,8 @@ VARIABLE = "BUDGETED_AGENTS_JOURNAL"
 
 ROTATE_AT = 64 * 1024 * 1024
 """Bytes after which a file is full."""
+
+_ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 
 LONGEST_LINE = 1024 * 1024
 """Bytes of the longest line that is read; a span of ours has some 3,000, and with content up to 400,000."""
@@ -83,8 +86,9 @@ class Journal(ContentRecorder):
         self._write(topped_up)
 
     def files(self) -> list[Path]:
-        """Its files, the oldest first."""
-        return sorted(self.path.glob("journal-*.jsonl"))
+        """Its files, the oldest first, also those that somebody has packed."""
+        files = (file for file in self.path.glob("journal-*") if file.name.endswith(_ENDINGS))
+        return sorted(files, key=lambda file: (file.name.partition(".")[0], file.name.endswith(_ENDINGS[0])))
 
     def _write(self, recorded: Recorded, content: Content | None = None) -> None:
         """Raises:
@@ -133,7 +137,7 @@ class Line(NamedTuple):
 
 def number_of(file: Path) -> int:
     """The number in a journal file's name; 1 if it has none."""
-    digits = file.stem.rpartition("-")[2]
+    digits = file.name.partition(".")[0].rpartition("-")[2]
     return int(digits) if digits.isascii() and digits.isdigit() else 1
 
 
@@ -141,7 +145,7 @@ def read_journal(path: str | os.PathLike[str], problems: list[Problems]) -> Iter
     """Everything in a journal (a folder, or one file of OTLP JSON lines), in the order of its lines.
 
     Args:
-        path: the folder or the file.
+        path: the folder or the file; files may be packed (gzip, zstd).
         problems: gets one entry for each file that has lines which cannot be read; a cut-off last line is one.
 
     Raises:
@@ -159,24 +163,30 @@ def _read_all(files: Sequence[Path], problems: list[Problems]) -> Iterator[Line]
     for file in files:
         found = Problems(str(file))
         yield from _read(file, found)
-        if found.skipped:
+        if found.kept:
             problems.append(found)
 
 
 def _read(file: Path, problems: Problems) -> Iterator[Line]:
+    from budgeted_agents.traces.files import FileSource  # writers need it not
+
+    source = FileSource(file)
     try:
-        with file.open("rb") as stream:
-            for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE), b""), 1):
-                if not line.strip():
-                    continue
-                found = _recorded(line, problems, number)
-                yield from (Line(recorded, f"{file}:{number}") for recorded in found)
-    except OSError as error:
-        problems.skip(f"cannot be read ({error})")
+        for first, _, lines in source.chunks():
+            for number, line in enumerate(BytesIO(lines), first):
+                if line.strip():
+                    found = _recorded(line, problems, number)
+                    yield from (Line(recorded, f"{file}:{number}") for recorded in found)
+    except InvalidTrace as error:
+        problems.skip(error.problem)
+    problems.merge(source.problems)
 
 
 def _recorded(line: bytes, problems: Problems, number: int) -> list[Recorded]:
     """What stands in a line; and in what another process wrote behind a line that was cut off just then."""
+    if len(line) > LONGEST_LINE:
+        problems.skip(f"is longer than {LONGEST_LINE >> 20} MiB; it was passed over", number)
+        return []
     begin, found = max(line.rfind(spans.OPENING), 0), list[Recorded]()
     for piece in filter(None, (line[:begin], line[begin:])):
         try:
