@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from budgeted_agents import replay
 from budgeted_agents.traces.files import FileSource
 from budgeted_agents.traces.formats.codex import FORMAT
 from budgeted_agents.usage import Usage
@@ -131,9 +132,26 @@ def test_exec_tells_a_running_total_too(tmp_path: Path) -> None:
         {"type": "turn.completed", "usage": usage},
         {"type": "turn.completed", "usage": usage | {"input_tokens": 150}},
     )
-    first, second = imported(FORMAT, source).models
+    first, second, asked = FORMAT.read(source)
     assert (first.session, first.usage) == ("t1", Usage(input=60, cache_read=40, output=9))
     assert second.usage == Usage(input=50)
+    assert [(each.kind, each.calls, each.turns) for each in (first, second)] == [("statement", 0, 0)] * 2
+    assert (asked.id, asked.turns) == ("turns:t1", 2)
+
+
+def test_what_exec_printed_does_not_count_beside_the_rollout(tmp_path: Path) -> None:
+    """Its turns have several calls, so that neither ids nor sums would agree."""
+    write_lines(tmp_path / "rollout.jsonl", meta(), count(tokens(10)), count(tokens(30)))
+    usage = {"input_tokens": 30, "cached_input_tokens": 0, "output_tokens": 0}
+    printed = write_lines(
+        tmp_path / "out.jsonl",
+        {"type": "thread.started", "thread_id": meta()["payload"]["id"]},
+        {"type": "turn.completed", "usage": usage},
+    )
+    (session,) = replay(tmp_path).sessions
+    assert (session.figures.calls, session.figures.input_tokens) == (2, 30)
+    (session,) = replay(printed.path).sessions
+    assert (session.figures.input_tokens, session.turns, session.flags) == (30, 1, ("session_only",))
 
 
 @pytest.mark.parametrize(

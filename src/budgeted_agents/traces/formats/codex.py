@@ -1,7 +1,8 @@
 """Codex: rollouts (``~/.codex/sessions``), and what ``codex exec --json`` prints.
 
 Usage is told as a running total, often twice: a call is what a total has grown by. A session forked from another begins
-with a copy of what happened there, whose totals are only where its own begin.
+with a copy of what happened there, whose totals are only where its own begin. ``exec`` tells the total after each turn,
+which can be of many calls: it states what the session used, and a rollout of it says more.
 """
 
 from __future__ import annotations
@@ -87,8 +88,16 @@ class _Rollout:
             case "thread.started":
                 self._session = text(record.get("thread_id"))
             case "turn.completed":
-                return self._grown(line, record, mapping(record.get("usage")), {})
+                return self._turn(line, record)
         return None
+
+    def _turn(self, line: int, record: Record) -> TracedCall | None:
+        """What is said of a turn: the calls in it are not told."""
+        turn = self._grown(line, record, mapping(record.get("usage")), {})
+        if turn is not None:
+            turn.kind, turn.calls = "statement", 0
+            self._turns += 1
+        return turn
 
     def statement(self) -> Iterator[TracedCall]:
         """How often users asked for something, if they did."""
