@@ -172,6 +172,18 @@ def test_what_costs_nothing(flag: str) -> None:
     assert assess(call(None, flags=(flag,)), None).cost == 0
 
 
+def test_a_call_that_was_refused_and_recorded_at_nothing_cost_nothing() -> None:
+    """As gateways record what a rate limit refused. Without a record, or without an error, nobody knows."""
+    refused: dict[str, Any] = {"error": "RateLimitError", "flags": (NO_USAGE_RECORDED,)}
+    for price in (PRICE, None):
+        found = assess(call("0", **refused), price)
+        assert (found.cost, found.recorded, found.verdict) == (0, 0, "exact")
+    assert assess(call(None, **refused), PRICE).cost is None
+    assert assess(call("0.1", **refused), PRICE).verdict == "unpriced"
+    assert assess(call("0", flags=(NO_USAGE_RECORDED,)), PRICE).verdict == "unpriced"
+    assert assess(call("0", error="RateLimitError"), PRICE).verdict == "mismatch"
+
+
 def test_many_calls_in_sum_have_the_price_of_a_small_prompt() -> None:
     usage = Usage(input=300_000, output=10)
     small = assess(call(None, usage, kind="statement", calls=10), PRICE)

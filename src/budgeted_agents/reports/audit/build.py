@@ -146,7 +146,7 @@ def _warnings(
     }
     if unpriced:
         names = some([f"{name} ({calls:,})" for name, calls in unpriced.items()])
-        yield f"No cost is known for {many(sum(unpriced.values()), 'call')}: the total is too low by them. {names}."
+        yield f"No cost is known for {many(sum(unpriced.values()), 'call')}: the total is too low by what they cost. {names}."
     missing = [session for session in sessions if CALLS_MISSING in session.flags]
     if missing:
         gap = sum((session.stated_gap_usd or _NOTHING for session in missing), _NOTHING)

@@ -145,8 +145,10 @@ def assess(call: TracedCall, price: Price | None) -> Assessment:
 
 
 def is_free(call: TracedCall) -> bool:
-    """Whether the call cost nothing, whatever its tokens."""
-    return not _FREE.isdisjoint(call.flags)
+    """Whether the call cost nothing, whatever its tokens; or failed before it used any, for $0 as its trace says."""
+    if not _FREE.isdisjoint(call.flags):
+        return True
+    return bool(call.error) and NO_USAGE_RECORDED in call.flags and call.recorded_cost == 0
 
 
 def is_priceable(call: TracedCall) -> bool:
