@@ -150,6 +150,41 @@ def test_the_command_is_clean_in_a_process_of_its_own() -> None:
     assert json.loads(done.stdout)["proof"]["holds"] is True
 
 
+def test_what_an_application_prints_is_not_what_the_command_says(tmp_path: Path) -> None:
+    """It prints, also where it is imported; LiteLLM wants its prices when a node imports it, and says how to get help."""
+    (tmp_path / "talking.py").write_text(TALKING)
+    environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT / 'src'}"}
+    line = [sys.executable, "-c", "from budgeted_agents.cli import main; main()", "doctor", "talking:app", "--json"]
+    done = subprocess.run(line, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert [finding["code"] for finding in json.loads(done.stdout)["findings"]] == ["unmetered-call", "memory-ledger"]
+    assert "hello" in done.stderr
+    assert "BudgetHandler" not in done.stderr
+
+
+TALKING = """
+from langchain_openai import ChatOpenAI
+from langgraph.graph import END, START, MessagesState
+from budgeted_agents import Budget, BudgetedGraph
+
+print("hello from outside")
+
+def node(state):
+    import litellm
+    print("hello from inside")
+    try:
+        litellm.completion(model="gpt-4o", messages=[{"role": "user", "content": "hi"}], api_key="x", max_retries=0)
+    except Exception:
+        pass
+    return {"messages": [ChatOpenAI(model="gpt-4o-mini", api_key="x", max_retries=0).invoke(state["messages"])]}
+
+graph = BudgetedGraph(MessagesState, budget=Budget(usd="1"))
+graph.add_node("node", node)
+graph.add_edge(START, "node")
+graph.add_edge("node", END)
+app = graph.compile()
+"""
+
+
 @pytest.mark.parametrize(
     ("spec", "code", "text"),
     [(f"{BAD}:sdk", 1, "error: unmetered-call"), (f"{BAD}:missing", 2, "cannot be imported"), ("", 2, "does not name")],

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 
 import click
 
@@ -24,17 +27,27 @@ def command(app: str, given: str | None, run_tools: bool, as_json: bool) -> None
 
     from budgeted_agents.doctor import examine, load_app
 
-    log = logging.getLogger("budgeted_agents")
-    log.addFilter(_nothing)  # refusals are what is wanted here
-    try:
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else LiteLLM would want it from the network
+    with _quiet(), redirect_stdout(sys.stderr):  # what the app prints is not what the doctor says
         diagnosis = examine(load_app(app), name=app, given=given, run_tools=run_tools)
-    finally:
-        log.removeFilter(_nothing)
     if as_json:
         click.echo(json.dumps(diagnosis.to_json(), indent=2))
     else:
         Console().print(diagnosis)
     sys.exit(0 if diagnosis.is_clean else 1)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nobody logs that a call was refused: that is what is wanted here."""
+    logs = [logging.getLogger(name) for name in ("budgeted_agents", "langchain_core.callbacks.manager")]
+    for log in logs:
+        log.addFilter(_nothing)
+    try:
+        yield
+    finally:
+        for log in logs:
+            log.removeFilter(_nothing)
 
 
 def _nothing(record: logging.LogRecord) -> bool:
