@@ -151,7 +151,7 @@ def test_the_command_is_clean_in_a_process_of_its_own() -> None:
 
 
 def test_what_an_application_prints_is_not_what_the_command_says(tmp_path: Path) -> None:
-    """It prints, also where it is imported; LiteLLM wants its prices when a node imports it, and says how to get help."""
+    """It prints, also where it is imported; LiteLLM wants prices where a node imports it, and tells how to get help."""
     (tmp_path / "talking.py").write_text(TALKING)
     environment = {**os.environ, "PYTHONPATH": f"{CHECKOUT / 'src'}"}
     line = [sys.executable, "-c", "from budgeted_agents.cli import main; main()", "doctor", "talking:app", "--json"]

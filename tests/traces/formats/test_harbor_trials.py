@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from budgeted_agents.traces.audit.scan import scan
+from budgeted_agents.traces.audit.folding import FileResult
+from budgeted_agents.traces.audit.scan import scan, trace_calls
 from budgeted_agents.traces.audit.sessions import conclude
 from budgeted_agents.traces.call import CACHE_NOT_RECORDED, NO_USAGE_RECORDED
 from budgeted_agents.traces.formats.atif import FORMAT
@@ -147,3 +148,33 @@ def test_in_an_archive_it_says_nothing(tmp_path: Path) -> None:
     found = scan([tmp_path / "job.zip"], workers=1)
     assert found.audit.sessions == {}
     assert "unpack the archive" in str(found.files[0].problems.kept[0])
+
+
+def test_an_agents_own_logs_below_its_trajectory_are_copies(tmp_path: Path) -> None:
+    """Unless the trajectory has no figures, or is not part of the input, or a format is asked for."""
+    agent = tmp_path / "chess" / "agent"
+    (agent / "sessions").mkdir(parents=True)
+    (agent / "trajectory.json").write_text(json.dumps(ATIF))
+    log = agent / "sessions" / "s.jsonl"
+    log.write_text(json.dumps({"id": "1", "session": "s", "model": "gpt-4o", "input_tokens": 5, "output_tokens": 1}))
+    (agent / "notes.txt").write_text("no trace")
+    calls = sum(session.calls for session in scan([agent / "trajectory.json"]).audit.sessions.values())
+    assert calls > 0
+
+    result = scan([tmp_path])
+    assert sum(session.calls for session in result.audit.sessions.values()) == calls
+    assert [(Path(file.path).name, file.format, file.calls) for file in result.files] == [
+        ("notes.txt", None, 0),
+        ("trajectory.json", "atif", calls),
+        ("s.jsonl", "neutral", 0),
+    ]
+    assert "tells of the same calls" in str(result.files[-1].problems.kept[0])
+    assert "not read: 1." in result.warnings[0]
+    files: list[FileResult] = []
+    assert sum(call.kind == "model" for call in trace_calls([tmp_path], files=files)) == calls
+    assert [Path(file.path).name for file in files] == ["s.jsonl", "notes.txt", "trajectory.json"]
+
+    assert list(scan([agent / "sessions"]).audit.sessions) == ["s"]
+    assert "s" in scan([tmp_path], format="neutral").audit.sessions
+    (agent / "trajectory.json").write_text(json.dumps({**ATIF, "steps": [], "final_metrics": None}))
+    assert "s" in scan([tmp_path]).audit.sessions

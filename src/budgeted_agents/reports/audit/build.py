@@ -145,8 +145,9 @@ def _warnings(
         name or "(no model named)": found.unpriced_calls for name, found in models.items() if found.unpriced_calls
     }
     if unpriced:
-        names = some([f"{name} ({calls:,})" for name, calls in unpriced.items()])
-        yield f"No cost is known for {many(sum(unpriced.values()), 'call')}: the total is too low by what they cost. {names}."
+        names = some([f"{name} ({number:,})" for name, number in unpriced.items()])
+        calls = many(sum(unpriced.values()), "call")
+        yield f"No cost is known for {calls}: the total is too low by what they cost. {names}."
     missing = [session for session in sessions if CALLS_MISSING in session.flags]
     if missing:
         gap = sum((session.stated_gap_usd or _NOTHING for session in missing), _NOTHING)

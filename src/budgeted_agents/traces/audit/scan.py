@@ -18,7 +18,9 @@ from budgeted_agents.traces.call import TracedCall
 from budgeted_agents.traces.files import FileSource, find_files
 from budgeted_agents.traces.files.limits import MEBIBYTE
 from budgeted_agents.traces.formats import Format, PartableFormat
+from budgeted_agents.traces.formats.copies import COPY, copies
 from budgeted_agents.traces.formats.registry import Formats
+from budgeted_agents.traces.problems import Problems
 
 Paths = Iterable[str | Path]
 Progress = Callable[[int, int], None]
@@ -77,10 +79,9 @@ def scan(
         InvalidTrace: a path or the format does not exist. What is wrong within a file is a problem of that file.
         InvalidPrice: prices cannot be read.
     """
-    files = [Part(path, FileSource(path).size) for path in find_files(paths)]
     formats = Formats.installed()
-    if format is not None:
-        formats.named(format)
+    found, again = _files(paths, formats, format)
+    files = [Part(path, FileSource(path).size) for path in found]
     total = sum(file.size for file in files)
     with Seen() as seen, _crew(formats, format, prices, workers or _worth(total), seen) as crew:
         merger = Merger(Audit(crew.prices), crew)
@@ -91,7 +92,9 @@ def scan(
             if progress is not None:
                 progress(done, total)
         merger.settle()
-    return Scan(merger.audit, list(merger.files.values()), tuple(formats.warnings))
+    told = [f"Files that tell again what trajectories above them tell, and so are not read: {len(again):,}."]
+    warnings = (*formats.warnings, *(told if again else ()))
+    return Scan(merger.audit, [*merger.files.values(), *again], warnings)
 
 
 def trace_calls(
@@ -108,9 +111,10 @@ def trace_calls(
         InvalidTrace: a path or the format does not exist.
     """
     formats = Formats.installed()
-    if format is not None:
-        formats.named(format)
-    calls = _each(paths, formats, format, [] if files is None else files)
+    found, again = _files(paths, formats, format)
+    results = [] if files is None else files
+    results += again
+    calls = _each(found, formats, format, results)
     with Seen() as seen:
         while some := list(islice(calls, _AT_ONCE)):
             once = Once()
@@ -120,9 +124,22 @@ def trace_calls(
             yield from new
 
 
-def _each(paths: Paths, formats: Formats, forced: str | None, files: list[FileResult]) -> Iterator[TracedCall]:
+def _files(paths: Paths, formats: Formats, forced: str | None) -> tuple[list[Path], list[FileResult]]:
+    """The files to read, and what is said of those that only tell again what others do."""
+    found = list(find_files(paths))
+    if forced is not None:
+        formats.named(forced)
+        return found, []
+    again = copies(found, formats)
+    results = [FileResult(str(path), name, Problems(str(path))) for path, name in again.items()]
+    for result in results:
+        result.problems.warn(COPY)
+    return [path for path in found if path not in again], results
+
+
+def _each(paths: list[Path], formats: Formats, forced: str | None, files: list[FileResult]) -> Iterator[TracedCall]:
     """Every call, also those that are told of twice."""
-    for path in find_files(paths):
+    for path in paths:
         for source, format in readable(FileSource(path), formats, forced):
             files.append(FileResult(source.path, format.name if format else None, source.problems))
             if format is not None:

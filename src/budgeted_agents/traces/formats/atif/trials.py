@@ -33,6 +33,9 @@ _METRICS = {
 
 _FULL_REWARD = 1 - 1e-6
 
+AGENT, TRAJECTORY = "agent", "trajectory.json"
+"""The folder where an agent leaves what it kept, and the file in it with its trajectory."""
+
 
 class _Step(NamedTuple):
     """A part of a trial; most have one.
@@ -73,16 +76,16 @@ def trial_statements(trial: Record, source: Source) -> Iterator[TracedCall]:
 def _steps(trial: Record, folder: Path) -> Iterator[_Step]:
     steps = mappings(trial.get("step_results"))
     if mapping(trial.get("agent_result")) or not steps:
-        yield _Step("", trial, *_told_beside(folder))
+        yield _Step("", trial, *told_beside(folder))
         return
     for step in steps:
         name = PurePath(text(step.get("step_name"))).name
-        yield _Step(name, step, *_told_beside(folder / "steps" / name))
+        yield _Step(name, step, *told_beside(folder / "steps" / name))
 
 
-def _told_beside(folder: Path) -> tuple[str, bool]:
+def told_beside(folder: Path) -> tuple[str, bool]:
     """The session of the trajectory that an agent left in its part of a trial, and whether it has any figures."""
-    path = folder / "agent" / "trajectory.json"
+    path = folder / AGENT / TRAJECTORY
     try:
         trajectory = record(FileSource(path)) if path.is_file() else {}
     except InvalidTrace:
