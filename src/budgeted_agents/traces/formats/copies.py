@@ -1,5 +1,5 @@
-"""Files that tell again what others of the same input tell: Harbor turns its agents' own logs into trajectories, and keeps
-the logs below the same folder."""
+"""Files that tell again what others of the same input tell: Harbor turns its agents' own logs into trajectories, and
+keeps the logs below the same folder."""
 
 from __future__ import annotations
 
