@@ -181,6 +181,14 @@ def test_a_document_that_was_cut_off_costs_itself(tmp_path: Path, cut_off: bytes
     assert [file.skipped for file in files] == [1, 0]
 
 
+def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", b"\n \n")
+    write(tmp_path / "b.jsonl", b"no trace")
+    empty, unknown = (str(file.problems.kept[0]) for file in scan([tmp_path], prices=prices).files)
+    assert empty.endswith("a.jsonl: is empty")
+    assert "is in no known format" in unknown
+
+
 @pytest.mark.parametrize("at_once", [1, 7, 10_000])
 def test_taking_calls_one_by_one_finds_what_a_scan_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int

@@ -197,7 +197,7 @@ def _read(source: Source, format: Format) -> Iterator[TracedCall]:
 def _told(source: Source, format: Format | None) -> Format | None:
     """The format; where there is none, and nothing says why, a problem does."""
     if format is None and not source.problems.kept:
-        source.problems.skip(UNKNOWN)
+        source.problems.skip(UNKNOWN if source.head.strip() else "is empty")
     return format
 
 
