@@ -117,6 +117,14 @@ def test_a_call_without_usage_is_flagged(tmp_path: Path) -> None:
 ROWS = [observation("a"), observation("w", "TOOL", input='{"city":"Oslo"}'), observation("s", "SPAN"), observation("b")]
 
 
+@pytest.mark.parametrize("tokens", [[100, 10, 110], ["100", "10", "110"]], ids=["numbers", "texts"])
+def test_old_exports_have_a_column_for_each_sum(tmp_path: Path, tokens: list[Any]) -> None:
+    sums = dict(zip(("promptTokens", "completionTokens", "totalTokens"), tokens, strict=True))
+    row = observation("a", usageDetails=None, **sums)
+    (call,) = imported(FORMAT, written(tmp_path, "observations.json", [row])).models
+    assert (call.usage, call.flags) == (Usage(input=100, output=10), ())
+
+
 def test_every_export_tells_the_same(tmp_path: Path) -> None:
     blob = [snake(row) for row in ROWS]
     sources = {

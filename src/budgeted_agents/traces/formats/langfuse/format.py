@@ -21,6 +21,7 @@ from budgeted_agents.traces.values import fingerprint, seconds, texts
 from budgeted_agents.usage import Usage
 
 _KINDS: dict[str, Kind] = {"GENERATION": "model", "EMBEDDING": "embedding", "TOOL": "tool"}
+_SUMS = {"input": "prompt", "output": "completion", "total": "total"}
 _COLUMNS = frozenset(
     {
         *("id", "trace_id", "parent_observation_id", "type", "name", "level", "start_time", "end_time", "metadata"),
@@ -153,10 +154,16 @@ def _be_model_call(call: TracedCall, row: Record, metadata: Record) -> None:
 
 
 def _tokens(row: Record) -> Record:
-    details = numbers(row.get("usage_details")) or numbers(row.get("usage"))
+    details = numbers(row.get("usage_details")) or numbers(row.get("usage")) or numbers(_sums(row))
     if not details or text(details.get("unit")) not in ("", "TOKENS"):
         return {}
     return details
+
+
+def _sums(row: Record) -> Record:
+    """What old exports say of tokens: the sums alone, each in a column."""
+    found = {name: row.get(f"{column}_tokens") for name, column in _SUMS.items()}
+    return {name: tokens for name, tokens in found.items() if tokens is not None}
 
 
 def _recorded(row: Record, problems: Problems, line: int) -> Decimal | None:
