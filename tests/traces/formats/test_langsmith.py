@@ -78,6 +78,21 @@ def test_a_session_is_never_the_project(tmp_path: Path, metadata: dict[str, Any]
     assert imported(FORMAT, source).calls[0].session == session
 
 
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("ending", ["json", "jsonl", "parquet"])
+def test_the_thread_of_a_trace_is_that_of_all_its_runs(tmp_path: Path, ending: str, order: int) -> None:
+    """As where only the first run is given it; exports begin with the newest run."""
+    bare = {"thread_id": None, "user_id": None}
+    runs = [run("root", "chain"), run("a", metadata=bare), run("t", "tool", metadata=bare), run("b", metadata=bare)]
+    runs += [run("x", trace_id="trace-2", metadata=bare), run("y", trace_id="trace-3", metadata={"thread_id": "own"})]
+    source = written(tmp_path, f"runs.{ending.replace('parquet', 'json')}", runs[::order])
+    if ending == "parquet":
+        duckdb.execute(f"COPY (FROM '{source.path}') TO '{tmp_path}/runs.parquet'")
+        source = FileSource(tmp_path / "runs.parquet")
+    sessions = {call.id: call.session for call in FORMAT.read(source)}
+    assert sessions == {"a": "chat-7", "t": "chat-7", "b": "chat-7", "x": "trace-2", "y": "own"}
+
+
 @pytest.mark.parametrize(
     ("details", "usage", "flags"),
     [

@@ -34,7 +34,7 @@ _MOST_PARTS = 128
 _LAST_PARTS = 8
 """From where so many parts are left, they get smaller: at the end no process works long while the others wait."""
 
-_AT_ONCE = 10_000
+_AT_ONCE = 30_000
 """Calls that are compared at once with those seen before."""
 
 _WORTH_A_WORKER = 16 * MEBIBYTE

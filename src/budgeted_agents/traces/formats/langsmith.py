@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
+from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.traces import parquet
 from budgeted_agents.traces.call import CACHE_TTL_UNKNOWN, NO_USAGE, NO_USAGE_RECORDED, Kind, TracedCall
 from budgeted_agents.traces.documents import Record, read_each, records, unnumbered
@@ -33,6 +34,14 @@ _COLUMNS = frozenset(
     }
 )
 
+_COLUMNS_OF_CHAINS = frozenset({"id", "trace_id", "run_type", "extra", "metadata"})
+_THREAD = ("thread_id", "session_id", "conversation_id")
+_MOST_TRACES = 100_000
+"""Traces whose thread is remembered; the oldest is forgotten."""
+
+_STAY = 1_000
+"""Calls that wait for other runs of their traces, which may stand behind them."""
+
 
 class LangSmith:
     """Reads all of them."""
@@ -50,16 +59,18 @@ class LangSmith:
         )
 
     def read(self, source: Source) -> Iterator[TracedCall]:
-        problems = source.problems
+        problems, threads = source.problems, _Threads()
         runs = unnumbered(_rows(source)) if source.head.startswith(b"PAR1") else _runs(records(source), problems)
-        return read_each(runs, lambda line, run: _calls(run, problems, line), problems)
+        return threads.told(read_each(runs, lambda line, run: _calls(run, threads, problems, line), problems))
 
 
 FORMAT = LangSmith()
 
 
 def _rows(source: Source) -> Iterator[Record]:
-    """The rows of a Parquet file. Inputs, which can be large, are read of tools alone."""
+    """The rows of a Parquet file. Inputs, which can be large, are read of tools alone; of chains what threads they are
+    part of, before anything else."""
+    yield from parquet.rows(source, _COLUMNS_OF_CHAINS, run_type=("chain",))
     yield from parquet.rows(source, _COLUMNS, run_type=("llm", "embedding"))
     yield from parquet.rows(source, _COLUMNS | {"inputs"}, run_type=("tool",))
 
@@ -74,6 +85,41 @@ def _runs(numbered: Iterator[tuple[int, Record]], problems: Problems) -> Iterato
             listed = mappings(record["runs"]) if "runs" in record else [record]
             yield from ((line, run) for root in listed for run in _family(root))
     yield from batches.rest()
+
+
+class _Threads:
+    """The threads of traces. Often only a trace's first run says which it is part of, and exports have that one last."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def note(self, trace: str, metadata: Record) -> str:
+        """The thread that a run names; it is that of its trace. Empty if it names none."""
+        thread = text(*(metadata.get(name) for name in _THREAD))
+        if thread and trace not in self._known:
+            if len(self._known) >= _MOST_TRACES:
+                self._known.pop(next(iter(self._known)))
+            self._known[trace] = thread
+        return thread
+
+    def told(self, calls: Iterator[TracedCall]) -> Iterator[TracedCall]:
+        """The calls, those that name no thread with that of their trace, if another run near them names one."""
+        waiting: list[TracedCall] = []
+        try:
+            for call in calls:
+                waiting.append(call)
+                if len(waiting) >= 2 * _STAY:
+                    yield from map(self._with_thread, waiting[:_STAY])
+                    del waiting[:_STAY]
+        except InvalidTrace:
+            yield from map(self._with_thread, waiting)  # what was read before the damage counts
+            raise
+        yield from map(self._with_thread, waiting)
+
+    def _with_thread(self, call: TracedCall) -> TracedCall:
+        if call.session == call.trace:
+            call.session = self._known.get(call.trace, call.session)
+        return call
 
 
 class _Batches:
@@ -121,16 +167,17 @@ def _patched(run: Record, patch: Record) -> Record:
     return {**run, **{name: value for name, value in patch.items() if value not in (None, "", [], {})}}
 
 
-def _calls(run: Record, problems: Problems, line: int) -> Iterator[TracedCall]:
+def _calls(run: Record, threads: _Threads, problems: Problems, line: int) -> Iterator[TracedCall]:
     kind = _KINDS.get(text(run.get("run_type")))
+    metadata = mapping(mapping(run.get("extra")).get("metadata")) or mapping(run.get("metadata"))
+    trace = text(run.get("trace_id"), run.get("id"))
+    thread = threads.note(trace, metadata)
     if kind is None:
         return
-    metadata = mapping(mapping(run.get("extra")).get("metadata")) or mapping(run.get("metadata"))
     span = identity(run.get("id"), "run")
-    trace = text(run.get("trace_id"), span)
     call = TracedCall(
         id=span,
-        session=text(*(metadata.get(name) for name in ("thread_id", "session_id", "conversation_id")), trace),
+        session=thread or trace,
         kind=kind,
         trace=trace,
         span=span,
