@@ -88,7 +88,7 @@ def _runs(numbered: Iterator[tuple[int, Record]], problems: Problems) -> Iterato
 
 
 class _Threads:
-    """The threads of traces. Often only a trace's first run says which it is part of, and exports have that one last."""
+    """The threads of traces. Often only a trace's first run says which it is in, and exports have that one last."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
