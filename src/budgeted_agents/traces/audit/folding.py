@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -187,11 +188,7 @@ def readable(source: FileSource, formats: Formats, forced: str | None = None) ->
 
 def calls_of(source: Source, format: Format) -> Iterator[TracedCall]:
     """The calls of one file. What its importer fails at is a problem of that file alone."""
-    yield from _guarded(_read(source, format), source.problems)
-
-
-def _read(source: Source, format: Format) -> Iterator[TracedCall]:
-    yield from format.read(source)  # in here also what fails before the first call
+    return _guarded(partial(format.read, source), source.problems)
 
 
 def _told(source: Source, format: Format | None) -> Format | None:
@@ -225,8 +222,8 @@ def _calls(source: Source, format: Format, job: Job, suspects: list[TracedCall])
     is_part = isinstance(source, FileSource) and source.is_part
     if (is_part or job.suspects) and isinstance(format, PartableFormat):  # to ask whether it is one takes long
         if job.suspects:
-            return _guarded(format.settle(source, list(job.suspects)), source.problems)
-        return _sure(_guarded(format.read_part(source), source.problems), suspects)
+            return _guarded(partial(format.settle, source, list(job.suspects)), source.problems)
+        return _sure(_guarded(partial(format.read_part, source), source.problems), suspects)
     return calls_of(source, format)
 
 
@@ -238,9 +235,9 @@ def _sure(calls: Iterator[TracedCall], suspects: list[TracedCall]) -> Iterator[T
             yield call
 
 
-def _guarded(calls: Iterator[TracedCall], problems: Problems) -> Iterator[TracedCall]:
+def _guarded(read: Callable[[], Iterator[TracedCall]], problems: Problems) -> Iterator[TracedCall]:
     try:
-        yield from calls
+        yield from read()  # an importer that is no generator fails here
     except BudgetedAgentsError as error:
         problems.skip(_said(error))
     except Exception as error:  # noqa: BLE001 -- an importer's bug must not cost the rest of the input
