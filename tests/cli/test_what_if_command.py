@@ -105,6 +105,13 @@ def test_a_gate(run: Command, traces: Path, gate: tuple[str, ...], code: int, sa
     assert (ended, err) == (code, "".join(warnings) + said)
 
 
+def test_windows_over_sessions_without_a_time_are_warned_of(run: Command, traces: Path) -> None:
+    (in_a_run,) = json.loads(run(traces, "--budget", "usd=5", "--json")[1])["warnings"]
+    assert "sums only" in in_a_run
+    _, in_a_day = json.loads(run(traces, "--budget", "usd=5,window=day", "--json")[1])["warnings"]
+    assert in_a_day.startswith("Of 1 session the traces do not tell when they were")
+
+
 def test_what_could_not_be_read_is_told(run: Command, traces: Path) -> None:
     (traces.parent / "notes.txt").write_text("nothing")
     with traces.open("a") as file:

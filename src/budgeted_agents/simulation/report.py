@@ -288,6 +288,12 @@ def _warnings(policy: PolicyWhatIf) -> Iterable[str]:
             f"{many(totals.unpriced, 'call')} left out, because no price or no count of tokens is known of them; "
             "--prices takes a list of your own"
         )
+    timeless = policy.count(lambda found: found.is_timeless)
+    if timeless and any(budget.window for budget in policy.policy.budgets):
+        yield (
+            f"Of {many(timeless, 'session')} the traces do not tell when they were: budgets with a window take them as "
+            "of one and the same time"
+        )
     for limit in ("loops", "depth"):
         if any(getattr(budget, limit) is not None for budget in policy.policy.budgets):
             yield f"{limit}: not replayed, because traces do not tell them"

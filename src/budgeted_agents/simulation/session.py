@@ -67,6 +67,7 @@ class SessionOutcome:
         unpriced: calls left out because no price, or no count of tokens, is known of them.
         landing_reserve: what a finalizer may have spent besides, at most.
         is_stated: no call is known, only what the trace says of the session in sum.
+        is_timeless: the trace does not tell when some of it was; it counts as at the beginning of the calendar.
         alerted, stepped_down, watched: the first alert; the first downgrade; the first call that a budget in shadow
             mode would have refused.
         ended: the first refusal of a model call.
@@ -90,6 +91,7 @@ class SessionOutcome:
     unpriced: int = 0
     landing_reserve: int = 0
     is_stated: bool = False
+    is_timeless: bool = False
     alerted: Moment | None = None
     stepped_down: Moment | None = None
     watched: Moment | None = None

@@ -106,6 +106,7 @@ class Simulation:
         if session is None:
             session = Session.of(call)
             self.sessions[session.name] = session
+        session.outcome.is_timeless |= not timed.start
         if call.kind == "tool":
             self._begin_tool(session, call, call.tool, timed.end)
         elif call.kind == "statement":
