@@ -178,5 +178,9 @@ def test_a_bad_file_is_refused(tmp_path: Path, text: str, says: str) -> None:
 def test_days() -> None:
     assert parse_day("2025-06-11") == date(2025, 6, 11)
     assert parse_day("today") == datetime.now(UTC).date()
+    assert parse_day(datetime(2025, 6, 11, 23, tzinfo=UTC)) == parse_day(date(2025, 6, 11)) == date(2025, 6, 11)
+    assert parse_day(None) is None
     with pytest.raises(InvalidPrice, match="is no day"):
         parse_day("June")
+    with pytest.raises(InvalidPrice, match="is no day"):
+        parse_day(5)  # type: ignore[arg-type]

@@ -12,6 +12,8 @@ import polars
 import pytest
 from rich.console import Console
 
+from budgeted_agents import replay
+from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.reports.audit import AuditReport, audit_report
 from budgeted_agents.reports.audit.sheet import write_csv
 from budgeted_agents.reports.audit.table import AuditTable
@@ -176,3 +178,8 @@ def test_a_name_is_no_formula(name: str) -> None:
     file = StringIO(newline="")
     write_csv(report_of([model_call(1, name)]), "session", file)
     assert not file.getvalue().splitlines()[1].startswith(("=", "+", "-", "@", "\t"))
+
+
+def test_no_number_of_processes_is_refused() -> None:
+    with pytest.raises(InvalidTrace, match="workers=-1: is no number of processes"):
+        replay(__file__, workers=-1)

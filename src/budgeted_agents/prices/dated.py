@@ -91,17 +91,21 @@ class DatedPrices:
         return self._history.on(when, model, provider, only_former=only_former, surcharge=surcharge)
 
 
-def parse_day(text: str) -> date:
-    """A day in ISO form; ``today`` is one too.
+def parse_day(day: date | str | None) -> date | None:
+    """A day, which may be given in ISO form; ``today`` is one too. Of a time, the day it is on. None stays None.
 
     Raises:
         InvalidPrice: it is none.
     """
+    if isinstance(day, datetime):
+        return day.date()
+    if day is None or isinstance(day, date):
+        return day
     try:
-        return datetime.now(UTC).date() if text == "today" else date.fromisoformat(text)
-    except ValueError:
+        return datetime.now(UTC).date() if day == "today" else date.fromisoformat(day)
+    except (TypeError, ValueError):
         raise InvalidPrice(
-            "is no day", field="as_of", value=text, place="prices", remedy='Give e.g. "2025-06-11", or "today"'
+            "is no day", field="as_of", value=day, place="prices", remedy='Give e.g. "2025-06-11", or "today"'
         ) from None
 
 

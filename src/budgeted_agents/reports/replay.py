@@ -38,10 +38,13 @@ def replay(
         progress: told now and then how many bytes of how many are done.
 
     Raises:
-        InvalidTrace: there is nothing at a path, or no file can be read.
+        InvalidTrace: there is nothing at a path, no file can be read, or ``workers`` is below 1.
         InvalidPrice: the price list or the day is bad.
     """
-    load = partial(DatedPrices.load, prices, _day(as_of))
+    if workers is not None and workers < 1:
+        remedy = "Give a number from 1 on, or None for as many as are worth their start"
+        raise InvalidTrace("is no number of processes", field="workers", value=workers, place="replay", remedy=remedy)
+    load = partial(DatedPrices.load, prices, parse_day(as_of))
     scanned = scan(_several(paths), format=format, prices=load, workers=workers, progress=progress)
     files = [file_audit(result) for result in scanned.files]
     _check_readable(files)
@@ -69,16 +72,12 @@ def export(
         InvalidTrace: there is nothing at a path, DuckDB is not installed, or the file cannot be written.
         InvalidPrice: the price list or the day is bad.
     """
-    dated = DatedPrices.load(prices, _day(as_of))
+    dated = DatedPrices.load(prices, parse_day(as_of))
     return write_parquet(trace_calls(_several(paths), format=format), dated, Path(file))
 
 
 def _several(paths: Paths) -> Iterable[str | Path]:
     return [paths] if isinstance(paths, str | Path) else paths
-
-
-def _day(as_of: date | str | None) -> date | None:
-    return parse_day(as_of) if isinstance(as_of, str) else as_of
 
 
 def _on_prices(prices: str | Path | None, as_of: date | str | None) -> list[str]:

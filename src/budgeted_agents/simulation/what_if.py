@@ -59,7 +59,7 @@ def what_if(
     """
     if output_limit is not None and output_limit < 1:
         raise _invalid("is no number of tokens", "output_limit", output_limit, "Give a number above zero, or None")
-    tariff = Tariff(prices, models, parse_day(as_of) if isinstance(as_of, str) else as_of)
+    tariff = Tariff(prices, models, parse_day(as_of))
     named = _named(policies)
     simulations = {name: Simulation(policy, tariff, output_limit) for name, policy in named.items()}
     results: list[FileResult] = []
