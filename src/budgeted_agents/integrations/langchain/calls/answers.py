@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
@@ -17,7 +18,7 @@ from budgeted_agents.integrations.langchain.calls.quoting import UNPRICED, price
 from budgeted_agents.meter import Admission, Meter, Steps, settle
 from budgeted_agents.meter.settlement import EndedCall
 from budgeted_agents.prices import Price
-from budgeted_agents.usage import Usage, service_region, service_tier
+from budgeted_agents.usage import Usage, iterations, service_region, service_tier
 
 
 class Answered(Struct, frozen=True, gc=False):
@@ -125,8 +126,9 @@ _OF_IMAGES = frozenset({"image", "image_url"})
 
 
 def _completed(usage: Usage, answer: BaseMessage) -> Usage:
-    """The usage with what the answer shows of itself and LangChain's usage does not say: searches the provider ran, and
-    that what it gave is a picture or speech, which is then what its output tokens are."""
+    """The usage with what the answer shows of itself and LangChain's usage does not say: searches the provider ran, what
+    it spent on compacting the context first, and that what it gave is a picture or speech, which is then what its output
+    tokens are."""
     kind = "audio" if "audio" in answer.additional_kwargs else ""
     searches = len((answer.response_metadata.get(_GROUNDING) or {}).get("web_search_queries") or ())
     content = [] if isinstance(answer.content, str) else answer.content
@@ -138,6 +140,9 @@ def _completed(usage: Usage, answer: BaseMessage) -> Usage:
                 kind = kind or "image"
     if searches:
         usage = replace(usage, web_searches=usage.web_searches + searches)
+    for compaction in iterations(answer.response_metadata.get("usage"), "compaction"):
+        with suppress(InvalidUsage):
+            usage += Usage.from_anthropic(compaction)
     if kind and usage.output and not (usage.image_output or usage.audio_output):
         usage = replace(usage, output=0, **{f"{kind}_output": usage.output})
     return usage
