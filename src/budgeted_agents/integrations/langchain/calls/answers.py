@@ -126,9 +126,9 @@ _OF_IMAGES = frozenset({"image", "image_url"})
 
 
 def _completed(usage: Usage, answer: BaseMessage) -> Usage:
-    """The usage with what the answer shows of itself and LangChain's usage does not say: searches the provider ran, what
-    it spent on compacting the context first, and that what it gave is a picture or speech, which is then what its output
-    tokens are."""
+    """The usage with what the answer shows of itself and LangChain's usage does not say: searches the provider ran,
+    what it spent on compacting the context first, and that what it gave is a picture or speech, which is then what its
+    output tokens are."""
     kind = "audio" if "audio" in answer.additional_kwargs else ""
     searches = len((answer.response_metadata.get(_GROUNDING) or {}).get("web_search_queries") or ())
     content = [] if isinstance(answer.content, str) else answer.content
