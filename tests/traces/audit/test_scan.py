@@ -82,6 +82,32 @@ def test_several_processes_find_what_one_finds(
     assert places == [f"{tmp_path}/a.jsonl:{len(lines) + 1}", f"{tmp_path}/b.jsonl:151"]
 
 
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_twins_and_sessions_are_found_across_the_ends_of_parts(tmp_path: Path, workers: int) -> None:
+    lines = []
+    for number in range(120):
+        trace, usage = f"{number // 4:032x}", {"gen_ai__usage__input_tokens": 100 + number % 7}
+        lines.append(line(chat(f"theirs-{number}", "", trace, gen_ai__conversation__id=None, **usage)))
+        lines.append(line(chat(f"ours-{number}", "", trace, budget__reservation__id=f"r{number}", **usage)))
+    write(tmp_path / "twins.jsonl", *lines)
+    agents = []
+    for number in range(120):
+        trace = f"{1000 + number // 4:032x}"
+        agents.append(line(chat(f"call-{number}", "", trace, gen_ai__conversation__id=None)))
+        if number % 4 == 3:
+            named = {"gen_ai.operation.name": "invoke_agent", "gen_ai.conversation.id": f"session-{number // 4}"}
+            agents.append(line(span(f"agent-{number}", "", trace, **named)))
+    write(tmp_path / "agents.jsonl", *agents)
+    result = scan([tmp_path], prices=prices, workers=workers)
+    assert [(Path(file.path).name, file.calls) for file in result.files] == [
+        ("agents.jsonl", 120),
+        ("twins.jsonl", 120),
+    ]
+    sessions = {name: session.calls for name, session in result.audit.sessions.items() if name.startswith("session-")}
+    assert sessions == {f"session-{number}": 4 for number in range(30)}
+
+
 def test_a_call_counts_once_across_files_and_names(tmp_path: Path) -> None:
     first = write(tmp_path / "first.jsonl", line(chat("a" * 16)), line(chat("a" * 16)))
     again = write(tmp_path / "again.jsonl", line(chat("a" * 16)), line(chat("b" * 16)))

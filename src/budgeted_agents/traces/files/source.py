@@ -41,6 +41,14 @@ class FileSource(Content):
         """Whether only some of its lines are read."""
         return self._part is not None
 
+    def around(self, reach: int) -> tuple[FileSource | None, FileSource | None]:
+        """So many bytes of the file before this part, and behind it; None where there are none, or of a whole file."""
+        if self._part is None:
+            return None, None
+        start, end = self._part
+        before = FileSource(self.file, (max(start - reach, 0), start)) if start else None
+        return before, FileSource(self.file, (end, min(end + reach, self.size))) if end < self.size else None
+
     def lines_before(self) -> int:
         """How many lines of the file stand before this part."""
         start = self._part[0] if self._part else 0

@@ -34,6 +34,11 @@ class Conversations:
         self.has_nameless = False
         self.has_ours = False
 
+    @property
+    def needs_others(self) -> bool:
+        """Whether calls in other parts of the file may say something of these."""
+        return self.has_ours or (self.has_nameless and bool(self.sessions))
+
     def settled(self, *, is_last: bool = False) -> list[TracedCall]:
         """Calls that wait no longer, each once, those without a session with that of their trace, if it is known. What
         is too much to remember is forgotten."""

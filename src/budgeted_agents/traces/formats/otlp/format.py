@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.traces.call import MAY_BE_SUM, TracedCall
 from budgeted_agents.traces.formats.otlp.conversations import MOST, Conversations
+from budgeted_agents.traces.formats.otlp.parts import Part
 from budgeted_agents.traces.formats.otlp.protobuf import is_length_prefixed
 from budgeted_agents.traces.formats.otlp.reading import has_lines, spans_of
 from budgeted_agents.traces.formats.otlp.spans import SpanMapper
@@ -46,6 +47,7 @@ class OtlpFormat:
 
     def read_part(self, source: Source) -> Iterator[TracedCall]:
         conversations = Conversations()
+        part = Part(source, conversations)
         call_of = SpanMapper(source.problems, conversations).call_of
         try:
             for span, scope, resource, line in spans_of(source):
@@ -55,11 +57,11 @@ class OtlpFormat:
                     if call.session is call.trace:  # `names_none`, without a call
                         conversations.has_nameless = True
                 if len(conversations.waiting) >= MOST or len(conversations.sessions) >= MOST:
-                    yield from conversations.settled()
+                    yield from part.settled()
         except InvalidTrace:
-            yield from conversations.settled(is_last=True)  # what was read before the damage counts
+            yield from part.settled(is_last=True)  # what was read before the damage counts
             raise
-        yield from conversations.settled(is_last=True)
+        yield from part.settled(is_last=True)
 
     def settle(self, source: Source, suspects: list[TracedCall]) -> Iterator[TracedCall]:
         if suspects:
