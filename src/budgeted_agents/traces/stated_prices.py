@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
+from math import prod
 from typing import Any
 
 from budgeted_agents.errors import InvalidPrice
@@ -13,7 +15,13 @@ from budgeted_agents.traces.problems import Problems
 
 
 def stated_price(
-    model: str, fields: Mapping[str, Any], source: str, problems: Problems, line: int, region: str = ""
+    model: str,
+    fields: Mapping[str, Any],
+    source: str,
+    problems: Problems,
+    line: int,
+    region: str = "",
+    factor: Decimal | None = None,
 ) -> Price | None:
     """The price that a trace states for a model; None if it is none, or 0, which is said where no price is known.
 
@@ -24,10 +32,13 @@ def stated_price(
         problems: where it says what is no price.
         line: the line it stands in, for messages.
         region: where the call was served, if its price may depend on that.
+        factor: what every rate is multiplied by, for a discount or a margin; None for neither.
     """
     row = Row(model, fields, source)
     try:
-        price = Price(row, source, regional_surcharge(row, region)) if has_token_prices(row) else None
+        surcharge = regional_surcharge(row, region)
+        factors = [each for each in (surcharge, factor) if each is not None]
+        price = Price(row, source, prod(factors) if factors else None) if has_token_prices(row) else None
     except InvalidPrice as error:
         problems.warn(f"the price it states is none ({error}); it is ignored", line)
         return None

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from budgeted_agents import replay
 from budgeted_agents.traces.call import CACHE_NOT_RECORDED, CLIENT_CACHE_HIT, NO_USAGE_RECORDED
 from budgeted_agents.traces.files import FileSource
 from budgeted_agents.traces.formats.litellm import FORMAT
@@ -214,6 +215,42 @@ def test_a_stated_price_holds_where_the_call_was_served(tmp_path: Path) -> None:
     assert [call.region for call in calls] == ["us", "eu", "us-central1"]
     inputs = [call.logged_price.unit_prices()["input"] for call in calls if call.logged_price is not None]
     assert inputs == ["0.000003", "0.000004", "0.000002"]
+
+
+@pytest.mark.parametrize(
+    ("basis", "input_price"),
+    [
+        ({"discount_percent": 0.05}, "0.0000019"),
+        ({"margin_percent": 0.1}, "0.0000022"),
+        ({"discount_percent": 0.05, "margin_percent": 0.1}, "0.00000209"),
+        ({"discount_percent": 0, "margin_percent": None}, "0.000002"),
+        ({"discount_percent": 1}, "0.000002"),
+        ({"discount_percent": 1e400, "margin_percent": -1}, "0.000002"),
+        ({"discount_percent": "much", "margin_percent": True}, "0.000002"),
+    ],
+)
+def test_a_discount_and_a_margin_are_part_of_the_price_that_the_proxy_had(
+    tmp_path: Path, basis: dict[str, Any], input_price: str
+) -> None:
+    (call,) = imported(
+        FORMAT, write_lines(tmp_path / "a.jsonl", payload(**stating(PRICE, cost_breakdown=basis)))
+    ).models
+    assert call.logged_price is not None
+    assert call.logged_price.unit_prices()["input"] == input_price
+
+
+def test_a_discounted_cost_is_no_mismatch(tmp_path: Path) -> None:
+    price = {"input_cost_per_token": 2.5e-6, "output_cost_per_token": 1e-5, "litellm_provider": "openai"}
+    used = {"model": "gpt-4o", "prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    discounted = payload(
+        "a",
+        {"usage_object": None},
+        response_cost=0.003325,
+        **used,
+        **stating(price, cost_breakdown={"discount_percent": 0.05}),
+    )
+    (session,) = replay(write_lines(tmp_path / "a.jsonl", discounted).path).sessions
+    assert session.verdict == "explained_by_logged_price"
 
 
 def test_claude_says_where_and_how_it_answered(tmp_path: Path) -> None:

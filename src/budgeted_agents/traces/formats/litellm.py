@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from typing import Any
 
 from budgeted_agents.prices import Price
 from budgeted_agents.traces.call import CACHE_NOT_RECORDED, CLIENT_CACHE_HIT, NO_USAGE_RECORDED, Kind, TracedCall
@@ -26,6 +27,7 @@ _ALSO_PRICES = {"litellm_provider", "tiered_pricing", "provider_specific_entry",
 
 _LONGEST_NAME = 100
 _MOST_PRICES = 1_000
+_LARGEST_SHARE = 100
 _PRICE_SOURCE = "LiteLLM's log"
 _ORDINARY_TIERS = ("", "auto", "default", "standard")
 _TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
@@ -57,7 +59,7 @@ class _LoggedPrices:
 
     def __init__(self, problems: Problems) -> None:
         self._problems = problems
-        self._known: dict[tuple[str, str], Price | None] = {}
+        self._known: dict[tuple[str, str, Decimal | None], Price | None] = {}
 
     def of(self, record: Record, metadata: Record, region: str, line: int) -> Price | None:
         """The price that the proxy had for a call; None if it had none, or wrote down what is none."""
@@ -65,12 +67,13 @@ class _LoggedPrices:
         fields = {name: value for name, value in mapping(found.get("model_map_value")).items() if _tells_price(name)}
         if not fields:
             return None
-        key = (fingerprint(fields), region)
+        factor = _factor(_basis(record, metadata))
+        key = (fingerprint(fields), region, factor)
         if key not in self._known:
             if len(self._known) >= _MOST_PRICES:
                 self._known.clear()
             model = text(found.get("model_map_key"))
-            self._known[key] = stated_price(model, fields, _PRICE_SOURCE, self._problems, line, region)
+            self._known[key] = stated_price(model, fields, _PRICE_SOURCE, self._problems, line, region, factor)
         return self._known[key]
 
 
@@ -148,9 +151,25 @@ def _tier(record: Record, metadata: Record) -> str:
     return "" if tier in _ORDINARY_TIERS else tier
 
 
+def _basis(record: Record, metadata: Record) -> Record:
+    """How the proxy came to its cost."""
+    return mapping(record.get("cost_breakdown")) or mapping(metadata.get("cost_breakdown"))
+
+
+def _factor(basis: Record) -> Decimal | None:
+    """What the proxy multiplied its price by: less a discount, plus a margin. None if by nothing."""
+    factor = (1 - _share(basis.get("discount_percent"))) * (1 + _share(basis.get("margin_percent")))
+    return factor if factor > 0 and factor != 1 else None
+
+
+def _share(value: Any) -> Decimal:
+    """0.05 is 5%; what makes no sense is nothing."""
+    return Decimal(str(value)) if type(value) in (int, float) and 0 < value < _LARGEST_SHARE else Decimal()
+
+
 def _region(record: Record, metadata: Record) -> str:
     """Where it was served: as Claude says, else as the proxy priced it."""
-    basis = mapping(record.get("cost_breakdown")) or mapping(metadata.get("cost_breakdown"))
+    basis = _basis(record, metadata)
     priced = region_of(basis.get("data_residency")) or region_of(basis.get("vertex_location"))
     return service_region(mapping(metadata.get("usage_object"))) or priced or ""
 
