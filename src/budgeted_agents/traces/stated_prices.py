@@ -38,7 +38,7 @@ def stated_price(
     try:
         surcharge = regional_surcharge(row, region)
         factors = [each for each in (surcharge, factor) if each is not None]
-        price = Price(row, source, prod(factors) if factors else None) if has_token_prices(row) else None
+        price = Price(row, source, prod(factors, start=Decimal(1)) if factors else None) if has_token_prices(row) else None
     except InvalidPrice as error:
         problems.warn(f"the price it states is none ({error}); it is ignored", line)
         return None
