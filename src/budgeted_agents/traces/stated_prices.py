@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from math import prod
 from typing import Any
 
 from budgeted_agents.errors import InvalidPrice
@@ -37,8 +36,9 @@ def stated_price(
     row = Row(model, fields, source)
     try:
         surcharge = regional_surcharge(row, region)
-        factors = [each for each in (surcharge, factor) if each is not None]
-        price = Price(row, source, prod(factors, start=Decimal(1)) if factors else None) if has_token_prices(row) else None
+        if factor is not None:
+            surcharge = factor if surcharge is None else factor * surcharge
+        price = Price(row, source, surcharge) if has_token_prices(row) else None
     except InvalidPrice as error:
         problems.warn(f"the price it states is none ({error}); it is ignored", line)
         return None
