@@ -18,8 +18,9 @@ from budgeted_agents.traces.sources import Source
 _T = TypeVar("_T")
 
 _SORTED = msgspec.json.Encoder(order="deterministic")
-_MILLISECONDS_FROM = 1e11
-"""A number of seconds this large would lie 3,000 years ahead: it counts milliseconds."""
+_LONGEST_NUMBER, _END_OF_TIME = 30, 1e20
+_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+"""A number of seconds this large would lie 3,000 years ahead or more: it counts nano-, micro- or milliseconds."""
 
 
 def decoded(decoder: msgspec.json.Decoder[_T], data: bytes, problems: Problems, line: int = 0) -> _T | None:
@@ -57,16 +58,17 @@ def decoded_at_once(decoder: msgspec.json.Decoder[_T], lines: bytes, count: int)
 
 
 def seconds(value: object) -> float:
-    """Seconds since the epoch, from ISO 8601 (UTC if it says no zone), seconds or milliseconds; 0 if unknown."""
+    """Seconds since the epoch, from ISO 8601 (UTC if it says no zone), or a number of seconds or parts of them; 0 if
+    unknown."""
     if isinstance(value, str):
         try:
-            time = datetime.fromisoformat(value)
+            time = datetime.fromisoformat(value.removesuffix(" UTC"))
             return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError):
-            return 0.0
-    if isinstance(value, bool) or not isinstance(value, int | float):
+            value = float(value) if value.replace(".", "", 1).isdecimal() and len(value) < _LONGEST_NUMBER else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _END_OF_TIME:
         return 0.0
-    return value / 1000 if value >= _MILLISECONDS_FROM else float(max(value, 0))
+    return value / next((unit for least, unit in _UNITS if value >= least), 1)
 
 
 def recorded_usd(value: Any, place: str) -> Decimal | None:
