@@ -216,6 +216,18 @@ def test_the_table_shows_each_call_and_why(ledger: Ledger) -> None:
     assert "landing: Landed by the finalizer" in text
 
 
+@pytest.mark.parametrize("width", [60, 76, 80])
+def test_amounts_are_never_cut_off(ledger: Ledger, width: int) -> None:
+    reserve(ledger, "c1")
+    used = {"model_used": "a-cheaper-model", "cost": 102_600, "usage": {"input_tokens": 45_311, "output_tokens": 17}}
+    ended = record("c1", model_asked="openai/gpt-4o", reason="kept on the cheaper tier", **used)
+    ledger.settle("c1", {"usd": 102_600}, now=NOW + 1, record=ended)
+    (row,) = [
+        line for line in as_text(spend_report(ledger, "s1", now=NOW + 2), width).splitlines() if "45,311 " in line
+    ][:1]
+    assert {"45,311", "17", "$0.000103"} <= set(row.split())
+
+
 def test_the_text_has_no_terminal_codes_even_on_a_terminal(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "\x1b" not in str(a_session(ledger))

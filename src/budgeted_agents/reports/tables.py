@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from io import StringIO
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
 _BAR = 20
 _MOST_DIFFERENCES = 20
 _SHORT_NAME = 18
+_NARROW = 76
+"""Columns of a terminal below which also short names are broken into lines."""
 
 
 def spend_table(report: SpendReport) -> RenderableType:
     """Calls, balances, and what was refused or landed."""
-    parts: list[RenderableType] = [_calls(report), balances_table(report.balances)]
+    parts: list[RenderableType] = [_Calls(report), balances_table(report.balances)]
     parts += [plain(f"refused: {text}", style="yellow") for text in dict.fromkeys(report.refusals)]
     parts += _top_ups(report.top_ups)
     if report.landing:
@@ -100,13 +103,23 @@ def as_text(report: SpendReport, width: int = 120) -> str:
     return page.getvalue()
 
 
-def _calls(report: SpendReport) -> Table:
+@dataclass(frozen=True)
+class _Calls:
+    """The calls of a report; it takes the width there is."""
+
+    report: SpendReport
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield _calls(self.report, is_narrow=options.max_width < _NARROW)
+
+
+def _calls(report: SpendReport, is_narrow: bool) -> Table:
     title = plain(f"Session {report.session}")
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=0)
     rows = [_call_row(call, times) for call, times in grouped(report.calls)]
     for place, name in enumerate(("step", "node", "asked", "used")):
-        # On 80 columns what explains a call is broken into lines before names are.
-        is_short = all(len(row[place]) <= _SHORT_NAME for row in rows)
+        # On 80 columns what explains a call is broken into lines before names are; on fewer both, but never amounts.
+        is_short = not is_narrow and all(len(row[place]) <= _SHORT_NAME for row in rows)
         table.add_column(name, overflow="fold", no_wrap=is_short)
     for name in ("in", "out", "cost"):
         table.add_column(name, justify="right", no_wrap=True)
