@@ -219,7 +219,11 @@ def test_the_table_shows_each_call_and_why(ledger: Ledger) -> None:
 @pytest.mark.parametrize("width", [60, 76, 80])
 def test_amounts_are_never_cut_off(ledger: Ledger, width: int) -> None:
     reserve(ledger, "c1")
-    used = {"model_used": "a-cheaper-model", "cost": 102_600, "usage": {"input_tokens": 45_311, "output_tokens": 17}}
+    used: dict[str, Any] = {
+        "model_used": "a-cheaper-model",
+        "cost": 102_600,
+        "usage": {"input_tokens": 45_311, "output_tokens": 17},
+    }
     ended = record("c1", model_asked="openai/gpt-4o", reason="kept on the cheaper tier", **used)
     ledger.settle("c1", {"usd": 102_600}, now=NOW + 1, record=ended)
     (row,) = [
