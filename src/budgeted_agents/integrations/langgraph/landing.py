@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import (
+    AIMessage,
     AnyMessage,
     BaseMessage,
     ToolMessage,
@@ -22,9 +23,11 @@ from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded
 from budgeted_agents.integrations.langchain.governance.governance import Governance, current, landing
 from budgeted_agents.integrations.langchain.models.landing import (
     NO_ANSWER,
+    made_from_unfinished,
     missing_results,
     note_landing,
     stopped_answer,
+    unfinished,
     ways_to_answer,
 )
 from budgeted_agents.integrations.langgraph import pregel
@@ -92,7 +95,7 @@ class Finalizer:
         assert self._own is not None
         governance.run.landed = "by the graph's own finalizer"
         try:
-            return self._own.invoke(with_messages(state, missing), config)
+            return self._own.invoke(_handed(governance, state, missing), config)
         except BudgetExceeded:
             return _plainly(governance, state, "the budget does not cover it")
 
@@ -102,7 +105,7 @@ class Finalizer:
         assert self._own is not None
         governance.run.landed = "by the graph's own finalizer"
         try:
-            return await self._own.ainvoke(with_messages(state, missing), config)
+            return await self._own.ainvoke(_handed(governance, state, missing), config)
         except BudgetExceeded:
             return _plainly(governance, state, "the budget does not cover it")
 
@@ -131,11 +134,17 @@ class Finalizer:
         return _plainly(governance, state)
 
 
-def _answered(governance: Governance, state: Any, answer: BaseMessage) -> Update:
+def _handed(governance: Governance, state: Any, missing: Sequence[BaseMessage]) -> Any:
+    """What the user's finalizer is handed: the state, with all there is to answer from among its messages."""
+    found = unfinished(governance) if isinstance(state, Mapping) or _has_messages(state) else []
+    return with_messages(state, [*missing, *found])
+
+
+def _answered(governance: Governance, state: Any, answer: AIMessage) -> Update:
     if not answer.text.strip():
         return _plainly(governance, state, NO_ANSWER, answer)
     governance.run.landed = "by the default finalizer"
-    return Appended(messages=[answer])
+    return Appended(messages=[made_from_unfinished(governance, answer)])
 
 
 def _plainly(governance: Governance, state: Any, failure: str = "", empty: BaseMessage | None = None) -> Update:

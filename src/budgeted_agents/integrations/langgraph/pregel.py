@@ -32,6 +32,7 @@ __all__ = [
     "StateNodeSpec",
     "coerce_to_runnable",
     "gated",
+    "has_written",
     "task_metadata",
     "write",
     "write_error",
@@ -41,6 +42,12 @@ __all__ = [
 def write(config: RunnableConfig, channel: str, value: Any) -> None:
     """Write to a channel from inside a task."""
     config[CONF][CONFIG_KEY_SEND]([(channel, value)])
+
+
+def has_written(config: RunnableConfig) -> bool:
+    """Whether a task has contributed something already."""
+    send = config[CONF][CONFIG_KEY_SEND]
+    return bool(getattr(send, "__self__", ()))  # LangGraph's way to write is the ``extend`` of the task's writes
 
 
 def gated(config: RunnableConfig, is_open: Callable[[], bool]) -> RunnableConfig:

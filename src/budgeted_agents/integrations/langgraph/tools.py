@@ -1,7 +1,8 @@
 """Tool caps inside ``ToolNode``: a refused call is answered by a ``ToolMessage`` that says so, and the agent goes on.
 
-Raising instead would take the whole ``ToolNode`` down, with the results of parallel calls that already ran. The calls
-are counted innermost, so that a user's own wrapper that retries a tool is charged for each attempt.
+Raising instead would take the whole ``ToolNode`` down, with the results of parallel calls that already ran. So a model
+call that is refused inside a tool is answered likewise, and the node passes on that the run is to land. The calls are
+counted innermost, so that a user's own wrapper that retries a tool is charged for each attempt.
 """
 
 from __future__ import annotations
@@ -14,15 +15,17 @@ from langchain_core.messages import ToolMessage
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
-from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.callbacks.handler import admitted
 from budgeted_agents.integrations.langchain.governance.governance import current
+from budgeted_agents.integrations.langchain.governance.interrupts import REFUSED, on_exhausted, refusal_behind
+from budgeted_agents.integrations.langchain.governance.scopes import Scope
 from budgeted_agents.integrations.langchain.governance.tool_calls import (
     admit_call,
     give_back,
     is_of_the_tool,
     refused_call,
 )
+from budgeted_agents.integrations.langgraph.node import PASSES_ON
 from budgeted_agents.meter import adrive, drive
 
 
@@ -42,37 +45,52 @@ def _governed_class(base: type[ToolNode]) -> type[ToolNode]:
         governance = current()
         if governance is None or request.tool is None:
             return base._execute_tool_sync(self, request, *args)
+        scope = Scope(governance)
         try:
             unused = [drive(admit_call(governance, request))]
-            with admitted(unused):
+            with scope, admitted(unused):
                 answer = base._execute_tool_sync(self, request, *args)
-        except BudgetExceeded as refusal:
-            return _answer(request, refusal)
+        except REFUSED as error:
+            return _answer(scope, request, error)
         if unused:
             drive(give_back(governance, unused))
-        return answer
+        return _passing_on(scope, answer)
 
     async def aexecute(self: Any, request: ToolCallRequest, *args: Any) -> Any:
         governance = current()
         if governance is None or request.tool is None:
             return await base._execute_tool_async(self, request, *args)
-        blocking = governance.meter.ledger.blocking
+        scope, blocking = Scope(governance), governance.meter.ledger.blocking
         try:
             unused = [await adrive(admit_call(governance, request), blocking=blocking)]
-            with admitted(unused):
+            with scope, admitted(unused):
                 answer = await base._execute_tool_async(self, request, *args)
-        except BudgetExceeded as refusal:
-            return _answer(request, refusal)
+        except REFUSED as error:
+            return _answer(scope, request, error)
         if unused:
             await adrive(give_back(governance, unused), blocking=blocking)
-        return answer
+        return _passing_on(scope, answer)
 
-    body = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
+    body = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__, PASSES_ON: True}
     return type(base.__name__, (base,), {**body, "_execute_tool_sync": execute, "_execute_tool_async": aexecute})
 
 
-def _answer(request: ToolCallRequest, refusal: BudgetExceeded) -> ToolMessage:
-    """The refusal as the tool's answer; refusals of model calls inside a tool are the run's to handle."""
+def _answer(scope: Scope, request: ToolCallRequest, error: Exception) -> ToolMessage:
+    """The refusal as the tool's answer. Where it was a model call inside the tool, the run lands behind it, unless the
+    budget says otherwise."""
+    governance = scope.governance
+    refusal = refusal_behind(governance, request.runtime.config.get("metadata") or {}, error)
+    if refusal is None:
+        raise error
     if not is_of_the_tool(refusal):
-        raise refusal
+        if on_exhausted(governance, refusal) != "land" or not scope.pass_on(refusal, governance):
+            raise error
+        scope.keep_unfinished()
     return refused_call(request, refusal)
+
+
+def _passing_on(scope: Scope, answer: Any) -> Any:
+    """The answer of a tool in which something may have ended because the run is to land."""
+    if scope.passed_on is not None:
+        scope.pass_on(scope.passed_on, scope.governance)
+    return answer

@@ -27,6 +27,7 @@ from budgeted_agents.integrations.langchain.callbacks import endings, open_calls
 from budgeted_agents.integrations.langchain.callbacks.observed import Observed, observe
 from budgeted_agents.integrations.langchain.callbacks.open_calls import OpenModelCall, OpenToolCall
 from budgeted_agents.integrations.langchain.calls.content import ModelContent, ToolContent
+from budgeted_agents.integrations.langchain.governance import scopes
 from budgeted_agents.integrations.langchain.governance.context import Assigned
 from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, Governance, current, may_block
 from budgeted_agents.integrations.langchain.governance.joint import joined, joins
@@ -194,6 +195,7 @@ class GoverningHandler(BaseCallbackHandler):
         call.admission = drive(keep_alive(call.governance.meter, call.admission))
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        scopes.answered(run_id.int, response)
         call = open_calls.models.take(run_id, self)
         if call is not None:
             self._end(endings.answered(call, response))

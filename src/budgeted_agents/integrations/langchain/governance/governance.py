@@ -52,7 +52,7 @@ class Governance:
             share.
         own: names of the budgets that are this run's own, not those of a run around it; its landing may spend theirs.
         outer: what governs the run around this one, if there is one.
-        passed_on: the refusal that ended a run inside, where it was a budget of this run that refused: this one lands.
+        unfinished: what model calls have answered in steps that were then refused, as texts, for the landing.
     """
 
     meter: Meter
@@ -62,7 +62,7 @@ class Governance:
     called: list[Any] = field(default_factory=list)
     own: frozenset[str] = frozenset()
     outer: Governance | None = None
-    passed_on: BudgetExceeded | None = None
+    unfinished: list[str] = field(default_factory=list)
     _attributions: dict[tuple[object, ...], tuple[Attribution, Attribution]] = field(default_factory=dict, init=False)
 
     @property

@@ -30,6 +30,10 @@ LANDING_ANSWER = 1_024
 NOT_CALLED = "This tool was not called: the budget was spent."
 """The result that a tool call gets which the budget cut off."""
 
+UNFINISHED = "unfinished"
+"""Key of an answer's ``additional_kwargs`` under which stands what it was made from besides the history: what calls had
+answered in a step that was then refused."""
+
 NO_ANSWER = "an empty answer"
 """What a model that thinks gives, where its thinking has taken the whole output limit."""
 
@@ -45,11 +49,27 @@ def ways_to_answer(
     limited = introspect.limit_field(models[0]) is not None
     longest = LANDING_ANSWER + max(thinking_of(governance, tier) for tier in tiers)
     kwargs = introspect.with_limit(models[0], {}, longest) if limited else {}
+    history = [*history, *unfinished(governance)]
     shorter = shortened(history)
     number = 1 + len(shorter)
     for place in dict.fromkeys((0, number // 4, number // 2, number - 1)):
-        version = shorter[place - 1] if place else list(history)
+        version = shorter[place - 1] if place else history
         yield governed(models), [*as_plain_text(version), HumanMessage(LANDING_PROMPT)], kwargs
+
+
+def unfinished(governance: Governance) -> list[BaseMessage]:
+    """What model calls had answered in steps that were then refused, as the model's own words: they open no new turn,
+    so that the question is kept where the history has to be cut."""
+    return [AIMessage(f"From a step that was not finished: {text}") for text in governance.unfinished]
+
+
+def made_from_unfinished(governance: Governance, answer: AIMessage) -> AIMessage:
+    """The answer, with what it was made from besides the history."""
+    if not governance.unfinished:
+        return answer
+    return answer.model_copy(
+        update={"additional_kwargs": {**answer.additional_kwargs, UNFINISHED: list(governance.unfinished)}}
+    )
 
 
 def stopped_answer(governance: Governance, empty: BaseMessage | None = None) -> AIMessage:
@@ -58,6 +78,8 @@ def stopped_answer(governance: Governance, empty: BaseMessage | None = None) -> 
     run = governance.run
     why = f" ({run.exhausted})" if run.exhausted else ""
     sentence = f"I had to stop here because the budget for this task is spent.{why}"
+    if governance.unfinished:
+        sentence = "\n\n".join([sentence, "From a step that was not finished:", *governance.unfinished])
     if not isinstance(empty, AIMessage) or empty.tool_calls:
         return AIMessage(sentence)
     blocks = [] if isinstance(empty.content, str) else [*empty.content, {"type": "text", "text": sentence}]
