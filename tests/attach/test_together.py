@@ -106,6 +106,24 @@ def test_two_callbacks_on_one_ledger_charge_a_call_once(provider: LocalProvider,
     spend_of(outer, provider, 1)  # and nothing of the refused call is left held
 
 
+@pytest.mark.parametrize("other", ["link/spend.db", "real/../real/spend.db", "spend.db"])
+def test_a_file_is_one_ledger_by_whatever_path(provider: LocalProvider, tmp_path: Any, other: str) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "spend.db").symlink_to("real/spend.db")
+    places = [f"sqlite:///{tmp_path}/real/spend.db", f"sqlite:///{tmp_path}/{other}"]
+    graph, callback = open_ledger(places[0]), open_ledger(places[1])
+    watching = CostCallback(budget=Budget(name="watched", model_calls=9), ledger=callback)
+    inner = app_of(openai(provider), budget=Budget(name="inner", model_calls=9), ledger=callback)
+    outer: Any = BudgetedGraph(MessagesState, budget=Budget(usd="1.00"), ledger=graph)
+    outer.add_node("inner", inner)
+    outer.add_edge(START, "inner")
+    outer.compile().invoke({"messages": []}, {**THREAD, "callbacks": [watching]})
+    assert_seen_once(watching.spend_of("t1"), provider, 1)
+    graph.close()
+    callback.close()
+
+
 def test_a_refusal_by_one_ledger_leaves_nothing_held_in_the_other(provider: LocalProvider) -> None:
     rich, poor = CostCallback(budget=Budget(usd="1.00")), CostCallback(budget=Budget(usd="0.000001"))
     with pytest.raises(BudgetExceeded):

@@ -15,7 +15,7 @@ from budgeted_agents.errors import InvalidLedger, LedgerError
 from budgeted_agents.ledgers import Account, Hold, MemoryLedger, open_ledger
 from budgeted_agents.ledgers.sqlite import SqliteLedger
 from budgeted_agents.ledgers.sqlite.location import network_file_system
-from budgeted_agents.ledgers.urls import is_off, parsed, place_of
+from budgeted_agents.ledgers.urls import is_off, is_same_place, parsed, place_of
 
 ACCOUNT = Account("session")
 
@@ -56,6 +56,17 @@ def test_a_journal_that_a_url_names_is_in_the_url_of_the_ledger(
     for known in (ledger, open_ledger(ledger.url)):
         assert parsed(known.url).journal == str(tmp_path / journal)
         assert place_of(known.url) == place.replace("spend.db", f"{tmp_path}/spend.db")
+
+
+def test_urls_of_one_file_name_the_same_money(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to("spend.db")
+    place = f"sqlite:///{tmp_path}/spend.db"
+    assert is_same_place(place, f"{place}?journal=off")
+    assert is_same_place(place, f"sqlite:///{tmp_path}/link.db")
+    assert not is_same_place(place, f"sqlite:///{tmp_path}/other.db")
+    assert not is_same_place("memory://", "memory://")
+    assert is_same_place("memory://a", "memory://a?journal=off")
+    assert not is_same_place("memory://a", place)
 
 
 def test_a_url_may_want_no_journal() -> None:

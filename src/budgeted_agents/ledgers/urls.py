@@ -1,12 +1,14 @@
-"""A ledger's URL taken apart: where the money is, and what the URL says besides. Pure."""
+"""A ledger's URL taken apart: where the money is, and what the URL says besides."""
 
 from __future__ import annotations
 
+from os.path import realpath
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from budgeted_agents.errors import InvalidLedger
 
+_FILE = "sqlite:///"
 _JOURNAL = "journal"
 _REMEDY = "Write ?journal=/var/log/spend (special characters as in any URL, e.g. %26 for &) or ?journal=off, once"
 
@@ -56,6 +58,16 @@ def is_off(journal: object) -> bool:
 def place_of(url: str) -> str:
     """Where the money of a ledger's URL is."""
     return url.partition("?")[0]
+
+
+def is_same_place(one: str, other: str) -> bool:
+    """Whether two ledgers' URLs name the same money: a file has many paths, and an unnamed ledger in memory none."""
+    first, second = place_of(one), place_of(other)
+    if first == second:
+        return first != "memory://"
+    if not first.startswith(_FILE) or not second.startswith(_FILE):
+        return False
+    return realpath(first.removeprefix(_FILE)) == realpath(second.removeprefix(_FILE))
 
 
 def _refused(url: str, problem: str) -> InvalidLedger:

@@ -14,7 +14,7 @@ from budgeted_agents.governor import matching
 from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
 from budgeted_agents.integrations.langchain.governance.governance import Governance, namespace
 from budgeted_agents.integrations.langchain.governance.interrupts import BudgetInterrupt
-from budgeted_agents.ledgers.urls import place_of
+from budgeted_agents.ledgers.urls import is_same_place, place_of
 from budgeted_agents.meter import Meter, Run, Steps, new_id
 from budgeted_agents.meter.refusals import over_cap
 
@@ -102,11 +102,12 @@ def _inside(meter: Meter, outer: Meter, metadata: Mapping[str, Any]) -> Meter:
     """The outer meter with the inner one's budgets added: both hold, on one ledger, all or nothing."""
     if meter is outer:
         return outer
-    if place_of(meter.ledger.url) not in (place_of(outer.ledger.url), "memory://"):
+    kept = meter.ledger.url
+    if place_of(kept) != "memory://" and not is_same_place(kept, outer.ledger.url):
         raise InvalidGraph(
             "a graph inside another one has a ledger of its own, so that no call could be charged to both at once",
             field="ledger",
-            value=meter.ledger.url,
+            value=kept,
             place=f"graph inside {outer.ledger.url}",
             remedy="Give both graphs the same ledger, or the inner one none",
         )

@@ -10,7 +10,7 @@ from budgeted_agents.budget import Budget, Policy
 from budgeted_agents.governor import tightest_on_context
 from budgeted_agents.integrations.langchain.governance.governance import Governance
 from budgeted_agents.ledgers import Ledger
-from budgeted_agents.ledgers.urls import place_of
+from budgeted_agents.ledgers.urls import is_same_place
 
 _AMOUNTS = ("usd", "tokens", "model_calls", "loops", "depth", "context_tokens", "requests_per_minute")
 _SAME_ACCOUNT = ("per", "window", "timezone", "where", "mode")
@@ -23,7 +23,7 @@ def joins(one: Governance, other: Governance) -> bool:
 
 def same_ledger(one: Ledger, other: Ledger) -> bool:
     """Whether two ledgers keep the same money. Every unnamed ledger in memory keeps its own."""
-    return one is other or (place_of(one.url) == place_of(other.url) != "memory://")
+    return one is other or is_same_place(one.url, other.url)
 
 
 def joined(lead: Governance, others: Iterable[Governance]) -> Governance:
