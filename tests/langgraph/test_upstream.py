@@ -3,16 +3,20 @@ what it is for; the rest of the suite would only say that something is broken.""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from importlib import import_module
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableConfig  # noqa: TC002 -- LangGraph reads a node's signature
 
 # (module, attribute path, what we do with it)
 RELIED_ON = [
     ("langgraph._internal._constants", "CONF", "writing from inside a task (integrations/langgraph/pregel.py)"),
     ("langgraph._internal._constants", "CONFIG_KEY_SEND", "writing from inside a task (pregel.py)"),
+    ("langgraph._internal._constants", "CONFIG_KEY_READ", "what a task has written (pregel.py)"),
+    ("langgraph._internal._constants", "TASKS", "edges made by Send (pregel.py)"),
     ("langgraph._internal._constants", "ERROR", "marking a refused task as not cacheable (pregel.py)"),
     ("langgraph._internal._runnable", "RunnableCallable", "the finalizer's node (compiled.py)"),
     ("langgraph._internal._runnable", "RunnableSeq.invoke", "GovernedSeq overrides it (node.py)"),
@@ -103,6 +107,29 @@ def test_a_deferred_node_is_still_triggered_by_the_same_channel() -> None:
     graph.add_node("last", lambda state: state, defer=True)
     graph.add_edge(START, "last")
     assert graph.compile().nodes["last"].triggers == ["branch:to:last"]
+
+
+def test_a_task_still_reads_behind_what_it_has_written() -> None:
+    """Edges are taken back there when a call behind them was refused (pregel.py: shut_edges)."""
+    from langgraph.graph import START, StateGraph
+
+    from budgeted_agents.integrations.langgraph.pregel import BRANCH_TO, has_written, shut_edges, write
+    from tests.langgraph.support import State
+
+    found: list[bool] = []
+
+    async def work(state: State, config: RunnableConfig) -> None:
+        write(config, "visits", 7)
+        write(config, BRANCH_TO.format("next"), None)
+        found.append(has_written(config))
+        shut_edges(config)
+
+    graph: Any = StateGraph(State)
+    graph.add_node("work", work, timeout=30)
+    graph.add_node("next", lambda state: found.append(False))
+    graph.add_edge(START, "work")
+    assert asyncio.run(graph.compile().ainvoke({"messages": [], "visits": 0}))["visits"] == 7
+    assert found == [True]
 
 
 def test_an_empty_interrupt_is_still_neither_retried_nor_raised() -> None:

@@ -20,7 +20,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
 from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded
-from budgeted_agents.integrations.langchain.governance.governance import Governance, current, landing
+from budgeted_agents.integrations.langchain.governance.governance import Governance, current, landing, of_graph
 from budgeted_agents.integrations.langchain.models.landing import (
     NO_ANSWER,
     made_from_unfinished,
@@ -51,13 +51,13 @@ class Finalizer:
         self._own = None if own is None else pregel.coerce_to_runnable(own, name=settings.finalizer_name, trace=True)
 
     def run(self, state: Any, config: RunnableConfig) -> Update:
-        governance = current()
+        governance = _to_land()
         if governance is None or governance.run.landed:
             return None
         if self._settings.rearms and governance.run.rearm():
             return Command(goto=self._settings.finalizer_name)
         missing = missing_results(messages_of(state))
-        with landing(governance.own):
+        with landing(_reserves(governance)):
             if self._own is None:
                 update = self._default(governance, state, missing, config)
             else:
@@ -66,13 +66,13 @@ class Finalizer:
         return self._completed(update, missing, state)
 
     async def arun(self, state: Any, config: RunnableConfig) -> Update:
-        governance = current()
+        governance = _to_land()
         if governance is None or governance.run.landed:
             return None
         if self._settings.rearms and governance.run.rearm():
             return Command(goto=self._settings.finalizer_name)
         missing = missing_results(messages_of(state))
-        with landing(governance.own):
+        with landing(_reserves(governance)):
             if self._own is None:
                 update = await self._adefault(governance, state, missing, config)
             else:
@@ -132,6 +132,19 @@ class Finalizer:
             except Exception as error:  # noqa: BLE001 -- likewise
                 return _plainly(governance, state, type(error).__name__)
         return _plainly(governance, state)
+
+
+def _to_land() -> Governance | None:
+    """The run that lands: the graph's, or that of the agent which the graph is, if it is the agent's budget that is
+    spent."""
+    graph = of_graph()
+    return graph if graph is not None and graph.run.exhausted is not None else current()
+
+
+def _reserves(governance: Governance) -> frozenset[str]:
+    """The budgets whose landing reserve may be spent: calls made here are the agent's too, if the graph is one."""
+    inner = current()
+    return governance.own if inner is None else governance.own | inner.own
 
 
 def _handed(governance: Governance, state: Any, missing: Sequence[BaseMessage]) -> Any:

@@ -15,20 +15,17 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.errors import GraphInterrupt
 
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.integrations.langchain.governance.governance import current
+from budgeted_agents.integrations.langchain.governance.governance import Governance, current, of_graph
 from budgeted_agents.integrations.langchain.governance.interrupts import (
     REFUSED,
     BudgetInterrupt,
     on_exhausted,
     refusal_behind,
 )
-from budgeted_agents.integrations.langchain.governance.scopes import Scope
+from budgeted_agents.integrations.langchain.governance.scopes import Scope, is_of
 from budgeted_agents.integrations.langgraph import pregel
-from budgeted_agents.integrations.langgraph.pregel import DEFAULT_BOUND, Pregel, PregelNode, RunnableSeq
+from budgeted_agents.integrations.langgraph.pregel import DEFAULT_BOUND, PregelNode, RunnableSeq
 from budgeted_agents.meter import adrive, drive
-
-PASSES_ON = "passes_on_refusals"
-"""Attribute of a node's runnable whose parts may be refused while it goes on."""
 
 if TYPE_CHECKING:
     from budgeted_agents.integrations.langgraph.settings import Settings
@@ -39,44 +36,41 @@ class GovernedSeq(RunnableSeq):
 
     Attributes:
         settings: of the graph.
-        nests: whether there is a graph inside, or tools, which may end because a budget around them is spent. Then the
-            node contributes what they have, but fires no edge.
     """
 
     settings: Settings
-    nests: bool
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         governance = current()
         if governance is None:
             return super().invoke(input, config, **kwargs)
-        scope = Scope(governance)
+        scope = Scope(of_graph() or governance)
         try:
             with scope:
                 if self.settings.counts_visits(governance):
                     drive(self.settings.enter_node(governance, pregel.task_metadata(config)))
-                output = super().invoke(input, self._gated(scope, config), **kwargs)
+                output = super().invoke(input, config, **kwargs)
         except REFUSED as error:
             return self._stopped(scope, config, error)
         if scope.passed_on is not None:
-            self._land(scope, config, scope.passed_on)
+            self._ended(scope, config, scope.passed_on)
         return output
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         governance = current()
         if governance is None:
             return await super().ainvoke(input, config, **kwargs)
-        scope = Scope(governance)
+        scope = Scope(of_graph() or governance)
         try:
             with scope:
                 if self.settings.counts_visits(governance):
                     entering = self.settings.enter_node(governance, pregel.task_metadata(config))
                     await adrive(entering, blocking=governance.meter.ledger.blocking)
-                output = await super().ainvoke(input, self._gated(scope, config), **kwargs)
+                output = await super().ainvoke(input, config, **kwargs)
         except REFUSED as error:
             return self._stopped(scope, config, error)
         if scope.passed_on is not None:
-            self._land(scope, config, scope.passed_on)
+            self._ended(scope, config, scope.passed_on)
         return output
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
@@ -86,28 +80,30 @@ class GovernedSeq(RunnableSeq):
             async for nothing in super().astream(input, config, **kwargs):
                 yield nothing
             return
-        scope = Scope(governance)
+        scope = Scope(of_graph() or governance)
         try:
             with scope:
                 if self.settings.counts_visits(governance):
                     entering = self.settings.enter_node(governance, pregel.task_metadata(config))
                     await adrive(entering, blocking=governance.meter.ledger.blocking)
-                async for nothing in super().astream(input, self._gated(scope, config), **kwargs):
+                async for nothing in super().astream(input, config, **kwargs):
                     yield nothing
         except REFUSED as error:
             self._stopped(scope, config, error)
         else:
             if scope.passed_on is not None:
-                self._land(scope, config, scope.passed_on)
+                self._ended(scope, config, scope.passed_on)
 
-    def _gated(self, scope: Scope, config: RunnableConfig | None) -> RunnableConfig | None:
-        if not self.nests or config is None:
-            return config
-        return pregel.gated(config, lambda: scope.passed_on is None)
+    def _ended(self, scope: Scope, config: RunnableConfig | None, refusal: BudgetExceeded) -> None:
+        """Land behind what ended inside the node because a budget around it is spent. The node contributes what there
+        is, but fires no edge."""
+        if config is not None:
+            pregel.shut_edges(config)
+        self._land(scope.governance, scope, config, refusal)
 
     def _stopped(self, scope: Scope, config: RunnableConfig | None, error: Exception) -> None:
         """Land if the budget that refused says so; else let the interrupt stop the run here."""
-        governance = scope.governance
+        governance = current() or scope.governance
         refusal = refusal_behind(governance, pregel.task_metadata(config), error)
         if refusal is None or config is None:
             raise error
@@ -116,19 +112,20 @@ class GovernedSeq(RunnableSeq):
             raise error if isinstance(error, GraphInterrupt) else BudgetInterrupt(refusal)
         if not pregel.has_written(config):
             scope.keep_unfinished()
-        self._land(scope, config, refusal)
+        self._land(governance, scope, config, refusal)
 
-    def _land(self, scope: Scope, config: RunnableConfig | None, refusal: BudgetExceeded) -> None:
+    def _land(
+        self, governance: Governance, scope: Scope, config: RunnableConfig | None, refusal: BudgetExceeded
+    ) -> None:
         """Point the run to its landing. A graph inside it only ends, with what it has; so does the run itself, where it
         is a budget of the run around it that is spent, and that one lands."""
-        governance = scope.governance
         if config is not None:
             pregel.write_error(config, refusal)
         if not self.settings.finalizer_name:
             scope.pass_on(refusal, governance)
             return
         outer = governance.outer
-        if outer is not None and refusal.budget in outer.meter.policy.by_name and refusal.unit != "depth":
+        if outer is not None and is_of(refusal, outer):
             outer.unfinished += governance.unfinished
             scope.pass_on(refusal, outer)
             return
@@ -150,8 +147,6 @@ class GovernedNode(PregelNode):
             return steps[0] if steps else None
         sequence = GovernedSeq(*steps, trace_policy=self.trace_policy)
         sequence.settings = self.settings
-        has_tools = hasattr(self.bound, PASSES_ON)
-        sequence.nests = bool(self.subgraphs) or isinstance(self.bound, Pregel) or has_tools
         return sequence
 
     def copy(self, update: dict[str, Any]) -> PregelNode:

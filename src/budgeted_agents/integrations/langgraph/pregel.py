@@ -4,11 +4,12 @@ them changed when an upgrade moves them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph._internal._constants import CONF, CONFIG_KEY_SEND, ERROR, TASKS
+from langgraph._internal._constants import CONF, CONFIG_KEY_READ, CONFIG_KEY_SEND, ERROR, TASKS
 from langgraph._internal._runnable import RunnableCallable, RunnableSeq, coerce_to_runnable
 from langgraph.graph._node import StateNodeSpec
 from langgraph.graph.state import CompiledStateGraph
@@ -31,8 +32,8 @@ __all__ = [
     "RunnableSeq",
     "StateNodeSpec",
     "coerce_to_runnable",
-    "gated",
     "has_written",
+    "shut_edges",
     "task_metadata",
     "write",
     "write_error",
@@ -46,18 +47,21 @@ def write(config: RunnableConfig, channel: str, value: Any) -> None:
 
 def has_written(config: RunnableConfig) -> bool:
     """Whether a task has contributed something already."""
-    send = config[CONF][CONFIG_KEY_SEND]
-    return bool(getattr(send, "__self__", ()))  # LangGraph's way to write is the ``extend`` of the task's writes
+    return bool(_writes(config))
 
 
-def gated(config: RunnableConfig, is_open: Callable[[], bool]) -> RunnableConfig:
-    """A task's config with which it fires its edges only while the gate is open. What it contributes passes always."""
-    send = config[CONF][CONFIG_KEY_SEND]
+def shut_edges(config: RunnableConfig) -> None:
+    """Take back the edges that a task has fired. What it contributes stays."""
+    writes = _writes(config)
+    contributed = [each for each in writes if not each[0].startswith(_EDGES)]
+    writes.clear()
+    writes.extend(contributed)
 
-    def through(writes: Iterable[tuple[str, Any]]) -> None:
-        send([each for each in writes if is_open() or not each[0].startswith(_EDGES)])
 
-    return {**config, CONF: {**config[CONF], CONFIG_KEY_SEND: through}}
+def _writes(config: RunnableConfig) -> deque[tuple[str, Any]]:
+    """What a task has written so far; it is applied when the task has ended. The function that reads the state is given
+    it to read behind it. (The one that writes may be wrapped, by a timeout.)"""
+    return config[CONF][CONFIG_KEY_READ].args[3].writes  # type: ignore[no-any-return]
 
 
 def write_error(config: RunnableConfig, error: BaseException) -> None:

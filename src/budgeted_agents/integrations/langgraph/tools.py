@@ -25,7 +25,6 @@ from budgeted_agents.integrations.langchain.governance.tool_calls import (
     is_of_the_tool,
     refused_call,
 )
-from budgeted_agents.integrations.langgraph.node import PASSES_ON
 from budgeted_agents.meter import adrive, drive
 
 
@@ -71,7 +70,7 @@ def _governed_class(base: type[ToolNode]) -> type[ToolNode]:
             await adrive(give_back(governance, unused), blocking=blocking)
         return _passing_on(scope, answer)
 
-    body = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__, PASSES_ON: True}
+    body = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
     return type(base.__name__, (base,), {**body, "_execute_tool_sync": execute, "_execute_tool_async": aexecute})
 
 

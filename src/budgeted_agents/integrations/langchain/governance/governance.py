@@ -159,6 +159,13 @@ def current() -> Governance | None:
     return None if handler is None else handler.governance  # type: ignore[attr-defined]
 
 
+def of_graph() -> Governance | None:
+    """What governs the governed graph whose node this is called in. Where that graph is itself an agent with the
+    middleware, ``current`` is the run of the agent, inside this one."""
+    handler = _handler.get()
+    return None if handler is None else handler.governance  # type: ignore[attr-defined]
+
+
 def governed_by(handler: BaseCallbackHandler | None) -> Assigned[BaseCallbackHandler | None]:
     """Let a handler (one that has a ``governance``) see and govern every call made inside the block."""
     return Assigned(_handler, handler)

@@ -58,6 +58,21 @@ class Scope:
 _scope: ContextVar[Scope | None] = ContextVar("budgeted_agents_scope", default=None)
 
 
+def passed_on(refusal: BudgetExceeded, outer: Governance | None) -> bool:
+    """Have the step that is run here land, if it is of the run that is governed so, and it is a budget of that run that
+    refused; False if it is not."""
+    scope = _scope.get()
+    if scope is None or outer is None or scope.governance is not outer or not is_of(refusal, outer):
+        return False
+    scope.passed_on = refusal
+    return True
+
+
+def is_of(refusal: BudgetExceeded, governance: Governance) -> bool:
+    """Whether a budget of this run refused. A cap on depth is of the agent that is too deep: others can go on."""
+    return refusal.budget in governance.meter.policy.by_name and refusal.unit != "depth"
+
+
 def answered(call: int, answer: LLMResult) -> None:
     """Remember what a model call (by langchain-core's id) has answered, for as long as the step it is made in goes on.
     Several handlers may say it of one call."""

@@ -15,6 +15,7 @@ from langgraph.types import Command
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.governance.governance import Governance
 from budgeted_agents.integrations.langchain.governance.interrupts import BudgetInterrupt
+from budgeted_agents.integrations.langchain.governance.scopes import passed_on
 from budgeted_agents.integrations.langchain.models.landing import (
     NO_ANSWER,
     missing_results,
@@ -30,11 +31,16 @@ class Landing:
         governance: what governs the run.
         request: the model call that was refused.
         refusal: why.
+
+    Attributes:
+        is_passed_on: whether a budget of the graph around this agent is spent: then the agent only ends, and that graph
+            lands.
     """
 
     def __init__(self, governance: Governance, request: ModelRequest[Any], refusal: BudgetExceeded) -> None:
         self.governance = governance
         self._request = request
+        self.is_passed_on = passed_on(refusal, governance.outer)
         self._missing: list[ToolMessage] = missing_results(request.messages)
         if governance.run.landed:
             # Something sent the agent on after it had landed: it stops where it is.

@@ -192,6 +192,8 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
             return await self._aland(Landing(budget.governance, request, refusal), handler)
 
     def _land(self, end: Landing, handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]) -> ModelAnswer:
+        if end.is_passed_on:
+            return end.plainly()
         with landing(end.governance.own):
             answer = self._own_answer(end) if self._finalizer is not None else _default_answer(end, handler)
         drive(note_landing(end.governance))
@@ -200,6 +202,8 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
     async def _aland(
         self, end: Landing, handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelAnswer:
+        if end.is_passed_on:
+            return end.plainly()
         with landing(end.governance.own):
             own = self._finalizer is not None
             answer = await (self._own_aanswer(end) if own else _default_aanswer(end, handler))
