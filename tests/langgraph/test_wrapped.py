@@ -17,7 +17,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
 
-from budgeted_agents import Budget, budgeted, budgeted_model
+from budgeted_agents import Budget, BudgetExceeded, budgeted, budgeted_model
+from budgeted_agents.errors import InvalidGraph
 from budgeted_agents.testing import LocalProvider, Reply, Request, ToolCall, fixed
 from tests.langgraph.support import State, assert_exact, openai_model, serving, slim, thread
 
@@ -180,3 +181,71 @@ def test_governing_twice_lets_the_later_budget_take_the_place() -> None:
         twice.invoke({"messages": [], "visits": 0}, thread())
         assert len(provider.requests) == 2
         assert "finalizer_2" not in twice.get_graph().nodes
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("way", ["land", "suspend"])
+def test_an_entrypoint_has_no_state_to_land_with_and_so_keeps_what_its_tasks_have_paid_for(
+    way: Any, is_async: bool
+) -> None:
+    with serving(fixed("fine", output_tokens=2)) as provider:
+        model = openai_model(provider, max_tokens=10)
+
+        @task
+        def ask(word: str) -> str:
+            return str(model.invoke(word).text)
+
+        @task
+        async def aask(word: str) -> str:
+            return str((await model.ainvoke(word)).text)
+
+        @entrypoint(checkpointer=InMemorySaver())
+        def work(words: list[str]) -> list[str]:
+            return [ask(word).result() for word in words]
+
+        @entrypoint(checkpointer=InMemorySaver())
+        async def awork(words: list[str]) -> list[str]:
+            return [await aask(word) for word in words]
+
+        app: Any = budgeted(awork if is_async else work, budget=Budget(model_calls=2, on_exhausted=way))
+
+        def invoke(given: Any) -> Any:
+            return asyncio.run(app.ainvoke(given, thread())) if is_async else app.invoke(given, thread())
+
+        assert invoke(["a", "b", "c"]) is None
+        assert app.get_state(thread()).next
+        app.top_up(thread(), model_calls=1, by="ada")
+        assert invoke(None) == ["fine"] * 3
+        assert len(provider.requests) == 3  # what was paid for is not asked again
+
+
+def test_an_entrypoint_may_catch_the_refusal_and_give_what_it_has() -> None:
+    with serving(fixed("fine", output_tokens=2)) as provider:
+        model = openai_model(provider, max_tokens=10)
+
+        @task
+        def ask(word: str) -> str:
+            return str(model.invoke(word).text)
+
+        @entrypoint()
+        def work(words: list[str]) -> list[str]:
+            found = []
+            try:
+                found += [ask(words[0]).result()]
+                found += [ask(words[1]).result()]
+                found += [ask(words[2]).result()]
+            except BudgetExceeded:
+                found.append("no more money")
+            return found
+
+        app: Any = budgeted(work, budget=Budget(model_calls=2))
+        assert app.invoke(["a", "b", "c"]) == ["fine", "fine", "no more money"]
+
+
+def test_an_entrypoint_takes_no_finalizer() -> None:
+    @entrypoint()
+    def work(words: list[str]) -> list[str]:
+        return words
+
+    with pytest.raises(InvalidGraph, match="Catch BudgetExceeded"):
+        budgeted(work, budget=Budget(model_calls=2), finalizer=lambda state: state)

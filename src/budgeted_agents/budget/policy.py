@@ -18,7 +18,7 @@ import json
 import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -81,6 +81,15 @@ class Policy:
     def first_alert(self) -> float:
         """The lowest ``alert_at`` of all budgets: an account with a smaller share spent has nothing to tell of."""
         return min([1.0, *(budget.alert_at for budget in self.budgets)])
+
+    def without_landing(self) -> Policy:
+        """The same budgets, nothing kept back for a landing unless they say so: for what has none."""
+        kept = "landing_reserve"
+        budgets = [
+            budget if kept in budget.model_fields_set else budget.model_copy(update={kept: 0.0})
+            for budget in self.budgets
+        ]
+        return replace(self, budgets=tuple(budgets))
 
     def model_class(self, model: str) -> str | None:
         """The class a model belongs to, by its full name or its name without the provider."""

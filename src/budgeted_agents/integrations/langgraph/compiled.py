@@ -24,7 +24,7 @@ from budgeted_agents.integrations.langchain.governance.governance import governe
 from budgeted_agents.integrations.langchain.governance.interrupts import on_exhausted
 from budgeted_agents.integrations.langchain.governance.spending import session_report
 from budgeted_agents.integrations.langchain.governance.topping_up import top_up_session
-from budgeted_agents.integrations.langgraph.pregel import Pregel
+from budgeted_agents.integrations.langgraph.pregel import CompiledStateGraph, Pregel
 from budgeted_agents.integrations.langgraph.settings import Settings
 from budgeted_agents.integrations.langgraph.twins import triggers, twin_of, whole
 from budgeted_agents.ledgers import Balance, Ledger, open_ledger
@@ -61,7 +61,8 @@ def budgeted(
         graph: the compiled graph; it is left as it is.
         budget: one ``Budget``, several, or a policy file.
         ledger: where money is kept: a ledger, a URL (``"sqlite:///spend.db"``), or None for one in memory.
-        finalizer: what a run lands with: a node's function. By default, a short answer by the cheapest tier.
+        finalizer: what a run lands with: a node's function. By default, a short answer by the cheapest tier. An
+            ``@entrypoint`` has no state to land with: it stops where it was refused, and goes on after a top-up.
         prices: what models cost; by default, LiteLLM's list.
         attribution: dimensions that hold for every run, e.g. ``{"workflow": "research"}``.
         listeners: called with every ``BudgetEvent``.
@@ -78,10 +79,10 @@ def budgeted(
     if not isinstance(graph, Pregel):
         remedy = "Pass what compile(), create_agent(...) or @entrypoint gave you"
         raise InvalidGraph("is not a compiled graph", field="graph", value=graph, place="budgeted", remedy=remedy)
-    own, who = _checked_finalizer(finalizer), checked(attribution or {}, place="attribution=")
-    book = _ledger(ledger)
+    own, who = _checked_finalizer(finalizer, graph), checked(attribution or {}, place="attribution=")
+    policy, book = as_policy(budget), _ledger(ledger)
     meter = Meter(
-        policy=as_policy(budget),
+        policy=policy if isinstance(graph, CompiledStateGraph) else policy.without_landing(),
         ledger=book,
         prices=prices or PriceBook.default(),
         billing=billing or BillingTable(),
@@ -100,7 +101,11 @@ def _ledger(ledger: LedgerLike) -> Ledger:
     raise InvalidLedger("is neither a ledger nor a URL", field="ledger", value=ledger, place="budgeted", remedy=remedy)
 
 
-def _checked_finalizer(finalizer: Any) -> Any:
+def _checked_finalizer(finalizer: Any, graph: Any) -> Any:
+    if finalizer is not None and not isinstance(graph, CompiledStateGraph):
+        remedy = "Catch BudgetExceeded in the function itself, and return what there is"
+        problem = "is for graphs with a state to land with, and an @entrypoint has none"
+        raise InvalidGraph(problem, field="finalizer", value=finalizer, place="budgeted", remedy=remedy)
     if finalizer is None or callable(finalizer) or hasattr(finalizer, "invoke"):
         return finalizer
     remedy = "Give a node function, e.g. def wrap_up(state): ..."

@@ -107,7 +107,7 @@ class GovernedSeq(RunnableSeq):
         refusal = refusal_behind(governance, pregel.task_metadata(config), error)
         if refusal is None or config is None:
             raise error
-        if on_exhausted(governance, refusal) != "land":
+        if on_exhausted(governance, refusal) != "land" or not self.settings.lands:
             governance.run.exhaust(refusal)
             raise error if isinstance(error, GraphInterrupt) else BudgetInterrupt(refusal)
         if not pregel.has_written(config):

@@ -27,6 +27,8 @@ class Settings:
     Attributes:
         meter: conducts the calls of runs that are not inside another governed run.
         finalizer: the user's finalizer, None for the default one.
+        lands: whether there is a landing: a graph without a state (``@entrypoint``) has nothing to land with, and stops
+            where it can go on.
         finalizer_name: the node it is attached under; empty for a graph inside another one, which lands for it.
         replaces_messages: whether an update of ``messages`` replaces the history, for want of a reducer.
         rearms: whether the graph has deferred nodes of its own, which the finalizer lets go first.
@@ -35,6 +37,7 @@ class Settings:
 
     meter: Meter
     finalizer: Any = None
+    lands: bool = True
     finalizer_name: str = FINALIZER
     replaces_messages: bool = False
     rearms: bool = False

@@ -35,6 +35,8 @@ def twin_of(graph: GraphT, settings: Settings) -> tuple[GraphT, Settings]:
     twin.nodes, twin.channels = dict(graph.nodes), dict(graph.channels)
     if isinstance(twin, CompiledStateGraph):
         settings = _attach_finalizer(twin, settings)
+    else:
+        settings = replace(settings, lands=False)
     twin.nodes = _governed(twin.nodes, settings)
     twin.trigger_to_nodes = triggers(twin.nodes)
     return twin, settings
@@ -82,7 +84,7 @@ def _inside(graph: GraphT, settings: Settings) -> GraphT:
     if "settings" in graph.__dict__ or RUN_CHANNEL in graph.channels:
         return graph
     twin = whole(graph.copy(), graph)
-    twin.nodes = _governed(graph.nodes, replace(settings, finalizer_name=""))
+    twin.nodes = _governed(graph.nodes, replace(settings, finalizer_name="", lands=True))
     return twin
 
 

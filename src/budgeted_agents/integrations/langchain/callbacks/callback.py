@@ -10,12 +10,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 from langchain_core.runnables.config import var_child_runnable_config
 
-from budgeted_agents.budget import BudgetLike, Policy, as_policy
+from budgeted_agents.budget import BudgetLike, as_policy
 from budgeted_agents.budget.attribution import ambient, checked
 from budgeted_agents.errors import BudgetExceeded, InvalidBudget
 from budgeted_agents.integrations.langchain.callbacks.handler import GoverningHandler
@@ -79,7 +78,7 @@ class CostCallback(GoverningHandler):
         if hold not in ("worst", "expected"):
             remedy = 'Write hold="worst" or hold="expected"'
             raise InvalidBudget("is no way to hold", field="hold", value=hold, place="CostCallback", remedy=remedy)
-        policy = _without_landing(as_policy(budget))
+        policy = as_policy(budget).without_landing()  # a callback has no finalizer
         self._attribution = checked(attribution or {}, place="CostCallback(attribution=)")
         self._session = None if session is None else checked({"session": session}, place="CostCallback")["session"]
         self.expected = hold == "expected"
@@ -145,12 +144,3 @@ class _Callback(Governance):
         from budgeted_agents.integrations.langchain.governance.interrupts import BudgetInterrupt  # LangGraph is loaded
 
         return BudgetInterrupt(error)
-
-
-def _without_landing(policy: Policy) -> Policy:
-    """The same budgets, nothing kept back for a finalizer unless they say so: a callback has none."""
-    budgets = [
-        budget if "landing_reserve" in budget.model_fields_set else budget.model_copy(update={"landing_reserve": 0.0})
-        for budget in policy.budgets
-    ]
-    return replace(policy, budgets=tuple(budgets))
