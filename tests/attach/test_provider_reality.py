@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 
 from budgeted_agents import Budget, CostCallback, PriceBook
@@ -229,6 +231,24 @@ def test_a_stream_that_breaks_off_is_presumed(make: Any) -> None:
         assert call.outcome == "presumed"
         assert call.cost >= provider.bill_nanos
         assert_balanced(callback.spend, call.cost)
+
+
+def test_what_is_kept_of_cancelled_calls_does_not_grow_for_ever() -> None:
+    """Nobody says that they have ended: the process forgets them, an hour after the ledger has presumed them."""
+    from budgeted_agents.integrations.langchain.callbacks import open_calls
+
+    now = [1_000.0]
+    callback = CostCallback(budget=Budget(usd="1000", tool_calls=10_000))
+    callback.meter = replace(callback.meter, clock=lambda: now[0])
+    started = [uuid4() for _ in range(5_000)]
+    for run_id in started:
+        callback.on_chat_model_start({}, [[HumanMessage("?")]], run_id=run_id, metadata={"ls_model_name": "gpt-4o"})
+        callback.on_tool_start({"name": "search"}, "{}", run_id=run_id)
+        now[0] += 60
+    for calls, hours in ((open_calls.models, 1.25), (open_calls.tools, 24)):
+        kept = {run_id.int for run_id in started} & set(calls.ids)
+        assert len(kept) <= 2 * 1_024 + hours * 60
+        assert {run_id.int for run_id in started[-int(hours * 60) :]} <= kept
 
 
 def test_a_cancelled_call_stays_held_and_is_presumed_once_its_hold_expires() -> None:

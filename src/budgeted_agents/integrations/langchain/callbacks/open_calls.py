@@ -2,11 +2,14 @@
 
 Several handlers may see one call: a graph's and a callback's, or two callbacks. They find each other here, by the id
 langchain-core gives the call, so that one ledger is charged once and the budgets of all of them hold.
+
+Of a call that was cancelled nobody is told that it has ended. Such calls are forgotten long after they were presumed:
+what is kept of them here would fill the memory of a service whose clients hang up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, KeysView
+from collections.abc import Callable, Hashable, KeysView
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -16,6 +19,15 @@ from budgeted_agents.integrations.langchain.callbacks.observed import Observed
 from budgeted_agents.integrations.langchain.callbacks.received import Received
 from budgeted_agents.integrations.langchain.governance.governance import Governance
 from budgeted_agents.meter import Admission, ToolAdmission
+
+_LATE = 3_600
+"""Seconds behind the end of its hold in which a model call may still end, and have what was presumed corrected."""
+
+_LONGEST_TOOL = 86_400
+"""Seconds that a call of a tool may take to be recorded."""
+
+_LOOKED_THROUGH = 1_024
+"""Calls after which all are looked through for those that nobody will end."""
 
 
 class Batch(Struct, eq=False):
@@ -55,12 +67,22 @@ class OpenModelCall(Struct, eq=False):
         counting it here, by a vocabulary that may not be the model's, could only cut short what is paid for."""
         return self.admission.granted < self.observed.longest
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether it was presumed long ago."""
+        return self.governance.meter.clock() > self.admission.deadline + _LATE
+
 
 class OpenToolCall(Struct, frozen=True, eq=False):
     """A tool call in flight, and what governs it."""
 
     governance: Governance
     admission: ToolAdmission
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether it was made so long ago that nobody will say how it ended."""
+        return self.governance.meter.clock() > self.admission.started_at + _LONGEST_TOOL
 
 
 CallT = TypeVar("CallT", OpenModelCall, OpenToolCall, Governance)
@@ -71,16 +93,31 @@ class OpenCalls(Generic[CallT]):
 
     Events of one call come one after the other, so single operations on dicts are all the safety there has to be.
 
+    Args:
+        is_abandoned: whether nobody will say that a call has ended; None where somebody always does.
+
     Attributes:
         ids: of all calls here, as numbers, whose hash is not Python code.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_abandoned: Callable[[CallT], bool] | None = None) -> None:
         self._calls: dict[int, dict[Hashable, CallT]] = {}
         self.ids: KeysView[int] = self._calls.keys()
+        self._is_abandoned: Callable[[CallT], bool] | None = is_abandoned
+        self._look_at = _LOOKED_THROUGH
 
     def add(self, run_id: UUID, handler: Hashable, call: CallT) -> None:
         self._calls.setdefault(run_id.int, {})[handler] = call
+        if len(self._calls) > self._look_at:
+            self._forget_abandoned()
+
+    def _forget_abandoned(self) -> None:
+        if self._is_abandoned is not None:
+            for id, calls in list(self._calls.items()):
+                if all(map(self._is_abandoned, list(calls.values()))):
+                    self._calls.pop(id, None)
+        # So many are open: they are not looked through again for every call.
+        self._look_at = 2 * max(_LOOKED_THROUGH, len(self._calls))
 
     def get(self, run_id: UUID, handler: Hashable) -> CallT | None:
         calls = self._calls.get(run_id.int)
@@ -109,8 +146,8 @@ class OpenCalls(Generic[CallT]):
         return list(self._calls.pop(run_id.int, {}).values())
 
 
-models: OpenCalls[OpenModelCall] = OpenCalls()
-tools: OpenCalls[OpenToolCall] = OpenCalls()
+models: OpenCalls[OpenModelCall] = OpenCalls(lambda call: call.is_abandoned)
+tools: OpenCalls[OpenToolCall] = OpenCalls(lambda call: call.is_abandoned)
 handed_over: OpenCalls[Governance] = OpenCalls()
 """What governs a call that the model (a ``budgeted_model``) conducts itself, until the model takes it up."""
 
