@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+from weakref import WeakSet
+
 from budgeted_agents.ledgers import Account, Balance, Hold, MemoryLedger, Reservation, State
+from budgeted_agents.ledgers.memory import FEWEST_DEADLINES
 from budgeted_agents.testing.ledger_steps import expired
 
 NOW = 1_800_000_000.0
@@ -72,3 +76,23 @@ def test_all_is_kept_where_that_is_asked_for() -> None:
     ledger = MemoryLedger(entries=None)
     spend(ledger, range(300))
     assert (len(list(ledger.entries())), ledger.forgotten) == (300, 0)
+
+
+class Said:
+    """What is remembered of a call."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {}
+
+
+def test_what_was_forgotten_is_not_kept_until_its_time_to_expire() -> None:
+    """Many calls within the time that each may hold: their deadlines must not keep what was said of them."""
+    ledger, said = MemoryLedger(entries=100), WeakSet[Said]()
+    for number in range(3 * FEWEST_DEADLINES):
+        reserve(ledger, f"call {number}")
+        said.add(record := Said())
+        ledger.settle(f"call {number}", {"usd": 7}, now=NOW, record=record)
+    del record
+    reserve(ledger, "under way")
+    assert len(said) <= FEWEST_DEADLINES + 110
+    assert expired(ledger, NOW + 60) == ["under way"]

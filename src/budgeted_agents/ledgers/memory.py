@@ -31,6 +31,9 @@ from budgeted_agents.ledgers.urls import LedgerUrl
 MOST_ENTRIES = 20_000
 """Ended reservations that a ledger in memory keeps for reports, about 2 KB each."""
 
+FEWEST_DEADLINES = 2_048
+"""Deadlines that are kept at least, also of reservations that have ended."""
+
 _SLACK = 1.1
 """How far above that they may grow, so that many are forgotten at a time."""
 
@@ -58,8 +61,10 @@ class MemoryLedger:
         self._attempts: dict[str, Attempt] = {}
         self._places = count()
         self._by_session: dict[str, list[Attempt]] = {}
-        # By deadline. A reservation that ends early or is extended leaves its old deadline behind, to be skipped then.
+        # By deadline. A reservation that ends early or is extended leaves its old deadline behind, to be skipped, or
+        # dropped with many others: what is remembered of a call would stay for as long as it might have held money.
         self._deadlines: list[tuple[float, int, Attempt]] = []
+        self._most_deadlines = FEWEST_DEADLINES
         self._credits: dict[str, tuple[str, int]] = {}
         self._notes: list[tuple[str, float, str]] = []
 
@@ -250,6 +255,10 @@ class MemoryLedger:
         self._attempts[attempt.id] = attempt
         self._by_session.setdefault(attempt.session, []).append(attempt)
         heapq.heappush(self._deadlines, (attempt.deadline, attempt.seq, attempt))
+        if len(self._deadlines) > self._most_deadlines:
+            self._deadlines = [each for each in self._deadlines if _is_due(each)]
+            heapq.heapify(self._deadlines)
+            self._most_deadlines = max(FEWEST_DEADLINES, 2 * len(self._deadlines))
 
     def _end(
         self,
@@ -282,8 +291,12 @@ class MemoryLedger:
     def _presume_overdue(self, now: float, limit: int) -> list[Settlement]:
         presumed: list[Settlement] = []
         while self._deadlines and self._deadlines[0][0] <= now and len(presumed) < limit:
-            deadline, _, attempt = heapq.heappop(self._deadlines)
-            if attempt.state is not rules.RESERVED or attempt.deadline != deadline:
-                continue
-            presumed.append(self._end(attempt, rules.PRESUMED, now))
+            if _is_due(due := heapq.heappop(self._deadlines)):
+                presumed.append(self._end(due[2], rules.PRESUMED, now))
         return presumed
+
+
+def _is_due(deadline: tuple[float, int, Attempt]) -> bool:
+    """Whether this is still the deadline of a reservation that has not ended."""
+    when, _, attempt = deadline
+    return attempt.state is rules.RESERVED and attempt.deadline == when
