@@ -283,8 +283,11 @@ def test_what_a_refused_tool_had_paid_for_is_not_lost() -> None:
         graph.add_node("tools", ToolNode([ask]))
         graph.add_edge(START, "agent")
         graph.add_edge("agent", "tools")
-        state = invoke(graph.compile(), False)
-        assert state["messages"][-1].additional_kwargs["unfinished"] == ["answer 2"]
+        *_, result, answer = invoke(graph.compile(), False)["messages"]
+        assert "This tool had to stop" in result.text
+        assert result.text.endswith("What models had answered in it:\n\nanswer 2")
+        assert asked_last(provider)[-2] == f"Result of ask: {result.text}"
+        assert answer.text == "answer 3"
 
 
 def test_only_the_edges_of_what_was_refused_stay_shut(provider: LocalProvider) -> None:

@@ -111,7 +111,7 @@ class GovernedSeq(RunnableSeq):
             governance.run.exhaust(refusal)
             raise error if isinstance(error, GraphInterrupt) else BudgetInterrupt(refusal)
         if not pregel.has_written(config):
-            scope.keep_unfinished()
+            scope.governance.unfinished.extend(scope.answers)
         self._land(governance, scope, config, refusal)
 
     def _land(

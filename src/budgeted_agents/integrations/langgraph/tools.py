@@ -81,11 +81,10 @@ def _answer(scope: Scope, request: ToolCallRequest, error: Exception) -> ToolMes
     refusal = refusal_behind(governance, request.runtime.config.get("metadata") or {}, error)
     if refusal is None:
         raise error
-    if not is_of_the_tool(refusal):
-        if on_exhausted(governance, refusal) != "land" or not scope.pass_on(refusal, governance):
-            raise error
-        scope.keep_unfinished()
-    return refused_call(request, refusal)
+    lands = on_exhausted(governance, refusal) == "land"
+    if not is_of_the_tool(refusal) and not (lands and scope.pass_on(refusal, governance)):
+        raise error
+    return refused_call(request, refusal, scope.answers)
 
 
 def _passing_on(scope: Scope, answer: Any) -> Any:

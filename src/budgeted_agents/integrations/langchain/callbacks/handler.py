@@ -195,7 +195,6 @@ class GoverningHandler(BaseCallbackHandler):
         call.admission = drive(keep_alive(call.governance.meter, call.admission))
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
-        scopes.answered(run_id.int, response)
         call = open_calls.models.take(run_id, self)
         if call is not None:
             self._end(endings.answered(call, response))
@@ -291,6 +290,11 @@ class BudgetHandler(GoverningHandler):
 
     def governance_of(self, metadata: dict[str, Any]) -> Governance:
         return self.governance
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        scopes.answered(run_id.int, response)
+        self.governance.answered(run_id.int, response)
+        super().on_llm_end(response, run_id=run_id, **kwargs)
 
 
 def _request(parent_run_id: UUID | None, observed: Observed) -> tuple[object, ...]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.outputs import LLMResult
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
 
@@ -112,6 +113,9 @@ class Governance:
                 )
                 yield from self.meter.refused(self.run, error, attribution.get("node", ""))
                 raise error
+
+    def answered(self, call: int, answer: LLMResult) -> None:
+        """Told of each model call of this run, by langchain-core's id, what it has answered."""
 
     def refuse(self, error: BudgetExceeded, metadata: Mapping[str, Any]) -> BaseException:
         """Remember a refusal and where it happened; the exception to raise."""

@@ -5,7 +5,7 @@ calls made in it have answered, should a later one be refused, and a refusal tha
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar, Token
 from typing import Any, Self
 
@@ -42,10 +42,10 @@ class Scope:
         if kind is None and self._answers and self.outer is not None:
             self.outer._answers.update(self._answers)
 
-    def keep_unfinished(self) -> None:
-        """Keep for the landing what was answered in this step, which cannot be finished."""
-        for answer in self._answers.values():
-            self.governance.unfinished.extend(_texts(answer))
+    @property
+    def answers(self) -> list[str]:
+        """What model calls made in this step have answered so far."""
+        return texts(self._answers)
 
     def pass_on(self, refusal: BudgetExceeded, governance: Governance) -> bool:
         """Have the step around this one land, if it is of the run that is governed so; False if it is not."""
@@ -81,8 +81,12 @@ def answered(call: int, answer: LLMResult) -> None:
         scope._answers[call] = answer
 
 
+def texts(answers: Mapping[int, LLMResult]) -> list[str]:
+    """What the answers say, and what they would have called: an answer in a structure is such a call."""
+    return [text for answer in answers.values() for text in _texts(answer)]
+
+
 def _texts(answer: LLMResult) -> Iterator[str]:
-    """What an answer says, and what it would have called: an answer in a structure is such a call."""
     for generation in (generation for prompt in answer.generations for generation in prompt):
         message: Any = generation.message if isinstance(generation, ChatGeneration) else None
         calls = message.tool_calls if isinstance(message, AIMessage) else []

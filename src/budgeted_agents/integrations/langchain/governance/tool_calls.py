@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from langchain_core.messages import ToolMessage
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
@@ -40,13 +42,14 @@ def is_of_the_tool(refusal: BudgetExceeded) -> bool:
     return refusal.unit.startswith("tool_calls") or refusal.unit in _HANDLED_INSIDE_TOOLS
 
 
-def refused_call(request: ToolCallRequest, refusal: BudgetExceeded) -> ToolMessage:
+def refused_call(request: ToolCallRequest, refusal: BudgetExceeded, answers: Sequence[str] = ()) -> ToolMessage:
     """The refusal as the tool's answer, so that the agent goes on."""
     call = request.tool_call
-    return ToolMessage(refused_text(refusal), name=call["name"], tool_call_id=call["id"] or "", status="error")
+    return ToolMessage(refused_text(refusal, answers), name=call["name"], tool_call_id=call["id"] or "", status="error")
 
 
-def refused_text(refusal: BudgetExceeded) -> str:
-    """What the agent is told of it."""
+def refused_text(refusal: BudgetExceeded, answers: Sequence[str] = ()) -> str:
+    """What the agent is told of it, and of what models had answered in the tool by then, which was paid for."""
     what = "was not called" if is_of_the_tool(refusal) else "had to stop"
-    return f"This tool {what}: {refusal} Go on without it and answer from what you have."
+    told = f"This tool {what}: {refusal} Go on without it and answer from what you have."
+    return "\n\n".join([told, "What models had answered in it:", *answers]) if answers else told

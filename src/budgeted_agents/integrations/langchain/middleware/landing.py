@@ -13,9 +13,10 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMess
 from langgraph.types import Command
 
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.integrations.langchain.governance.governance import Governance, ambient_metadata
 from budgeted_agents.integrations.langchain.governance.interrupts import BudgetInterrupt
 from budgeted_agents.integrations.langchain.governance.scopes import passed_on
+from budgeted_agents.integrations.langchain.middleware.refusals import AgentGovernance
 from budgeted_agents.integrations.langchain.models.landing import (
     NO_ANSWER,
     missing_results,
@@ -79,6 +80,9 @@ class Landing:
     def plainly(self, failure: str = "", empty: AIMessage | None = None) -> ExtendedModelResponse[Any]:
         """The end of the run where no model could answer: a sentence that says why, in the ``empty`` answer if there is
         one."""
+        outer = self.governance.outer
+        if isinstance(outer, AgentGovernance):  # in a tool of that agent, which is often told this sentence alone
+            self.governance.unfinished = outer.answered_in_tool(ambient_metadata())
         reason = f" (the finalizer failed: {failure})" if failure else ""
         self.governance.run.landed = f"with the partial state{reason}"
         return self._ended([stopped_answer(self.governance, empty)])

@@ -232,6 +232,8 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
             handler = self._open_run(config, in_force())
         else:
             handler = channel.opened or channel.handler(config, in_force())
+        if isinstance(handler.governance, AgentGovernance):
+            handler.governance.tools_have_ended()
         return handler, config.get("metadata") or {}
 
     def _open_run(self, config: RunnableConfig, outer: BaseCallbackHandler | None) -> BudgetHandler:

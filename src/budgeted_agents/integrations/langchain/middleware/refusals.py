@@ -8,21 +8,23 @@ nobody has.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from langchain_core.outputs import LLMResult
 from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolInvocationError
 
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.integrations.langchain.governance.governance import Governance, namespace
+from budgeted_agents.integrations.langchain.governance.governance import Governance, ambient_metadata, namespace
 from budgeted_agents.integrations.langchain.governance.interrupts import (
     BudgetInterrupt,
     RaisedAnew,
     on_exhausted,
     refusal_behind,
 )
+from budgeted_agents.integrations.langchain.governance.scopes import texts
 from budgeted_agents.integrations.langchain.governance.tool_calls import is_of_the_tool, refused_text
 
 _TOOLS = "tools:"
@@ -36,8 +38,8 @@ class BudgetStop(RaisedAnew, GraphBubbleUp):
 class BudgetAnswer(RaisedAnew, ToolInvocationError):
     """A refusal that an agent's ``ToolNode`` answers the tool call with; its message is the answer's text."""
 
-    def __init__(self, refusal: BudgetExceeded) -> None:
-        super().__init__(refusal, refused_text(refusal))
+    def __init__(self, refusal: BudgetExceeded, answers: Sequence[str] = ()) -> None:
+        super().__init__(refusal, refused_text(refusal, answers))
 
 
 @dataclass(eq=False)
@@ -49,15 +51,35 @@ class AgentGovernance(Governance):
     """
 
     place: str = ""
+    _answers: dict[str, dict[int, LLMResult]] = field(default_factory=dict, init=False)
+
+    def answered(self, call: int, answer: LLMResult) -> None:
+        """Remember what a call inside a tool has answered, should a later one in the same tool be refused."""
+        if tool := self._tool_at(ambient_metadata()):
+            self._answers.setdefault(tool, {})[call] = answer
+
+    def tools_have_ended(self) -> None:
+        """Forget what was answered inside tools: the agent is at its next step."""
+        if self._answers:
+            self._answers.clear()
+
+    def answered_in_tool(self, metadata: Mapping[str, Any]) -> list[str]:
+        """What models have answered in the tool that something with this metadata is called in, as texts."""
+        return texts(self._answers.get(self._tool_at(metadata), {}))
+
+    def _tool_at(self, metadata: Mapping[str, Any]) -> str:
+        """The task of this agent's tools that a call is made in; empty if it is made in none."""
+        place = namespace(metadata).removeprefix(self.place)
+        return place.partition("|")[0] if place.startswith(_TOOLS) else ""
 
     def refuse(self, error: BudgetExceeded, metadata: Mapping[str, Any]) -> BaseException:
         """The exception by which a refused call ends the run, suspends it, or is answered."""
         refused = super().refuse(error, metadata)
-        if not namespace(metadata).removeprefix(self.place).startswith(_TOOLS):
+        if not self._tool_at(metadata):
             return refused
         # A budget that is not known here is a callback's, which would have raised or suspended by itself.
         is_answered = is_of_the_tool(error) or error.budget not in self.meter.policy.by_name
-        return (None if is_answered else _leaving(self, error)) or BudgetAnswer(error)
+        return (None if is_answered else _leaving(self, error)) or BudgetAnswer(error, self.answered_in_tool(metadata))
 
 
 def refusal_to_land(governance: Governance, metadata: Mapping[str, Any], error: Exception) -> BudgetExceeded:

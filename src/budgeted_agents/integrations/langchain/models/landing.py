@@ -15,7 +15,7 @@ from budgeted_agents.integrations.langchain.calls import introspect
 from budgeted_agents.integrations.langchain.calls.quoting import thinking_of
 from budgeted_agents.integrations.langchain.governance.governance import Governance
 from budgeted_agents.integrations.langchain.models.governed_model import governed
-from budgeted_agents.integrations.langchain.pruning.shortening import shortened
+from budgeted_agents.integrations.langchain.pruning.shortening import shortened, without_results
 from budgeted_agents.meter import Steps
 
 LANDING_PROMPT = (
@@ -41,7 +41,7 @@ NO_ANSWER = "an empty answer"
 def ways_to_answer(
     governance: Governance, history: Sequence[BaseMessage]
 ) -> Iterator[tuple[Any, list[BaseMessage], dict[str, Any]]]:
-    """Calls of the cheapest tier over ever less of the history, each with its arguments."""
+    """Calls of the cheapest tier over ever less of what there is, each with its arguments."""
     tiers = governance.models
     if not tiers or not history:
         return
@@ -49,12 +49,21 @@ def ways_to_answer(
     limited = introspect.limit_field(models[0]) is not None
     longest = LANDING_ANSWER + max(thinking_of(governance, tier) for tier in tiers)
     kwargs = introspect.with_limit(models[0], {}, longest) if limited else {}
-    history = [*history, *unfinished(governance)]
-    shorter = shortened(history)
-    number = 1 + len(shorter)
-    for place in dict.fromkeys((0, number // 4, number // 2, number - 1)):
-        version = shorter[place - 1] if place else history
+    for version in _versions(history, unfinished(governance)):
         yield governed(models), [*as_plain_text(version), HumanMessage(LANDING_PROMPT)], kwargs
+
+
+def _versions(history: Sequence[BaseMessage], found: Sequence[BaseMessage]) -> Iterator[list[BaseMessage]]:
+    """What there is to answer from, and ever less of it: at last the question, and what came of it without its bulk."""
+    whole = [*history, *found]
+    shorter = shortened(whole)
+    number, version = 1 + len(shorter), whole
+    for place in dict.fromkeys((0, number // 4, number // 2, number - 1)):
+        version = shorter[place - 1] if place else whole
+        yield version
+    shortest = without_results(list(shortened(history)[-1]))
+    if shortest != version:
+        yield shortest
 
 
 def unfinished(governance: Governance) -> list[BaseMessage]:

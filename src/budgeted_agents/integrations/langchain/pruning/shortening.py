@@ -160,6 +160,11 @@ def cleared(messages: Sequence[BaseMessage]) -> list[Version]:
     return versions
 
 
+def without_results(messages: Sequence[BaseMessage]) -> Version:
+    """The messages with all tool results cleared, the latest too."""
+    return [_without_content(message) if isinstance(message, ToolMessage) else message for message in messages]
+
+
 _MOST_CLEARED = 4_096
 _cleared_copies: dict[int, tuple[BaseMessage, BaseMessage]] = {}
 """Cleared copies made before, by the identity of their message: an agent sends its whole history at every step, and
