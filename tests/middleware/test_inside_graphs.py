@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain_core.messages import ToolMessage
+from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState
 
 from budgeted_agents import Budget, BudgetedGraph, BudgetMiddleware, budgeted, open_ledger
+from budgeted_agents.testing import Reply, Request, ToolCall
 from tests.middleware.support import (
     ASK,
     LANDED,
@@ -74,3 +77,44 @@ def test_an_agent_lands_by_itself_when_its_own_budget_is_spent() -> None:
         assert state["messages"][-1].text == LANDED
         assert len(provider.requests) == 3
         assert visited == ["behind"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("levels", [1, 2])
+def test_a_tool_of_the_agent_is_answered_also_where_a_budget_further_out_is_spent(levels: int, is_async: bool) -> None:
+    """Handlers of all the runs see the call, the outermost first; but it is in the agent's tool that it was refused."""
+
+    def reply(request: Request) -> Reply:
+        if request.tools and not request.tool_results:
+            calls = [ToolCall("consult", {"question": "Why?"}, id=f"call_{number}") for number in range(2)]
+            return Reply("Let me ask.", calls)
+        return Reply(LANDED if request.messages[-1].text.startswith("The budget") else f"answer {request.number}")
+
+    with serving(reply) as provider:
+        model, ledger = openai_model(provider, max_tokens=100), open_ledger("memory://")
+
+        @tool
+        def consult(question: str) -> str:
+            """Asks a model."""
+            return str(model.invoke(question).text)
+
+        @tool("consult")
+        async def aconsult(question: str) -> str:
+            """Asks a model."""
+            return str((await model.ainvoke(question)).text)
+
+        guard = BudgetMiddleware(budget=Budget(name="agent", model_calls=9), ledger=ledger)
+        inner: Any = create_agent(model, [aconsult if is_async else consult], middleware=[guard])
+        for level in range(levels):
+            limit = 3 if level == 0 else 9
+            graph: Any = BudgetedGraph(MessagesState, budget=Budget(name=f"{level}", model_calls=limit), ledger=ledger)
+            graph.add_node("inside", inner)
+            graph.add_edge(START, "inside")
+            inner = graph.compile()
+        state = asyncio.run(inner.ainvoke(ASK, thread())) if is_async else inner.invoke(ASK, thread())
+        results = [message for message in state["messages"] if isinstance(message, ToolMessage)]
+        assert sorted(result.status for result in results) == ["error", "success"]
+        assert state["messages"][-1].text == LANDED
+        assert len(provider.requests) == 3
+        assert_complete(state["messages"])
+        assert_within(inner.spend(thread()), provider)

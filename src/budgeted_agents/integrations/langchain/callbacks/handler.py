@@ -164,7 +164,7 @@ class GoverningHandler(BaseCallbackHandler):
         call, quote = observed.call, observed.quote
         # What was refused is refused again at once, while nothing has been given back: retries would only repeat it.
         if self._refused and (known := self._refused.get(_request(parent_run_id, observed))):
-            raise governance.refuse(known, metadata)
+            raise self._refused_by(governance, known).refuse(known, metadata)
         try:
             if "depth" in governance.meter.policy.caps:
                 drive(governance.check_depth(metadata, call.attribution))
@@ -174,11 +174,15 @@ class GoverningHandler(BaseCallbackHandler):
             advised = _advised(refusal, observed)
             if parent_run_id is not None and len(self._refused) < _MOST_REFUSED:
                 self._refused[_request(parent_run_id, observed)] = advised
-            raise governance.refuse(advised, metadata) from None
+            raise self._refused_by(governance, advised).refuse(advised, metadata) from None
         if quote.output_limit < observed.longest:
             flag = f"held for {quote.output_limit:,} of {observed.longest:,} output tokens"
             return replace(admission, flags=(*admission.flags, flag))
         return admission
+
+    def _refused_by(self, governance: Governance, refusal: BudgetExceeded) -> Governance:
+        """Which of the runs a refused call is in says what is raised."""
+        return governance
 
     def _give_back(self, run_id: UUID) -> None:
         for call in open_calls.models.take_all(run_id):
@@ -241,7 +245,7 @@ class GoverningHandler(BaseCallbackHandler):
         except BudgetExceeded as refusal:
             for call in open_calls.tools.take_all(run_id):
                 drive(cancel_tool(call.governance.meter, call.admission))
-            raise governance.refuse(refusal, metadata) from None
+            raise self._refused_by(governance, refusal).refuse(refusal, metadata) from None
 
     def _add_tool(self, run_id: UUID, governance: Governance, admission: ToolAdmission, arguments: Any) -> None:
         if governance.meter.keeps_content:
@@ -290,6 +294,13 @@ class BudgetHandler(GoverningHandler):
 
     def governance_of(self, metadata: dict[str, Any]) -> Governance:
         return self.governance
+
+    def _refused_by(self, governance: Governance, refusal: BudgetExceeded) -> Governance:
+        """The innermost run, if its calls are charged to the budget too: the exception comes out there first."""
+        inner = current()
+        if inner is None or inner.run.depth <= governance.run.depth or refusal.budget not in inner.meter.policy.by_name:
+            return governance
+        return inner
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         scopes.answered(run_id.int, response)
