@@ -198,6 +198,57 @@ def test_a_graph_that_a_function_calls_is_not_lost(is_governed: bool, is_async: 
     assert_exact(app.spend(thread()), provider)
 
 
+def test_a_graph_inside_that_has_landed_is_not_lost_when_the_function_around_it_is_refused(
+    provider: LocalProvider,
+) -> None:
+    """The landing of the graph inside says what it had; but the function that would have passed that on is refused."""
+    model, ledger = governed(provider), open_ledger("memory://")
+    inner: Any = BudgetedGraph(MessagesState, budget=Budget(name="inner", model_calls=3), ledger=ledger)
+    inner.add_node("write", writing(model))
+    inner.add_edge(START, "write")
+    called = inner.compile()
+
+    def work(state: Any) -> Any:
+        return {"messages": [*called.invoke(QUESTION)["messages"], *(model.invoke("Go on.") for _ in range(9))]}
+
+    graph: Any = BudgetedGraph(MessagesState, budget=Budget(model_calls=5), ledger=ledger)
+    graph.add_node("work", work)
+    graph.add_edge(START, "work")
+    app = graph.compile()
+    last = invoke(app, False)["messages"][-1]
+    assert last.additional_kwargs["unfinished"] == [f"answer {number}" for number in (1, 2, 3, 4)]
+    assert last.text == "answer 5"
+    assert_exact(app.spend(thread()), provider)
+
+
+def test_calls_beside_the_refused_one_count_when_they_have_ended(provider: LocalProvider) -> None:
+    """The first of three parallel calls to be refused ends the node at once; the others still go on."""
+    model, ended = governed(provider), asyncio.Event()
+
+    async def ask(number: int) -> Any:
+        answer = await model.ainvoke(f"Part {number}.")
+        ended.set()
+        return answer
+
+    async def work(state: Any) -> Any:
+        return {"messages": await asyncio.gather(*(ask(number) for number in range(3)))}
+
+    async def wrap_up(state: Any) -> Any:
+        await asyncio.wait_for(ended.wait(), timeout=30)
+        return {"messages": [AIMessage(f"{len(state['messages'])}")]}
+
+    async def beside(state: Any) -> None:
+        await asyncio.wait_for(ended.wait(), timeout=30)
+
+    graph: Any = BudgetedGraph(MessagesState, budget=Budget(model_calls=2, max_wait=0))
+    for name, node in (("work", work), ("beside", beside)):
+        graph.add_node(name, node)
+        graph.add_edge(START, name)
+    graph.set_finalizer(wrap_up)
+    state = invoke(graph.compile(), True)
+    assert state["messages"][-1].text == "2"  # the question, and the one answer there was
+
+
 def test_what_a_node_has_contributed_is_not_said_twice(provider: LocalProvider) -> None:
     """The node has given its answer; it is the edge behind it that asks a model and is refused."""
     model = governed(provider)

@@ -9,8 +9,9 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
+from langgraph.graph import START, MessagesState
 
-from budgeted_agents import Budget, BudgetMiddleware, budgeted_model, open_ledger
+from budgeted_agents import Budget, BudgetedGraph, BudgetMiddleware, budgeted_model, open_ledger
 from budgeted_agents.testing import Reply, Request, ToolCall
 from tests.middleware.support import ASK, LANDED, assert_within, look_up, openai_model, serving, thread
 
@@ -33,9 +34,12 @@ def consulting(rounds: int) -> Any:
     return reply
 
 
+@pytest.mark.parametrize("is_inside", [False, True])
 @pytest.mark.parametrize("is_governed", [False, True])
 @pytest.mark.parametrize("is_async", [False, True])
-def test_the_tools_answer_has_what_models_had_answered_in_it(is_governed: bool, is_async: bool) -> None:
+def test_the_tools_answer_has_what_models_had_answered_in_it(
+    is_inside: bool, is_governed: bool, is_async: bool
+) -> None:
     """Only in this call of it: the one before has ended well, and said itself what it found."""
     with serving(consulting(rounds=9)) as provider:
         plain = openai_model(provider, max_tokens=100)
@@ -51,8 +55,14 @@ def test_the_tools_answer_has_what_models_had_answered_in_it(is_governed: bool, 
             """Asks a model three times."""
             return " and ".join([str((await model.ainvoke(question)).text) for _ in range(3)])
 
-        guard = BudgetMiddleware(budget=Budget(model_calls=8))
+        ledger = open_ledger("memory://")
+        guard = BudgetMiddleware(budget=Budget(model_calls=8), ledger=ledger)
         agent: Any = create_agent(plain, [aconsult if is_async else consult], middleware=[guard])
+        if is_inside:
+            graph: Any = BudgetedGraph(MessagesState, budget=Budget(name="around", usd="1.00"), ledger=ledger)
+            graph.add_node("agent", agent)
+            graph.add_edge(START, "agent")
+            agent = graph.compile()
         state = asyncio.run(agent.ainvoke(ASK, thread())) if is_async else agent.invoke(ASK, thread())
         first, second = results(state)
         assert first.text == "answer 2 and answer 3 and answer 4"

@@ -111,7 +111,7 @@ class GovernedSeq(RunnableSeq):
             governance.run.exhaust(refusal)
             raise error if isinstance(error, GraphInterrupt) else BudgetInterrupt(refusal)
         if not pregel.has_written(config):
-            scope.governance.unfinished.extend(scope.answers)
+            scope.governance.steps.append(scope.answers)
         self._land(governance, scope, config, refusal)
 
     def _land(
@@ -126,7 +126,7 @@ class GovernedSeq(RunnableSeq):
             return
         outer = governance.outer
         if outer is not None and is_of(refusal, outer):
-            outer.unfinished += governance.unfinished
+            outer.steps += governance.steps
             scope.pass_on(refusal, outer)
             return
         if governance.run.exhaust(refusal):

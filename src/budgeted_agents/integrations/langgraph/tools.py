@@ -19,6 +19,7 @@ from budgeted_agents.integrations.langchain.callbacks.handler import admitted
 from budgeted_agents.integrations.langchain.governance.governance import current
 from budgeted_agents.integrations.langchain.governance.interrupts import REFUSED, on_exhausted, refusal_behind
 from budgeted_agents.integrations.langchain.governance.scopes import Scope
+from budgeted_agents.integrations.langchain.governance.texts import texts
 from budgeted_agents.integrations.langchain.governance.tool_calls import (
     admit_call,
     give_back,
@@ -84,7 +85,7 @@ def _answer(scope: Scope, request: ToolCallRequest, error: Exception) -> ToolMes
     lands = on_exhausted(governance, refusal) == "land"
     if not is_of_the_tool(refusal) and not (lands and scope.pass_on(refusal, governance)):
         raise error
-    return refused_call(request, refusal, scope.answers)
+    return refused_call(request, refusal, texts(scope.answers.values()))
 
 
 def _passing_on(scope: Scope, answer: Any) -> Any:

@@ -23,6 +23,7 @@ from budgeted_agents.budget.attribution import Attribution, ambient, from_metada
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.governor import matching
 from budgeted_agents.integrations.langchain.governance.context import Assigned
+from budgeted_agents.integrations.langchain.governance.texts import texts
 from budgeted_agents.meter import Meter, Run, Steps
 from budgeted_agents.meter.refusals import over_cap
 
@@ -53,7 +54,8 @@ class Governance:
             share.
         own: names of the budgets that are this run's own, not those of a run around it; its landing may spend theirs.
         outer: what governs the run around this one, if there is one.
-        unfinished: what model calls have answered in steps that were then refused, as texts, for the landing.
+        steps: what model calls have answered in steps that were then refused, by langchain-core's ids, for the landing.
+            Calls beside the refused one may still add to it.
     """
 
     meter: Meter
@@ -63,7 +65,7 @@ class Governance:
     called: list[Any] = field(default_factory=list)
     own: frozenset[str] = frozenset()
     outer: Governance | None = None
-    unfinished: list[str] = field(default_factory=list)
+    steps: list[Mapping[int, LLMResult]] = field(default_factory=list)
     _attributions: dict[tuple[object, ...], tuple[Attribution, Attribution]] = field(default_factory=dict, init=False)
 
     @property
@@ -113,6 +115,14 @@ class Governance:
                 )
                 yield from self.meter.refused(self.run, error, attribution.get("node", ""))
                 raise error
+
+    @property
+    def unfinished(self) -> list[str]:
+        """What model calls have answered in steps that were then refused."""
+        found: dict[int, LLMResult] = {}
+        for answers in self.steps:
+            found.update(answers)
+        return texts(found.values())
 
     def answered(self, call: int, answer: LLMResult) -> None:
         """Told of each model call of this run, by langchain-core's id, what it has answered."""

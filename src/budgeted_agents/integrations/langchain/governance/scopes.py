@@ -4,13 +4,10 @@ calls made in it have answered, should a later one be refused, and a refusal tha
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
 from contextvars import ContextVar, Token
-from typing import Any, Self
+from typing import Self
 
-from langchain_core.messages import AIMessage
-from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.outputs import LLMResult
 
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.governance.governance import Governance
@@ -21,31 +18,27 @@ class Scope:
 
     Attributes:
         governance: what governs the step.
+        answers: what model calls made in it, and in steps inside it, have answered, by langchain-core's ids.
         outer: the step this one is a part of, if there is one.
         passed_on: the refusal that ended something inside, where it is the run of this step that is to land.
     """
 
-    __slots__ = ("_answers", "_token", "governance", "outer", "passed_on")
+    __slots__ = ("_token", "answers", "governance", "outer", "passed_on")
 
     def __init__(self, governance: Governance) -> None:
         self.governance = governance
         self.passed_on: BudgetExceeded | None = None
-        self._answers: dict[int, LLMResult] = {}
+        self.answers: dict[int, LLMResult] = {}
 
     def __enter__(self) -> Self:
         self.outer = _scope.get()
         self._token: Token[Scope | None] = _scope.set(self)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+    def __exit__(self, *error: object) -> None:
         _scope.reset(self._token)
-        if kind is None and self._answers and self.outer is not None:
-            self.outer._answers.update(self._answers)
-
-    @property
-    def answers(self) -> list[str]:
-        """What model calls made in this step have answered so far."""
-        return texts(self._answers)
+        if self.answers and self.outer is not None:
+            self.outer.answers.update(self.answers)
 
     def pass_on(self, refusal: BudgetExceeded, governance: Governance) -> bool:
         """Have the step around this one land, if it is of the run that is governed so; False if it is not."""
@@ -78,19 +71,4 @@ def answered(call: int, answer: LLMResult) -> None:
     Several handlers may say it of one call."""
     scope = _scope.get()
     if scope is not None:
-        scope._answers[call] = answer
-
-
-def texts(answers: Mapping[int, LLMResult]) -> list[str]:
-    """What the answers say, and what they would have called: an answer in a structure is such a call."""
-    return [text for answer in answers.values() for text in _texts(answer)]
-
-
-def _texts(answer: LLMResult) -> Iterator[str]:
-    for generation in (generation for prompt in answer.generations for generation in prompt):
-        message: Any = generation.message if isinstance(generation, ChatGeneration) else None
-        calls = message.tool_calls if isinstance(message, AIMessage) else []
-        text = message.text if message is not None else generation.text
-        parts = [text.strip(), *(f"{call['name']}({json.dumps(call['args'], default=str)})" for call in calls)]
-        if found := "\n".join(filter(None, parts)):
-            yield found
+        scope.answers[call] = answer

@@ -82,7 +82,7 @@ class Landing:
         one."""
         outer = self.governance.outer
         if isinstance(outer, AgentGovernance):  # in a tool of that agent, which is often told this sentence alone
-            self.governance.unfinished = outer.answered_in_tool(ambient_metadata())
+            self.governance.steps.append(outer.answered_in_tool(ambient_metadata()))
         reason = f" (the finalizer failed: {failure})" if failure else ""
         self.governance.run.landed = f"with the partial state{reason}"
         return self._ended([stopped_answer(self.governance, empty)])

@@ -24,7 +24,7 @@ from budgeted_agents.integrations.langchain.governance.interrupts import (
     on_exhausted,
     refusal_behind,
 )
-from budgeted_agents.integrations.langchain.governance.scopes import texts
+from budgeted_agents.integrations.langchain.governance.texts import texts
 from budgeted_agents.integrations.langchain.governance.tool_calls import is_of_the_tool, refused_text
 
 _TOOLS = "tools:"
@@ -48,24 +48,26 @@ class AgentGovernance(Governance):
 
     Attributes:
         place: where the agent is: the checkpoint namespace that those of its tasks begin with.
+        answers: what calls inside its tools have answered, by the task of the tools and langchain-core's id, in a dict
+            that copies with more budgets share.
     """
 
     place: str = ""
-    _answers: dict[str, dict[int, LLMResult]] = field(default_factory=dict, init=False)
+    answers: dict[str, dict[int, LLMResult]] = field(default_factory=dict)
 
     def answered(self, call: int, answer: LLMResult) -> None:
         """Remember what a call inside a tool has answered, should a later one in the same tool be refused."""
         if tool := self._tool_at(ambient_metadata()):
-            self._answers.setdefault(tool, {})[call] = answer
+            self.answers.setdefault(tool, {})[call] = answer
 
     def tools_have_ended(self) -> None:
         """Forget what was answered inside tools: the agent is at its next step."""
-        if self._answers:
-            self._answers.clear()
+        if self.answers:
+            self.answers.clear()
 
-    def answered_in_tool(self, metadata: Mapping[str, Any]) -> list[str]:
-        """What models have answered in the tool that something with this metadata is called in, as texts."""
-        return texts(self._answers.get(self._tool_at(metadata), {}))
+    def answered_in_tool(self, metadata: Mapping[str, Any]) -> Mapping[int, LLMResult]:
+        """What models have answered in the tool that something with this metadata is called in."""
+        return self.answers.get(self._tool_at(metadata), {})
 
     def _tool_at(self, metadata: Mapping[str, Any]) -> str:
         """The task of this agent's tools that a call is made in; empty if it is made in none."""
@@ -79,7 +81,9 @@ class AgentGovernance(Governance):
             return refused
         # A budget that is not known here is a callback's, which would have raised or suspended by itself.
         is_answered = is_of_the_tool(error) or error.budget not in self.meter.policy.by_name
-        return (None if is_answered else _leaving(self, error)) or BudgetAnswer(error, self.answered_in_tool(metadata))
+        if not is_answered and (leaving := _leaving(self, error)) is not None:
+            return leaving
+        return BudgetAnswer(error, texts(self.answered_in_tool(metadata).values()))
 
 
 def refusal_to_land(governance: Governance, metadata: Mapping[str, Any], error: Exception) -> BudgetExceeded:
