@@ -26,6 +26,7 @@ from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.callbacks import endings, open_calls
 from budgeted_agents.integrations.langchain.callbacks.observed import Observed, observe
 from budgeted_agents.integrations.langchain.callbacks.open_calls import OpenModelCall, OpenToolCall
+from budgeted_agents.integrations.langchain.callbacks.turns import in_turn
 from budgeted_agents.integrations.langchain.calls.content import ModelContent, ToolContent
 from budgeted_agents.integrations.langchain.governance import scopes
 from budgeted_agents.integrations.langchain.governance.context import Assigned
@@ -115,14 +116,30 @@ class GoverningHandler(BaseCallbackHandler):
         governance = self.governance_of(metadata)
         if SELF_METERED in metadata and self._handed_over(governance, run_id):
             return
+        if self.run_inline:
+            self._start(governance, messages[0], run_id, parent_run_id, metadata, kwargs)
+        else:
+            with in_turn(run_id) as is_made:
+                if is_made:
+                    self._start(governance, messages[0], run_id, parent_run_id, metadata, kwargs)
+
+    def _start(
+        self,
+        governance: Governance,
+        messages: list[BaseMessage],
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        metadata: dict[str, Any],
+        kwargs: dict[str, Any],
+    ) -> None:
         try:
             if run_id.int in open_calls.models.ids:
                 governance = self._with_earlier(governance, run_id)
             params = kwargs.get("invocation_params") or _NOTHING
-            observed = observe(governance, messages[0], metadata, params, expected=self.expected)
+            observed = observe(governance, messages, metadata, params, expected=self.expected)
             admission = self._hold(governance, observed, metadata, parent_run_id)
             if governance.meter.keeps_content:
-                admission = replace(admission, content=ModelContent(messages[0]))
+                admission = replace(admission, content=ModelContent(messages))
         except BaseException:
             self._give_back(run_id)  # the call is not made, and nobody else is told so
             raise
@@ -235,13 +252,20 @@ class GoverningHandler(BaseCallbackHandler):
             self._add_tool(run_id, governance, waiting.pop(), kwargs.get("inputs") or input_str)
             return
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
+        with in_turn(run_id) as is_made:
+            if is_made:
+                self._start_tool(governance, name, run_id, metadata, kwargs.get("inputs") or input_str)
+
+    def _start_tool(
+        self, governance: Governance, name: str, run_id: UUID, metadata: dict[str, Any], arguments: Any
+    ) -> None:
         governance = self._without_counted(governance, run_id)
         if not governance.meter.policy.counts_tools and _is_written_down_elsewhere(governance, run_id):
             return
         attribution = governance.attribution(metadata)
         steps = admit_tool(governance.meter, governance.run, name, attribution, step=metadata.get("langgraph_step"))
         try:
-            self._add_tool(run_id, governance, drive(steps), kwargs.get("inputs") or input_str)
+            self._add_tool(run_id, governance, drive(steps), arguments)
         except BudgetExceeded as refusal:
             for call in open_calls.tools.take_all(run_id):
                 drive(cancel_tool(call.governance.meter, call.admission))
