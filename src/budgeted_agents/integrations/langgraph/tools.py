@@ -15,7 +15,7 @@ from langchain_core.messages import ToolMessage
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
-from budgeted_agents.integrations.langchain.callbacks.handler import admitted
+from budgeted_agents.integrations.langchain.callbacks.tool_events import admitted
 from budgeted_agents.integrations.langchain.governance.governance import current
 from budgeted_agents.integrations.langchain.governance.interrupts import REFUSED, on_exhausted, refusal_behind
 from budgeted_agents.integrations.langchain.governance.scopes import Scope
