@@ -71,7 +71,7 @@ def start(url: str, provider: str, cap: int, seed: int) -> BaseProcess:
 def run(kills: int, seed: int) -> tuple[int, int, int, int]:
     """Kills done, and in nano-USD: the provider's bill, what the ledger has spent, what it still holds."""
     chance = random.Random(seed)
-    cap = COST * kills * 30
+    cap = COST * kills * 120  # enough that workers are still at work when the last one is killed
     with tempfile.TemporaryDirectory() as folder, ProviderProcess(policy) as provider:
         url = f"sqlite:///{Path(folder) / 'spend.db'}"
         open_ledger(url).close()
