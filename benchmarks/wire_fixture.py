@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,15 +71,24 @@ def random_lengths() -> ReplyPolicy:
 
 
 def tool_calls_and_outages() -> ReplyPolicy:
-    """Every answer thinks as long as it may and calls a tool; two of five requests are refused, one after the other."""
+    """Every answer is as long as it may be and calls a tool; two of five requests are refused, one after the other."""
+    filled = FILLED()
 
     def reply_to(request: Request) -> Reply:
         if request.number % 5 in (2, 3):
             return Reply("Slow down.", status=429, headers={"retry-after": "0"})
-        calls = [ToolCall("look_up", {"item": request.number})] if request.tools else []
-        return Reply("Let me see.", calls, output_tokens=OUTPUT_TOKENS, reasoning_tokens=OUTPUT_TOKENS - 100)
+        return replace(filled(request), tool_calls=_calls(request))
 
     return reply_to
+
+
+def thoughtful_tool_calls() -> ReplyPolicy:
+    """Every answer comes behind 2,000 tokens of thinking and calls a tool; of what is cut off in it nothing is left."""
+    return lambda request: Reply("Let me see.", _calls(request), reasoning_tokens=2_000)
+
+
+def _calls(request: Request) -> list[ToolCall]:
+    return [ToolCall("look_up", {"item": request.number})] if request.tools else []
 
 
 # -- ways of asking --------------------------------------------------------------------------------------------------
@@ -281,6 +290,7 @@ TRIALS: dict[str, Trial | ManyProcesses] = {
     "Send x 20": Trial(fan_out),
     "async x 50": Trial(async_fan_out),
     "tools, retries, 429s": Trial(tool_agent, tool_calls_and_outages),
+    "tools, behind thinking": Trial(tool_agent, thoughtful_tool_calls),
     "sequential, random lengths": Trial(sequential, random_lengths),
     "Send x 20, random lengths": Trial(fan_out, random_lengths),
     "async x 50, random lengths": Trial(async_fan_out, random_lengths),
