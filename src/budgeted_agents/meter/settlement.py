@@ -141,11 +141,11 @@ def settle(
     cost = price.cost(usage, service_tier)
     if "estimated" not in flags:
         meter.margins.learn(quote.model, quote.estimate, prompt)
-        if thinking := usage.reasoning:
-            meter.thinking.learn(quote.model, thinking, is_cut=answer >= admission.granted)
         if not admission.call.purpose:  # what the application gets teaches what it is likely to get next
             is_cached = usage.cache_read or usage.cache_write_5m or usage.cache_write_1h
-            node = admission.call.attribution.get("node", "")
+            node, thinking = admission.call.attribution.get("node", ""), usage.reasoning
+            if thinking:
+                meter.thinking.learn(quote.model, node, thinking, is_cut=answer >= admission.granted)
             run.remember(node, answer - thinking, quote.model, prompt if is_cached else 0)
     if cost > admission.reserved > 0:
         flags += ("overrun",)

@@ -152,8 +152,8 @@ def model_call(
     """
     prompt = Prompt.of(call)
     limits = [0 if call.kind == "embedding" else output_limit(asked, tier.price) for tier in tiers.models]
-    longest = run.longest_answer(attribution.get("node", ""))
-    useful = min(asked or usual_answer(longest), limits[0])
+    node = attribution.get("node", "")
+    useful = min(asked or usual_answer(run.longest_answer(node)), limits[0])
     quotes = tuple(
         quoted(
             tier.price,
@@ -169,7 +169,7 @@ def model_call(
             cache_write=prompt.cache_write,
             service_tier=prompt.service_tier,
             modalities=prompt.modalities,
-            thinking=meter.thinking.usual(tier.name),
+            thinking=meter.thinking.usual(tier.name, node),
         )
         for index, (tier, limit) in enumerate(zip(tiers.models, limits, strict=True))
     )

@@ -95,6 +95,7 @@ def quote(
         useful,
         len(tiers) > 1,
         bool(budgets),
+        attribution.get("node", ""),
         kwargs,
     )
     quotes = tuple(
@@ -118,6 +119,7 @@ class _Shape(Struct, frozen=True):
     useful: int
     steps_down: bool
     landing: bool
+    node: str
     kwargs: Mapping[str, Any]
 
 
@@ -142,13 +144,21 @@ def _quote(
         service_tier=service_tier,
         modalities=shape.modalities,
         searches=shape.searches,
-        thinking=0 if shape.landing and least_effort(tier, price, shape.kwargs) else thinking_of(governance, tier),
+        thinking=_thinking(shape, tier, price),
     )
 
 
-def thinking_of(governance: Governance, tier: Tier) -> int:
+def _thinking(shape: _Shape, tier: Tier, price: Price) -> int:
     """Output tokens that a tier is likely to think for before it answers."""
-    return governance.meter.thinking.usual(tier.name)
+    thinking = shape.governance.meter.thinking
+    if not shape.landing:
+        return thinking.usual(tier.name, shape.node)
+    return 0 if least_effort(tier, price, shape.kwargs) else thinking.most(tier.name)
+
+
+def most_thinking(governance: Governance, tiers: Sequence[Tier]) -> int:
+    """The most output tokens that one of the tiers is likely to think for, whatever it is asked."""
+    return max(governance.meter.thinking.most(tier.name) for tier in tiers)
 
 
 def least_effort(tier: Tier, price: Price, kwargs: Mapping[str, Any]) -> str:
@@ -161,8 +171,8 @@ def least_effort(tier: Tier, price: Price, kwargs: Mapping[str, Any]) -> str:
 
 def usual_answer(governance: Governance, attribution: Mapping[str, str], thinker: str = "") -> int:
     """How long an answer this node is likely to need, in tokens; with what this model is likely to think for."""
-    answer = governor.usual_answer(governance.run.longest_answer(attribution.get("node", "")))
-    return answer + governance.meter.thinking.usual(thinker)
+    node = attribution.get("node", "")
+    return governor.usual_answer(governance.run.longest_answer(node)) + governance.meter.thinking.usual(thinker, node)
 
 
 def price_of(governance: Governance, name: str, provider: str | None, region: str | None = None) -> Price:

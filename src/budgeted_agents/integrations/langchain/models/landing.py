@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, System
 
 from budgeted_agents.errors import BudgetedAgentsError
 from budgeted_agents.integrations.langchain.calls import introspect
-from budgeted_agents.integrations.langchain.calls.quoting import thinking_of
+from budgeted_agents.integrations.langchain.calls.quoting import most_thinking
 from budgeted_agents.integrations.langchain.governance.governance import Governance
 from budgeted_agents.integrations.langchain.models.governed_model import governed
 from budgeted_agents.integrations.langchain.pruning.shortening import shortened, without_results
@@ -47,7 +47,7 @@ def ways_to_answer(
         return
     models = [tier.model for tier in tiers]
     limited = introspect.limit_field(models[0]) is not None
-    longest = LANDING_ANSWER + max(thinking_of(governance, tier) for tier in tiers)
+    longest = LANDING_ANSWER + most_thinking(governance, tiers)
     kwargs = introspect.with_limit(models[0], {}, longest) if limited else {}
     for version in _versions(history, unfinished(governance)):
         yield governed(models), [*as_plain_text(version), HumanMessage(LANDING_PROMPT)], kwargs

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.calls import answers, introspect
 from budgeted_agents.integrations.langchain.calls.content import ModelContent
-from budgeted_agents.integrations.langchain.calls.quoting import Quoted, Tier, least_effort, quote, thinking_of
+from budgeted_agents.integrations.langchain.calls.quoting import Quoted, Tier, least_effort, most_thinking, quote
 from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, Governance
 from budgeted_agents.integrations.langchain.pruning.shortening import Room
 from budgeted_agents.meter import Either, Steps, admit, fail
@@ -109,7 +109,7 @@ class Summarizer(Struct, frozen=True):
             Exception: whatever the model raises.
         """
         meter, is_limited = self.governance.meter, all(introspect.limit_field(tier.model) for tier in self.tiers)
-        longest = tokens + max(thinking_of(self.governance, tier) for tier in self.tiers)
+        longest = tokens + most_thinking(self.governance, self.tiers)
         quoted = self._quoted(prompt, {"max_tokens": longest} if is_limited else {})
         (chosen,) = quoted.call.quotes
         tier, price, kwargs = self.tiers[chosen.tier], quoted.prices[chosen.tier], dict[str, Any]()
