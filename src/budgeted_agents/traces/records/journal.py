@@ -120,7 +120,7 @@ class Journal(ContentRecorder):
             os.close(descriptor)
 
     def _open(self, number: int) -> int:
-        path = self.path / f"journal-{number:06}.jsonl"
+        path = f"{self.path}{os.sep}journal-{number:06}.jsonl"
         try:
             return os.open(path, _FLAGS, 0o666)
         except FileNotFoundError:

@@ -52,9 +52,18 @@ def to_line(recorded: Recorded, service: str = SCOPE, content: Content | None = 
     span, attributes = _call(recorded) if isinstance(recorded, CallRecord) else _moment(recorded)
     if content is not None:
         attributes = {**attributes, **content.attributes}
-    pairs = b",".join([_pair(name, value) for name, value in attributes.items()])
-    head = _HEAD % (service.encode(), SCOPE.encode())
-    return b"".join((head, orjson.dumps(span)[:-1], b',"attributes":[', pairs, b"]}", _TAIL))
+    pairs = b",".join(
+        [
+            _repeated(name, value) if type(value) is str and name not in otel.UNIQUE else _pair(name, value)
+            for name, value in attributes.items()
+        ]
+    )
+    return b"".join((_head(service), orjson.dumps(span)[:-1], b',"attributes":[', pairs, b"]}", _TAIL))
+
+
+@lru_cache(maxsize=16)
+def _head(service: str) -> bytes:
+    return _HEAD % (service.encode(), SCOPE.encode())
 
 
 def _call(record: CallRecord) -> tuple[dict[str, Any], otel.Attributes]:
@@ -140,17 +149,13 @@ def _parent_of(span: Mapping[str, Any]) -> str:
 
 def _pair(name: str, value: Any) -> bytes:
     """An attribute in OTLP's JSON."""
-    if type(value) is int:  # a 64-bit integer is a string in it
-        return b'%b{"intValue":"%d"}}' % (_key(name), value)
-    if type(value) is str and name not in otel.UNIQUE:
-        return _repeated(name, value)
-    return b"%b%b}" % (_key(name), orjson.dumps(_value(value)))
+    return b"%b%b}" % (_key(name), _value(value))
 
 
 @lru_cache(maxsize=4_096)
 def _repeated(name: str, text: str) -> bytes:
     """A text attribute; most are the same from call to call, and writing them is most of the work."""
-    return b'%b{"stringValue":%b}}' % (_key(name), orjson.dumps(text))
+    return _pair(name, text)
 
 
 @lru_cache(maxsize=1_024)
@@ -158,15 +163,15 @@ def _key(name: str) -> bytes:
     return b'{"key":%b,"value":' % orjson.dumps(name)
 
 
-def _value(value: Any) -> dict[str, Any]:
-    """OTLP's way of saying what type a value has."""
+def _value(value: Any) -> bytes:
+    """A value with its type, as OTLP's JSON says it."""
+    if type(value) is int:  # a 64-bit integer is a string in it
+        return b'{"intValue":"%d"}' % value
     if type(value) is str:
-        return {"stringValue": value}
-    if type(value) is int:
-        return {"intValue": str(value)}
+        return b'{"stringValue":%b}' % orjson.dumps(value)
     if type(value) is bool:
-        return {"boolValue": value}
-    return {"arrayValue": {"values": [_value(each) for each in value]}}
+        return b'{"boolValue":true}' if value else b'{"boolValue":false}'
+    return b'{"arrayValue":{"values":[%b]}}' % b",".join(map(_value, value))
 
 
 def _plain(value: Mapping[str, Any]) -> Any:
