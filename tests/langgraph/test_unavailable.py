@@ -73,12 +73,11 @@ def test_the_run_goes_on_with_the_other_models(way: Callable[[Any], Any], stream
         way(app)
         spend = app.spend(thread())
         asked = Counter(record.model for record in provider.requests)
-        assert asked[CHEAP] == 1  # it is not asked again in this run
+        assert asked[CHEAP] == 1 if status < 500 else asked[CHEAP] > 5  # it is asked again only where that may help
         assert asked[CHEAPER] > 5
         assert spend.landing == "Landed by the default finalizer"
-        assert [event.message.split(" (")[0] for event in heard if event.kind == "unavailable"] == [
-            f"{CHEAP} turned a call down"
-        ]
+        told = [event.message.split(" (")[0] for event in heard if event.kind == "unavailable"]
+        assert told == [f"{CHEAP} turned a call down"] * asked[CHEAP]
         assert_exact(spend, provider, Decimal("0.04"))
 
 

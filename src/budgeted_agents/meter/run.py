@@ -23,7 +23,7 @@ class Run:
         depth: how many agents this one runs inside of, itself included.
         exhausted: the first refusal that ended ordinary work, if any.
         landed: how the run was landed, once it was.
-        unavailable: names of models to step down to that have turned a call down.
+        unavailable: names of models to step down to that have turned a call down for good.
     """
 
     id: str

@@ -65,6 +65,7 @@ class Attempt:
     _quoted: Quoted | None = field(default=None, init=False)
     _pruned: list[BaseMessage] | None = field(default=None, init=False)
     _failures: int = field(default=0, init=False)
+    _gone: set[str] = field(default_factory=set, init=False)
 
     def open(self, *, may_wait: Callable[[], bool] = lambda: True) -> Steps[Target]:
         """Hold money for the next attempt.
@@ -168,8 +169,8 @@ class Attempt:
         return True
 
     def _available(self) -> Sequence[Tier]:
-        """The tiers without those that have turned a call of this run down."""
-        gone = self.governance.run.unavailable
+        """The tiers without those that have turned this call down, or an earlier one of the run for good."""
+        gone = self.governance.run.unavailable | self._gone
         return [tier for tier in self.tiers if tier is self.tiers[0] or tier.name not in gone] if gone else self.tiers
 
     def _goes_on_without(self, tier: Tier, error: BaseException) -> bool:
@@ -178,9 +179,11 @@ class Attempt:
         governance = self.governance
         if tier is self._tiers[0]:
             return False
-        governance.run.unavailable.add(tier.name)
+        passes = retryable(error)
+        (self._gone if passes else governance.run.unavailable).add(tier.name)
         self._failures = 0
-        message = f"{tier.name} turned a call down ({type(error).__name__}), so this run goes on without it"
+        what = "this call is made" if passes else "this run goes on"
+        message = f"{tier.name} turned a call down ({type(error).__name__}), so {what} without it"
         governance.meter.publish("unavailable", message, governance.run.session, run=governance.run.id)
         return True
 
