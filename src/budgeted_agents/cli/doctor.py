@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -26,8 +25,9 @@ def command(app: str, given: str | None, run_tools: bool, as_json: bool) -> None
     from rich.console import Console
 
     from budgeted_agents.doctor import examine, load_app
+    from budgeted_agents.integrations.litellm import stay_offline
 
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else LiteLLM would want it from the network
+    stay_offline()  # the app may import LiteLLM
     with _quiet(), redirect_stdout(sys.stderr):  # what the app prints is not what the doctor says
         diagnosis = examine(load_app(app), name=app, given=given, run_tools=run_tools)
     if as_json:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from budgeted_agents.cli.output import check_one_output, warn
+
 if TYPE_CHECKING:
     from budgeted_agents.reports.audit import AuditReport
     from budgeted_agents.traces.audit.scan import Progress
@@ -73,8 +75,7 @@ def command(
     """
     from budgeted_agents.reports.replay import replay
 
-    if as_json and as_csv:
-        raise click.UsageError("--json and --csv exclude each other.")
+    check_one_output(as_json, as_csv)
     with _progress() as progress:
         report = replay(paths, format=format, prices=prices, as_of=as_of, progress=progress)
     if html is not None:
@@ -113,8 +114,7 @@ def _print_csv(report: AuditReport, by: str) -> None:
     from budgeted_agents.reports.audit.sheet import write_csv
 
     write_csv(report, by, sys.stdout)
-    for warning in report.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+    warn(report.warnings)
 
 
 def _print_table(report: AuditReport, by: str, top: int) -> None:

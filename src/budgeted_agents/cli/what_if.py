@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from budgeted_agents.cli.output import check_one_output, warn
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -59,8 +61,7 @@ def command(
     from budgeted_agents.money import parse_usd
     from budgeted_agents.simulation import what_if
 
-    if as_json and as_csv:
-        raise click.UsageError("--json and --csv exclude each other.")
+    check_one_output(as_json, as_csv)
     if max_cost is not None:
         parse_usd(max_cost, field="max_cost", place="--max-cost")  # before the work, not after it
     with _progress() as progress:
@@ -90,8 +91,7 @@ def _print(report: WhatIfReport, as_json: bool, as_csv: bool) -> None:
         click.echo(json.dumps(report.to_json(), indent=2))
     elif as_csv:
         write_rows(report.rows(), sys.stdout)
-        for warning in report.warnings:
-            click.echo(f"Warning: {warning}", err=True)
+        warn(report.warnings)
     else:
         Console().print(report)
 

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
 
+def stay_offline() -> None:
+    """To be called before LiteLLM is imported: it would fetch a price list over the network then, unless told not to.
+    Prices are read from the list it bundles."""
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+
+
 def chat_model(name: str, **settings: Any) -> BaseChatModel:
     """``ChatLiteLLM`` for a LiteLLM name such as ``"anthropic/claude-sonnet-4-5"``.
 
@@ -21,9 +27,7 @@ def chat_model(name: str, **settings: Any) -> BaseChatModel:
     Raises:
         InvalidGraph: a setting is not one of ``ChatLiteLLM``'s, or has a value it does not take.
     """
-    # LiteLLM fetches a price list over the network when it is imported, unless told not to; prices are read from the
-    # list it bundles.
-    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    stay_offline()
     from langchain_litellm import ChatLiteLLM
 
     known = (

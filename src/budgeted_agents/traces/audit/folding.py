@@ -11,16 +11,13 @@ from typing import NamedTuple
 
 from budgeted_agents.errors import BudgetedAgentsError, InvalidTrace
 from budgeted_agents.traces.audit.audit import Audit, Prices, Remembered
-from budgeted_agents.traces.audit.seen import Keys, Once
+from budgeted_agents.traces.audit.seen import Ask, unseen
 from budgeted_agents.traces.call import MAY_BE_SUM, MODEL_KINDS, TracedCall
 from budgeted_agents.traces.files import FileSource
 from budgeted_agents.traces.formats import Format, PartableFormat
 from budgeted_agents.traces.formats.registry import Formats
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
-
-Ask = Callable[[Keys], set[int]]
-"""Tells which keys were seen before, in an earlier job or earlier in this one. Asked in the order of the input."""
 
 _MOST_CALLS = 30_000
 """Calls that a job keeps before it adds them up: with a job's worth of lines, all of them."""
@@ -152,19 +149,13 @@ class _Batch:
                 self.add_up(are_last=False)
 
     def add_up(self, are_last: bool) -> None:
-        """Add those that count, which are those that were seen neither among them nor elsewhere."""
-        once = Once()
-        counting = self._admitted(once)
-        if known := self._ask(once.keys(are_last)):
-            counting = self._admitted(Once(known))
-        for result, calls in counting:
+        """Add those that count."""
+        counting = unseen([calls for _, calls in self._waiting], self._ask, are_last=are_last)
+        for (result, _), calls in zip(self._waiting, counting, strict=True):
             for call in calls:
                 self._audit.add(call)
             result.calls += sum(call.kind in MODEL_KINDS for call in calls)
         self._waiting, self._size = [], 0
-
-    def _admitted(self, once: Once) -> list[tuple[FileResult, list[TracedCall]]]:
-        return [(result, list(filter(once.admits, calls))) for result, calls in self._waiting]
 
 
 def readable(source: FileSource, formats: Formats, forced: str | None = None) -> Iterator[tuple[Source, Format | None]]:

@@ -12,7 +12,7 @@ from budgeted_agents.prices import DatedPrices
 from budgeted_agents.traces.audit.audit import Audit
 from budgeted_agents.traces.audit.folding import FileResult, Job, Part, calls_of, readable
 from budgeted_agents.traces.audit.merging import Merger
-from budgeted_agents.traces.audit.seen import Once, Seen
+from budgeted_agents.traces.audit.seen import Seen, unseen
 from budgeted_agents.traces.audit.workers import Alone, Crew, LoadPrices, Workers
 from budgeted_agents.traces.call import TracedCall
 from budgeted_agents.traces.files import FileSource, find_files
@@ -117,11 +117,7 @@ def trace_calls(
     calls = _each(found, formats, format, results)
     with Seen() as seen:
         while some := list(islice(calls, _AT_ONCE)):
-            once = Once()
-            new = list(filter(once.admits, some))
-            if known := seen.take(once.keys(are_last=False)):
-                new = list(filter(Once(known).admits, some))
-            yield from new
+            yield from unseen([some], seen.take, are_last=False)[0]
 
 
 def _files(paths: Paths, formats: Formats, forced: str | None) -> tuple[list[Path], list[FileResult]]:

@@ -7,7 +7,7 @@ below it. So of two model calls of which one stands directly below the other in 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -39,6 +39,10 @@ class Keys(NamedTuple):
     facts: array[int]
     questions: array[int]
     are_last: bool
+
+
+Ask = Callable[[Keys], set[int]]
+"""Tells which keys were seen before, in another part of the input or earlier in this. Asked in the input's order."""
 
 
 class Once:
@@ -91,6 +95,19 @@ class Once:
             questions=array("q", (*self._keys, *self._parents, *(span ^ _ABOVE for span in self._models))),
             are_last=are_last,
         )
+
+
+def unseen(files: Sequence[Sequence[TracedCall]], ask: Ask, *, are_last: bool) -> list[list[TracedCall]]:
+    """Of each file's calls those that count: that were seen neither among all of them nor elsewhere."""
+    once = Once()
+    counting = _admitted(files, once)
+    if known := ask(once.keys(are_last)):
+        counting = _admitted(files, Once(known))
+    return counting
+
+
+def _admitted(files: Sequence[Sequence[TracedCall]], once: Once) -> list[list[TracedCall]]:
+    return [list(filter(once.admits, calls)) for calls in files]
 
 
 class Seen:

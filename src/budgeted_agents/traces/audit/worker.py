@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import IO, Any
 
 from budgeted_agents.prices import Price
-from budgeted_agents.traces.audit.folding import Ask, Folded, Folder, Job, Question
-from budgeted_agents.traces.audit.seen import Keys
+from budgeted_agents.traces.audit.folding import Folded, Folder, Job, Question
+from budgeted_agents.traces.audit.seen import Ask, Keys
 from budgeted_agents.traces.formats.registry import Formats
 
 _GARBAGE = 100_000

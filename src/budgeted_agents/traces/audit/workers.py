@@ -19,8 +19,8 @@ from typing import Protocol, Self
 from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.prices import Price
 from budgeted_agents.traces.audit.audit import Prices
-from budgeted_agents.traces.audit.folding import Ask, Folded, Folder, Job, Question
-from budgeted_agents.traces.audit.seen import Keys, Seen
+from budgeted_agents.traces.audit.folding import Folded, Folder, Job, Question
+from budgeted_agents.traces.audit.seen import Ask, Keys, Seen
 from budgeted_agents.traces.formats.registry import Formats
 
 LoadPrices = Callable[[], Prices]

@@ -26,14 +26,7 @@ from budgeted_agents.integrations.langchain.calls.content import ModelContent
 from budgeted_agents.integrations.langchain.governance import scopes
 from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, Governance, current, may_block
 from budgeted_agents.integrations.langchain.governance.joint import joined, joins
-from budgeted_agents.meter import (
-    Admission,
-    Meter,
-    Steps,
-    admit,
-    drive,
-    keep_alive,
-)
+from budgeted_agents.meter import Admission, Meter, Steps, admit, drive, keep_alive
 from budgeted_agents.meter.booking import give_back
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})

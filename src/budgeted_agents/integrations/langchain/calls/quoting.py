@@ -85,7 +85,9 @@ def quote(
     useful = asked or min(usual_answer(governance, attribution), asks[0])
     schemas = schema_texts(kwargs)
     tallies = [counter(tier.name).count(messages, schemas) for tier in tiers]
-    blocks, budgets = blocks_of(messages) if tallies[0].rich else (), landing_budgets()
+    estimates = [tally.estimate(tier.name) for tally, tier in zip(tallies, tiers, strict=True)]
+    blocks = blocks_of(messages) if tallies[0].rich else ()
+    budgets = landing_budgets()
     shape = _Shape(
         governance,
         cache_write(blocks, kwargs),
@@ -100,12 +102,17 @@ def quote(
     )
     quotes = tuple(
         _quote(shape, index, tier, price, estimate, ask, introspect.service_tier(tier.model, kwargs))
-        for index, (tier, price, tally, ask) in enumerate(zip(tiers, prices, tallies, asks, strict=True))
-        if (estimate := tally.estimate(tier.name)) <= (price.max_input_tokens or estimate) or index == 0
+        for index, (tier, price, estimate, ask) in enumerate(zip(tiers, prices, estimates, asks, strict=True))
+        if index == 0 or _has_room(price, estimate)
     )
     can_clamp = clampable and all(introspect.limit_field(tier.model) for tier in tiers)
     call = ModelCall(attribution, quotes, useful, clampable=can_clamp, landing=budgets)
     return Quoted(call, prices, any(price.source == UNPRICED for price in prices))
+
+
+def _has_room(price: Price, estimate: int) -> bool:
+    """Whether so many input tokens fit into a model's context window, as far as it is known."""
+    return not price.max_input_tokens or estimate <= price.max_input_tokens
 
 
 class _Shape(Struct, frozen=True):

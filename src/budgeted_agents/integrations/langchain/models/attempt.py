@@ -65,7 +65,7 @@ class Attempt:
     _quoted: Quoted | None = field(default=None, init=False)
     _pruned: list[BaseMessage] | None = field(default=None, init=False)
     _failures: int = field(default=0, init=False)
-    _gone: set[str] = field(default_factory=set, init=False)
+    _gone: frozenset[str] = field(default=frozenset(), init=False)
 
     def open(self, *, may_wait: Callable[[], bool] = lambda: True) -> Steps[Target]:
         """Hold money for the next attempt.
@@ -170,8 +170,11 @@ class Attempt:
 
     def _available(self) -> Sequence[Tier]:
         """The tiers without those that have turned this call down, or an earlier one of the run for good."""
-        gone = self.governance.run.unavailable | self._gone
-        return [tier for tier in self.tiers if tier is self.tiers[0] or tier.name not in gone] if gone else self.tiers
+        for_good = self.governance.run.unavailable
+        if not for_good and not self._gone:
+            return self.tiers
+        first, gone = self.tiers[0], self._gone | for_good
+        return [tier for tier in self.tiers if tier is first or tier.name not in gone]
 
     def _goes_on_without(self, tier: Tier, error: BaseException) -> bool:
         """Whether other tiers make the call that this one has turned down: what was only to save money (there is no key
@@ -179,10 +182,13 @@ class Attempt:
         governance = self.governance
         if tier is self._tiers[0]:
             return False
-        passes = retryable(error)
-        (self._gone if passes else governance.run.unavailable).add(tier.name)
+        if retryable(error):
+            self._gone |= {tier.name}
+            what = "this call is made"
+        else:
+            governance.run.unavailable.add(tier.name)
+            what = "this run goes on"
         self._failures = 0
-        what = "this call is made" if passes else "this run goes on"
         message = f"{tier.name} turned a call down ({type(error).__name__}), so {what} without it"
         governance.meter.publish("unavailable", message, governance.run.session, run=governance.run.id)
         return True

@@ -74,11 +74,10 @@ def unfinished(governance: Governance) -> list[BaseMessage]:
 
 def made_from_unfinished(governance: Governance, answer: AIMessage) -> AIMessage:
     """The answer, with what it was made from besides the history."""
-    if not governance.unfinished:
+    found = list(governance.unfinished)
+    if not found:
         return answer
-    return answer.model_copy(
-        update={"additional_kwargs": {**answer.additional_kwargs, UNFINISHED: list(governance.unfinished)}}
-    )
+    return answer.model_copy(update={"additional_kwargs": {**answer.additional_kwargs, UNFINISHED: found}})
 
 
 def stopped_answer(governance: Governance, empty: BaseMessage | None = None) -> AIMessage:
@@ -87,8 +86,8 @@ def stopped_answer(governance: Governance, empty: BaseMessage | None = None) -> 
     run = governance.run
     why = f" ({run.exhausted})" if run.exhausted else ""
     sentence = f"I had to stop here because the budget for this task is spent.{why}"
-    if governance.unfinished:
-        sentence = "\n\n".join([sentence, "From a step that was not finished:", *governance.unfinished])
+    if found := governance.unfinished:
+        sentence = "\n\n".join([sentence, "From a step that was not finished:", *found])
     if not isinstance(empty, AIMessage) or empty.tool_calls:
         return AIMessage(sentence)
     blocks = [] if isinstance(empty.content, str) else [*empty.content, {"type": "text", "text": sentence}]
