@@ -64,6 +64,8 @@ class Journal(ContentRecorder):
     rotate_at: int = ROTATE_AT
     content: bool = field(default=False, compare=False)
     _number: int = field(default=0, init=False, repr=False, compare=False)
+    _end: tuple[int, int] = field(default=(0, 0), init=False, repr=False, compare=False)
+    """The number of the file written to last, and where the line in it ended."""
 
     def __post_init__(self) -> None:
         self.path = _folder(self.path)
@@ -114,7 +116,8 @@ class Journal(ContentRecorder):
             if size >= self.rotate_at:
                 os.fsync(descriptor)
                 return False
-            _append(descriptor, line, size)
+            is_whole = size == 0 or self._end == (number, size)
+            self._end = number, _append(descriptor, line, size, is_whole)
             return True
         finally:
             os.close(descriptor)
@@ -234,15 +237,24 @@ def _folder(given: object) -> Path:
     return Path(given)
 
 
-def _append(descriptor: int, line: bytes, size: int) -> None:
-    """Write a line as one; where an earlier one was cut off (a kill, a full disk), begin a new line first."""
+def _append(descriptor: int, line: bytes, size: int, is_whole: bool) -> int:
+    """Write a line as one; where an earlier one was cut off (a kill, a full disk), begin a new line first.
+
+    Args:
+        size: the file's.
+        is_whole: whether it is known that the file ends with a line that is whole. To read the file takes long, as its
+            time of access is written then.
+
+    Returns:
+        Where the line ends, unless others have written at the same time.
+    """
     for _ in range(2):
-        if size and os.lseek(descriptor, size - 1, os.SEEK_SET) and os.read(descriptor, 1) != b"\n":
+        if not is_whole and size and os.lseek(descriptor, size - 1, os.SEEK_SET) and os.read(descriptor, 1) != b"\n":
             line = b"\n" + line.lstrip(b"\n")
         written = os.write(descriptor, line)
         if written == len(line):
-            return
-        size = os.fstat(descriptor).st_size
+            return size + written
+        size, is_whole = os.fstat(descriptor).st_size, False
     raise OSError("the line could not be written as a whole")
 
 
