@@ -141,16 +141,14 @@ Finder = Callable[[BaseCallbackHandler | None], BaseCallbackHandler | None]
 
 
 class _InForce:
-    """The innermost handler in force. langchain-core asks it, as it would ask a context variable, at every call."""
+    """The innermost handler in force. langchain-core asks it, as it would ask a context variable, at every call.
+
+    Attributes:
+        get: finds it: the context variable's own, as long as nothing else has to be asked.
+    """
 
     def __init__(self) -> None:
-        self.finders: list[Finder] = []
-
-    def get(self) -> BaseCallbackHandler | None:
-        handler = _handler.get()
-        for find in self.finders:
-            handler = find(handler) or handler
-        return handler
+        self.get: Callable[[], BaseCallbackHandler | None] = _handler.get
 
 
 _in_force = _InForce()
@@ -159,7 +157,13 @@ register_configure_hook(cast("ContextVar[BaseCallbackHandler | None]", _in_force
 
 def found_by(finder: Finder) -> None:
     """Have a framework's own way of finding the run asked as well, where no context variable can be set."""
-    _in_force.finders.append(finder)
+    around = _in_force.get
+
+    def get() -> BaseCallbackHandler | None:
+        handler = around()
+        return finder(handler) or handler
+
+    _in_force.get = get
 
 
 def in_force() -> BaseCallbackHandler | None:
