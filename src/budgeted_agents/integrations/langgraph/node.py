@@ -68,6 +68,7 @@ class GovernedSeq(RunnableSeq):
                     await adrive(entering, blocking=governance.meter.ledger.blocking)
                 output = await super().ainvoke(input, config, **kwargs)
         except REFUSED as error:
+            await scope.calls_have_ended()
             return self._stopped(scope, config, error)
         if scope.passed_on is not None:
             self._ended(scope, config, scope.passed_on)
@@ -89,6 +90,7 @@ class GovernedSeq(RunnableSeq):
                 async for nothing in super().astream(input, config, **kwargs):
                     yield nothing
         except REFUSED as error:
+            await scope.calls_have_ended()
             self._stopped(scope, config, error)
         else:
             if scope.passed_on is not None:

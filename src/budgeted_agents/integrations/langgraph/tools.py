@@ -66,6 +66,7 @@ def _governed_class(base: type[ToolNode]) -> type[ToolNode]:
             with scope, admitted(unused):
                 answer = await base._execute_tool_async(self, request, *args)
         except REFUSED as error:
+            await scope.calls_have_ended()
             return _answer(scope, request, error)
         if unused:
             await adrive(give_back(governance, unused), blocking=blocking)

@@ -17,7 +17,7 @@ from langchain_core.outputs import LLMResult
 from msgspec.structs import replace
 
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.integrations.langchain.callbacks import endings, open_calls
+from budgeted_agents.integrations.langchain.callbacks import endings, open_calls, witness
 from budgeted_agents.integrations.langchain.callbacks.observed import Observed, observe
 from budgeted_agents.integrations.langchain.callbacks.open_calls import OpenModelCall
 from budgeted_agents.integrations.langchain.callbacks.tool_events import ToolEvents
@@ -208,6 +208,8 @@ class BudgetHandler(GoverningHandler):
     def __init__(self, governance: Governance) -> None:
         super().__init__(governance.meter)
         self.governance = governance
+        if not self.run_inline:
+            witness.called()
 
     def governance_of(self, metadata: dict[str, Any]) -> Governance:
         return self.governance
@@ -219,10 +221,20 @@ class BudgetHandler(GoverningHandler):
             return governance
         return inner
 
+    def on_chat_model_start(self, *args: Any, run_id: UUID, **kwargs: Any) -> None:
+        super().on_chat_model_start(*args, run_id=run_id, **kwargs)
+        if self.run_inline:
+            scopes.begun(run_id.int)
+
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         scopes.answered(run_id.int, response)
         self.governance.answered(run_id.int, response)
         super().on_llm_end(response, run_id=run_id, **kwargs)
+        scopes.ended(run_id.int)
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        super().on_llm_error(error, run_id=run_id, **kwargs)
+        scopes.ended(run_id.int)
 
 
 def _request(parent_run_id: UUID | None, observed: Observed) -> tuple[object, ...]:

@@ -1,16 +1,30 @@
 """What a step of a run (a node of a graph, a call of a tool) has to pass on to whatever it is a part of: what model
 calls made in it have answered, should a later one be refused, and a refusal that ended something inside it.
+
+A step that asks several models at once, as ``asyncio.gather`` does, fails with the first call that is refused, and the
+others go on. What they answer is paid for, so the step ends when they have.
 """
 
 from __future__ import annotations
 
+import asyncio
 from contextvars import ContextVar, Token
-from typing import Self
+from typing import Any, Self
 
 from langchain_core.outputs import LLMResult
 
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.governance.governance import Governance
+
+
+class _InFlight:
+    """A model call on an event loop: the task it is made in, and what is to be told of its end, if somebody waits."""
+
+    __slots__ = ("ended", "task")
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self.task = task
+        self.ended: asyncio.Future[None] | None = None
 
 
 class Scope:
@@ -19,16 +33,18 @@ class Scope:
     Attributes:
         governance: what governs the step.
         answers: what model calls made in it, and in steps inside it, have answered, by langchain-core's ids.
+        in_flight: the model calls made in it, on an event loop, that have not ended, likewise.
         outer: the step this one is a part of, if there is one.
         passed_on: the refusal that ended something inside, where it is the run of this step that is to land.
     """
 
-    __slots__ = ("_token", "answers", "governance", "outer", "passed_on")
+    __slots__ = ("_token", "answers", "governance", "in_flight", "outer", "passed_on")
 
     def __init__(self, governance: Governance) -> None:
         self.governance = governance
         self.passed_on: BudgetExceeded | None = None
         self.answers: dict[int, LLMResult] = {}
+        self.in_flight: dict[int, _InFlight] = {}
 
     def __enter__(self) -> Self:
         self.outer = _scope.get()
@@ -39,6 +55,16 @@ class Scope:
         _scope.reset(self._token)
         if self.answers and self.outer is not None:
             self.outer.answers.update(self.answers)
+
+    async def calls_have_ended(self) -> None:
+        """Wait for the model calls that are being made in other tasks just now. One that was cancelled ends with its
+        task; none is waited for longer than it may hold money."""
+        here, loop = asyncio.current_task(), asyncio.get_running_loop()
+        for call, each in list(self.in_flight.items()):
+            each.ended = loop.create_future()
+            if call in self.in_flight and each.task is not here:
+                ttl = self.governance.meter.hold_ttl
+                await asyncio.wait({each.task, each.ended}, timeout=ttl, return_when=asyncio.FIRST_COMPLETED)
 
     def pass_on(self, refusal: BudgetExceeded, governance: Governance) -> bool:
         """Have the step around this one land, if it is of the run that is governed so; False if it is not."""
@@ -66,9 +92,31 @@ def is_of(refusal: BudgetExceeded, governance: Governance) -> bool:
     return refusal.budget in governance.meter.policy.by_name and refusal.unit != "depth"
 
 
+def begun(call: int) -> None:
+    """Told of each model call (by langchain-core's id) of the step that is run here, in the task it is made in."""
+    scope = _scope.get()
+    if scope is not None and asyncio._get_running_loop() is not None and (task := asyncio.current_task()) is not None:
+        scope.in_flight[call] = _InFlight(task)
+
+
 def answered(call: int, answer: LLMResult) -> None:
     """Remember what a model call (by langchain-core's id) has answered, for as long as the step it is made in goes on.
     Several handlers may say it of one call."""
     scope = _scope.get()
     if scope is not None:
         scope.answers[call] = answer
+
+
+def ended(call: int) -> None:
+    """Told when a model call has been settled; from any thread."""
+    scope = _scope.get()
+    if scope is None or not scope.in_flight:
+        return
+    known = scope.in_flight.pop(call, None)
+    if known is not None and known.ended is not None:
+        known.ended.get_loop().call_soon_threadsafe(_set, known.ended)
+
+
+def _set(ended: asyncio.Future[None]) -> None:
+    if not ended.done():
+        ended.set_result(None)
