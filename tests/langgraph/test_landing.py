@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import operator
 from collections.abc import Iterator
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, TypedDict, get_origin
 
 import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
@@ -13,6 +13,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START
+from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, Send
 
@@ -336,3 +337,60 @@ def test_an_error_beside_a_refusal_in_a_group_of_tasks_is_not_hidden(provider: L
         asyncio.run(grouped(provider, "land", fails=True).ainvoke(BEGIN, thread()))
     assert raised.group_contains(ValueError)
     assert raised.group_contains(BudgetExceeded)
+
+
+def of_a_list(state: Any, provider: LocalProvider, is_plain: bool = False, **settings: Any) -> Any:
+    """A graph whose state is its history, and whose model never stops calling a tool."""
+    model = openai_model(provider, max_tokens=100)
+    bound = (model if is_plain else budgeted_model(model)).bind_tools([look_up])
+    graph: Any = BudgetedGraph(state, budget=settings.pop("budget", Budget(model_calls=3)))
+    whole = not get_origin(state)
+    graph.add_node("agent", lambda history: [*(history if whole else []), bound.invoke(history)])
+    graph.add_node("tools", lambda history: [*(history if whole else []), *ToolNode([look_up]).invoke(history)])
+    graph.add_edge(START, "agent")
+    graph.add_edge("agent", "tools")
+    graph.add_edge("tools", "agent")
+    return graph.set_finalizer(settings["finalizer"]) if settings else graph
+
+
+@pytest.mark.parametrize("state", [Annotated[list, add_messages], list])
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_a_state_that_is_nothing_but_the_history_lands_as_well(
+    state: Any, is_plain: bool, provider: LocalProvider
+) -> None:
+    app = of_a_list(state, provider, is_plain).compile()
+    history = app.invoke([HumanMessage("What is a tree?")], thread())
+    assert_accepted(provider, history)
+    assert len(history) == 8
+    assert history[-1].text.startswith("I had to stop here") if is_plain else history[-1].text == "A short answer."
+
+
+@pytest.mark.parametrize("answer", [None, [AIMessage("done")], AIMessage("done"), Command(goto=END)], ids=str)
+def test_a_finalizer_of_such_a_state_may_return_what_any_node_may(answer: Any, provider: LocalProvider) -> None:
+    graph = of_a_list(Annotated[list, add_messages], provider, finalizer=lambda history: answer)
+    history = graph.compile().invoke([HumanMessage("What is a tree?")], thread())
+    assert [each.text for each in history[7:]] == (["done"] if isinstance(answer, list | AIMessage) else [])
+
+
+@pytest.mark.parametrize("state", [Annotated[list, add_messages], list])
+@pytest.mark.parametrize("answer", [None, [AIMessage("done")], Command(goto=END)], ids=str)
+def test_dangling_tool_calls_of_such_a_state_get_their_results(
+    state: Any, answer: Any, provider: LocalProvider
+) -> None:
+    """Where an update replaces the history, a finalizer that returns one has seen the results."""
+    graph = of_a_list(state, provider, finalizer=lambda history: answer, budget=Budget(usd="0.00001"))
+    asked = AIMessage("", tool_calls=[{"name": "look_up", "args": {"word": "tree"}, "id": "call_1"}])
+    history = graph.compile().invoke([HumanMessage("What is a tree?"), asked], thread())
+    replaced = state is list and isinstance(answer, list)
+    kept = [] if replaced else ["human", "ai", "tool"]
+    assert [each.type for each in history] == [*kept, *(["ai"] if isinstance(answer, list) else [])]
+
+
+def test_a_list_of_anything_else_gets_no_message(provider: LocalProvider) -> None:
+    model = openai_model(provider, max_tokens=100)
+    state: Any = Annotated[list, operator.add]
+    graph: Any = BudgetedGraph(state, budget=Budget(model_calls=2))
+    graph.add_node("write", lambda words: [model.invoke("Go on.").text])
+    graph.add_edge(START, "write")
+    graph.add_edge("write", "write")
+    assert graph.compile().invoke(["one"], thread()) == ["one", "A short answer."]

@@ -20,7 +20,7 @@ from langgraph.graph import START, StateGraph
 from budgeted_agents import Budget, BudgetExceeded, budgeted, budgeted_model
 from budgeted_agents.errors import InvalidGraph
 from budgeted_agents.testing import LocalProvider, Reply, Request, ToolCall, fixed
-from tests.langgraph.support import State, assert_exact, openai_model, serving, slim, thread
+from tests.langgraph.support import State, assert_exact, openai_model, serving, thread
 
 CAP = Decimal("0.05")
 QUESTION: Any = {"messages": [HumanMessage("What is a tree?")]}
@@ -169,18 +169,16 @@ def test_a_suspended_entrypoint_goes_on_after_a_top_up(is_async: bool) -> None:
         assert len(provider.requests) == 3  # what was paid for is not asked again
 
 
-def test_governing_twice_lets_the_later_budget_take_the_place() -> None:
-    with serving(fixed("fine", output_tokens=2)) as provider:
-        model = budgeted_model(openai_model(provider, max_tokens=10))
-        graph: Any = StateGraph(State)
-        graph.add_node("work", lambda state: {"messages": [slim(model.invoke("Go on."))]})
-        graph.add_edge(START, "work")
-        graph.add_edge("work", "work")
-        once = budgeted(graph.compile(), budget=Budget(model_calls=9, landing_reserve=0))
-        twice: Any = budgeted(once, budget=Budget(model_calls=2, landing_reserve=0))
-        twice.invoke({"messages": [], "visits": 0}, thread())
-        assert len(provider.requests) == 2
-        assert "finalizer_2" not in twice.get_graph().nodes
+def test_a_graph_is_not_governed_twice() -> None:
+    """Neither budget could take the place of the other, and each would count loops and depth in its own way."""
+    graph: Any = StateGraph(State)
+    graph.add_node("work", lambda state: None)
+    graph.add_edge(START, "work")
+    once = budgeted(graph.compile(), budget=Budget(model_calls=9))
+    for governed in (once, once.with_config(tags=["x"])):
+        with pytest.raises(InvalidGraph, match=r"has a budget already. Give all budgets at once") as raised:
+            budgeted(governed, budget=Budget(model_calls=2))
+        assert raised.value.field == "graph"
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -79,6 +79,9 @@ def budgeted(
     if not isinstance(graph, Pregel):
         remedy = "Pass what compile(), create_agent(...) or @entrypoint gave you"
         raise InvalidGraph("is not a compiled graph", field="graph", value=graph, place="budgeted", remedy=remedy)
+    if "settings" in graph.__dict__:
+        remedy = "Give all budgets at once, budget=[...], or make it a node of the graph that has the other budget"
+        raise InvalidGraph("has a budget already", field="graph", value=graph.name, place="budgeted", remedy=remedy)
     own, who = _checked_finalizer(finalizer, graph), checked(attribution or {}, place="attribution=")
     policy, book = as_policy(budget), _ledger(ledger)
     meter = Meter(
@@ -115,7 +118,7 @@ def _checked_finalizer(finalizer: Any, graph: Any) -> Any:
 def govern(graph: GraphT, settings: Settings) -> GraphT:
     """The twin itself: copied, its nodes governed, its finalizer attached, its class exchanged."""
     twin, settings = twin_of(graph, settings)
-    object.__setattr__(twin, "__class__", _governed_class(_plain_class(type(graph))))
+    object.__setattr__(twin, "__class__", _governed_class(type(graph)))
     twin.__dict__["settings"] = settings
     return twin
 
@@ -173,11 +176,6 @@ class Governed:
         return top_up_session(
             settings.meter, settings.attribution, whole, amounts, budget=budget, id=id, by=by, reason=reason
         )
-
-
-def _plain_class(cls: type) -> type:
-    """The class below a governed one; graphs are not governed twice over, the later budget takes the place."""
-    return next(base for base in cls.__mro__ if "settings" not in vars(base) and not issubclass(base, Governed))
 
 
 @lru_cache(maxsize=64)

@@ -82,11 +82,27 @@ class Finalizer:
 
     def _completed(self, update: Update, missing: Sequence[ToolMessage], state: Any) -> Update:
         """The update with the missing results; with the whole history where an update replaces it."""
+        if _is_history(state):
+            return self._completed_history(update, missing, state)
         if not self._settings.replaces_messages:
             return merged(update, missing)
         if isinstance(update, Appended):
             return {"messages": [*messages_of(state), *missing, *update["messages"]]}
         return merged(update, [*messages_of(state), *missing] if missing and not _holds_messages(update) else [])
+
+    def _completed_history(self, update: Update, missing: Sequence[ToolMessage], state: Any) -> Update:
+        """Likewise, for a state that is nothing but the history."""
+        is_ours = isinstance(update, Appended)
+        own = update["messages"] if is_ours else update
+        before: list[BaseMessage] = list(missing)
+        if self._settings.replaces_messages:
+            says_nothing = own is None or (isinstance(own, Command) and own.update is None)
+            before = [*messages_of(state), *missing] if is_ours or (missing and says_nothing) else []
+        if not before:
+            return own
+        if own is None or isinstance(own, list):
+            return [*before, *(own or [])]
+        return [Command(update=before), own if isinstance(own, Command) else Command(update=own)]
 
     def _own_update(
         self, governance: Governance, state: Any, missing: Sequence[ToolMessage], config: RunnableConfig
@@ -164,7 +180,7 @@ def _plainly(governance: Governance, state: Any, failure: str = "", empty: BaseM
     """The partial state and a plain sentence saying why, in the ``empty`` answer if there is one."""
     run = governance.run
     run.landed = f"with the partial state{f' (the finalizer failed: {failure})' if failure else ''}"
-    if messages_of(state) is None or not _has_messages(state):
+    if not _has_messages(state):
         return None
     return Appended(messages=[stopped_answer(governance, empty)])
 
@@ -177,12 +193,19 @@ def _holds_messages(update: Update) -> bool:
 
 
 def _has_messages(state: Any) -> bool:
-    return isinstance(state, list) or "messages" in state if isinstance(state, Mapping) else hasattr(state, "messages")
+    if isinstance(state, Mapping):
+        return "messages" in state
+    return _is_history(state) or hasattr(state, "messages")
+
+
+def _is_history(state: Any) -> bool:
+    """Whether a state is nothing but messages. A list of anything else is none of our business."""
+    return isinstance(state, list) and bool(state) and all(isinstance(each, BaseMessage) for each in state)
 
 
 def messages_of(state: Any) -> list[AnyMessage]:
     """The message history in a state of any shape; empty if it has none."""
-    found = state if isinstance(state, list) else _field(state, "messages")
+    found = state if _is_history(state) else _field(state, "messages")
     return list(convert_to_messages(found)) if isinstance(found, list) else []  # type: ignore[arg-type]
 
 
@@ -195,7 +218,7 @@ def with_messages(state: Any, more: Sequence[BaseMessage]) -> Any:
     if not more:
         return state
     history = [*messages_of(state), *more]
-    if isinstance(state, list):
+    if _is_history(state):
         return history
     if isinstance(state, Mapping):
         return {**state, "messages": history}

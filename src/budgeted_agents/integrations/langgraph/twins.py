@@ -26,6 +26,9 @@ GraphT = TypeVar("GraphT", bound=Pregel[Any, Any, Any, Any])
 
 _TOOL_NODES = "langgraph.prebuilt.tool_node"
 
+_ROOT = "__root__"
+"""The channel of a state that is one value."""
+
 _SET_BY_COMPILE = ("_output_mapper", "_state_mapper", "_serde_allowlist")
 
 
@@ -92,7 +95,7 @@ def _attach_finalizer(twin: CompiledStateGraph[Any, Any, Any, Any], settings: Se
     taken = set(twin.nodes)
     name = next(name for name in (FINALIZER, *(f"{FINALIZER}_{n}" for n in range(2, 99))) if name not in taken)
     rearms = any(spec.defer for spec in twin.builder.nodes.values())
-    replaces = isinstance(twin.channels.get("messages"), LastValue)
+    replaces = any(isinstance(twin.channels.get(name), LastValue) for name in ("messages", _ROOT))
     settings = replace(settings, finalizer_name=name, rearms=rearms, replaces_messages=replaces)
     finalizer = Finalizer(settings, settings.finalizer)
     spec: StateNodeSpec[Any, Any] = StateNodeSpec(
