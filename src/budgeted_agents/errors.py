@@ -81,6 +81,10 @@ class InvalidRecorder(InvalidInput):
     """A recorder's setting that cannot work."""
 
 
+class InvalidSetting(InvalidInput):
+    """Listeners or a billing table that are nothing of the kind."""
+
+
 class UnknownPrice(BudgetedAgentsError, LookupError):
     """No price is known for a model, so no call to it can be admitted (an unknown price is not $0).
 

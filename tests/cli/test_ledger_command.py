@@ -11,7 +11,7 @@ import pytest
 from budgeted_agents.budget import Budget
 from budgeted_agents.ledgers import Account, Hold, open_ledger
 from budgeted_agents.ledgers.urls import place_of
-from budgeted_agents.meter import recorders_of
+from budgeted_agents.meter.recording import recorders_of
 from tests.cli.conftest import Command
 from tests.meter.support import Rig
 

@@ -81,6 +81,11 @@ def checked(dimensions: Mapping[str, object], *, place: str) -> dict[str, str]:
     Raises:
         InvalidAttribution: naming the first that is not.
     """
+    if not isinstance(dimensions, Mapping):
+        remedy = 'Give names and values, e.g. {"tenant": "acme"}'
+        raise InvalidAttribution(
+            "is not a mapping", field="attribution", value=dimensions, place=place.rstrip("="), remedy=remedy
+        )
     for name, value in dimensions.items():
         if not _is_short_name(name) or not _is_short_name(value):
             raise InvalidAttribution(

@@ -14,7 +14,7 @@ from budgeted_agents.budget import Budget
 from budgeted_agents.demo.reading import thorough_replies
 from budgeted_agents.errors import InvalidInput
 from budgeted_agents.estimate import count_text
-from budgeted_agents.ledgers import Ledger
+from budgeted_agents.ledgers import LedgerLike
 from budgeted_agents.meter import Listener
 from budgeted_agents.testing import LocalProvider
 from budgeted_agents.traces.records.journal import JournalLike
@@ -61,8 +61,8 @@ class Setting:
     def app(
         self,
         budget: Budget,
-        ledger: Ledger | str | None = None,
-        listeners: tuple[Listener, ...] = (),
+        ledger: LedgerLike = None,
+        listeners: Sequence[Listener] = (),
         journal: JournalLike = False,
     ) -> Any:
         """The research agent under a budget, compiled."""

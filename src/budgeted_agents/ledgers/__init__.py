@@ -15,7 +15,7 @@ from budgeted_agents.ledgers.contract import (
     State,
 )
 from budgeted_agents.ledgers.memory import MemoryLedger
-from budgeted_agents.ledgers.opening import open_existing, open_ledger
+from budgeted_agents.ledgers.opening import LedgerLike, as_ledger, open_existing, open_ledger
 from budgeted_agents.ledgers.topping_up import TopUp, top_up
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Entry",
     "Hold",
     "Ledger",
+    "LedgerLike",
     "Memo",
     "MemoryLedger",
     "Note",
@@ -33,6 +34,7 @@ __all__ = [
     "Settlement",
     "State",
     "TopUp",
+    "as_ledger",
     "open_existing",
     "open_ledger",
     "top_up",

@@ -11,6 +11,9 @@ from budgeted_agents.ledgers.contract import Ledger
 from budgeted_agents.ledgers.memory import MemoryLedger
 from budgeted_agents.ledgers.urls import LedgerUrl, is_off, parsed
 
+LedgerLike = Ledger | str | None
+"""What ``ledger=`` takes: an open ledger, a URL, or None for one in memory."""
+
 _SCHEMES = {
     "memory": 'Use "memory://" for a ledger in this process',
     "sqlite": 'Use "sqlite:///spend.db" (relative to the working directory) or "sqlite:////absolute/spend.db"',
@@ -43,6 +46,25 @@ def open_ledger(url: str) -> Ledger:
     if scheme in _LATER:
         raise _refused(url, "names a Redis ledger, which this version does not have", _SCHEMES["sqlite"])
     raise _refused(url, "is not a ledger's URL", _remedy(scheme))
+
+
+def as_ledger(ledger: LedgerLike, place: str) -> Ledger:
+    """The ledger that was given, or that a URL names.
+
+    Args:
+        ledger: as a user gave it.
+        place: where, for messages.
+
+    Raises:
+        InvalidLedger: it is neither.
+        LedgerError, LedgerUnavailable: as ``open_ledger``.
+    """
+    if ledger is None or isinstance(ledger, str):
+        return open_ledger("memory://" if ledger is None else ledger)
+    if callable(getattr(ledger, "reserve", None)):
+        return ledger
+    remedy = 'Give a URL such as "sqlite:///spend.db", or what open_ledger(...) gave you'
+    raise InvalidLedger("is neither a ledger nor a URL", field="ledger", value=ledger, place=place, remedy=remedy)
 
 
 def _memory(url: LedgerUrl) -> Ledger:

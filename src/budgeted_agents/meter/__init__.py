@@ -4,8 +4,8 @@ from budgeted_agents.meter.admission import Admission, admit
 from budgeted_agents.meter.booking import presume_overdue
 from budgeted_agents.meter.events import Listener
 from budgeted_agents.meter.meter import Meter, new_id
+from budgeted_agents.meter.opening import open_meter
 from budgeted_agents.meter.outcomes import BillingTable
-from budgeted_agents.meter.recording import recorders_of
 from budgeted_agents.meter.run import Run
 from budgeted_agents.meter.settlement import cancel, fail, keep_alive, refuse_useless, settle
 from budgeted_agents.meter.steps import Either, Pause, Steps, adrive, drive, until_pause
@@ -32,8 +32,8 @@ __all__ = [
     "fail",
     "keep_alive",
     "new_id",
+    "open_meter",
     "presume_overdue",
-    "recorders_of",
     "refuse_useless",
     "settle",
     "settle_tool",

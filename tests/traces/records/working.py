@@ -13,7 +13,8 @@ from budgeted_agents.budget import Budget, as_policy
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.governor import ModelCall, Quote
 from budgeted_agents.ledgers import open_ledger
-from budgeted_agents.meter import Meter, Run, admit, drive, recorders_of, settle
+from budgeted_agents.meter import Meter, Run, admit, drive, settle
+from budgeted_agents.meter.recording import recorders_of
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.usage import Usage
 

@@ -6,7 +6,7 @@ The compiled class overrides only ``stream`` and ``astream``, because every othe
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -17,19 +17,23 @@ from langgraph.errors import GraphInterrupt
 
 from budgeted_agents.budget import BudgetLike, as_policy
 from budgeted_agents.budget.attribution import checked
-from budgeted_agents.errors import BudgetExceeded, InvalidGraph, InvalidLedger
+from budgeted_agents.errors import BudgetExceeded, InvalidGraph
 from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
-from budgeted_agents.integrations.langchain.callbacks.runs import session_of
-from budgeted_agents.integrations.langchain.governance.governance import governed_by, put_in_force, restore
+from budgeted_agents.integrations.langchain.governance.governance import (
+    governed_by,
+    put_in_force,
+    restore,
+    session_of,
+)
 from budgeted_agents.integrations.langchain.governance.interrupts import on_exhausted
 from budgeted_agents.integrations.langchain.governance.spending import session_report
 from budgeted_agents.integrations.langchain.governance.topping_up import top_up_session
 from budgeted_agents.integrations.langgraph.pregel import CompiledStateGraph, Pregel
 from budgeted_agents.integrations.langgraph.settings import Settings
 from budgeted_agents.integrations.langgraph.twins import triggers, twin_of, whole
-from budgeted_agents.ledgers import Balance, Ledger, open_ledger
+from budgeted_agents.ledgers import Balance, LedgerLike
 from budgeted_agents.ledgers.topping_up import amounts_of
-from budgeted_agents.meter import BillingTable, Listener, Meter, new_id, recorders_of
+from budgeted_agents.meter import BillingTable, Listener, new_id, open_meter
 from budgeted_agents.money import UsdLike
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.reports import SpendReport
@@ -37,9 +41,6 @@ from budgeted_agents.traces import Recorder
 from budgeted_agents.traces.records.journal import JournalLike
 
 GraphT = TypeVar("GraphT", bound=Pregel[Any, Any, Any, Any])
-
-LedgerLike = Ledger | str | None
-"""What ``ledger=`` takes: an open ledger, a URL, or None for one in memory."""
 
 
 def budgeted(
@@ -50,10 +51,10 @@ def budgeted(
     finalizer: Any = None,
     prices: PriceBook | None = None,
     attribution: Mapping[str, str] | None = None,
-    listeners: tuple[Listener, ...] = (),
+    listeners: Sequence[Listener] = (),
     billing: BillingTable | None = None,
     journal: JournalLike = None,
-    recorders: tuple[Recorder, ...] = (),
+    recorders: Sequence[Recorder] = (),
 ) -> GraphT:
     """A governed twin of a compiled graph (``create_agent``, ``create_deep_agent``, ``@entrypoint``, any other).
 
@@ -83,25 +84,18 @@ def budgeted(
         remedy = "Give all budgets at once, budget=[...], or make it a node of the graph that has the other budget"
         raise InvalidGraph("has a budget already", field="graph", value=graph.name, place="budgeted", remedy=remedy)
     own, who = _checked_finalizer(finalizer, graph), checked(attribution or {}, place="attribution=")
-    policy, book = as_policy(budget), _ledger(ledger)
-    meter = Meter(
-        policy=policy if isinstance(graph, CompiledStateGraph) else policy.without_landing(),
-        ledger=book,
-        prices=prices or PriceBook.default(),
-        billing=billing or BillingTable(),
+    policy = as_policy(budget)
+    meter = open_meter(
+        policy if isinstance(graph, CompiledStateGraph) else policy.without_landing(),
+        place="budgeted",
+        ledger=ledger,
+        prices=prices,
         listeners=listeners,
-        recorders=recorders_of(book.url, journal, recorders),
+        billing=billing,
+        journal=journal,
+        recorders=recorders,
     )
     return govern(graph, Settings(meter, own, attribution=who))
-
-
-def _ledger(ledger: LedgerLike) -> Ledger:
-    if ledger is None or isinstance(ledger, str):
-        return open_ledger("memory://" if ledger is None else ledger)
-    if callable(getattr(ledger, "reserve", None)):
-        return ledger
-    remedy = 'Give a URL such as "sqlite:///spend.db", or what open_ledger(...) gave you'
-    raise InvalidLedger("is neither a ledger nor a URL", field="ledger", value=ledger, place="budgeted", remedy=remedy)
 
 
 def _checked_finalizer(finalizer: Any, graph: Any) -> Any:

@@ -4,7 +4,7 @@ nothing besides.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +15,7 @@ from budgeted_agents.errors import InvalidGraph
 
 if TYPE_CHECKING:
     from budgeted_agents.budget import BudgetLike
-    from budgeted_agents.integrations.langgraph.compiled import LedgerLike
+    from budgeted_agents.ledgers import LedgerLike
     from budgeted_agents.meter import BillingTable, Listener
     from budgeted_agents.prices import PriceBook
     from budgeted_agents.traces import Recorder
@@ -51,10 +51,10 @@ class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
         ledger: LedgerLike = None,
         prices: PriceBook | None = None,
         attribution: Mapping[str, str] | None = None,
-        listeners: tuple[Listener, ...] = (),
+        listeners: Sequence[Listener] = (),
         billing: BillingTable | None = None,
         journal: JournalLike = None,
-        recorders: tuple[Recorder, ...] = (),
+        recorders: Sequence[Recorder] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(state_schema, context_schema, **kwargs)

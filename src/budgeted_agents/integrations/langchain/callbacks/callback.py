@@ -20,8 +20,8 @@ from budgeted_agents.errors import BudgetExceeded, InvalidBudget
 from budgeted_agents.integrations.langchain.callbacks.handler import GoverningHandler
 from budgeted_agents.integrations.langchain.governance.governance import Governance, current, namespace
 from budgeted_agents.integrations.langchain.governance.spending import session_report
-from budgeted_agents.ledgers import Ledger, open_ledger
-from budgeted_agents.meter import BillingTable, Listener, Meter, Run, new_id, recorders_of
+from budgeted_agents.ledgers import LedgerLike
+from budgeted_agents.meter import BillingTable, Listener, Run, new_id, open_meter
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.reports import SpendReport
 from budgeted_agents.traces import Recorder
@@ -65,7 +65,7 @@ class CostCallback(GoverningHandler):
         self,
         *,
         budget: BudgetLike = None,
-        ledger: Ledger | str | None = None,
+        ledger: LedgerLike = None,
         session: str | None = None,
         prices: PriceBook | None = None,
         listeners: Sequence[Listener] = (),
@@ -82,14 +82,15 @@ class CostCallback(GoverningHandler):
         self._attribution = checked(attribution or {}, place="CostCallback(attribution=)")
         self._session = None if session is None else checked({"session": session}, place="CostCallback")["session"]
         self.expected = hold == "expected"
-        book = open_ledger(ledger or "memory://") if ledger is None or isinstance(ledger, str) else ledger
-        self.meter = Meter(
-            policy=policy,
-            ledger=book,
-            prices=prices or PriceBook.default(),
-            billing=billing or BillingTable(),
-            listeners=tuple(listeners),
-            recorders=recorders_of(book.url, journal, recorders),
+        self.meter = open_meter(
+            policy,
+            place="CostCallback",
+            ledger=ledger,
+            prices=prices,
+            listeners=listeners,
+            billing=billing,
+            journal=journal,
+            recorders=recorders,
         )
         super().__init__(self.meter)
         self._own_session = new_id()

@@ -12,17 +12,11 @@ from budgeted_agents.budget import Budget, Policy
 from budgeted_agents.errors import InvalidGraph
 from budgeted_agents.governor import matching
 from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
-from budgeted_agents.integrations.langchain.governance.governance import Governance, namespace
+from budgeted_agents.integrations.langchain.governance.governance import Governance, namespace, session_of
 from budgeted_agents.integrations.langchain.governance.interrupts import BudgetInterrupt
 from budgeted_agents.ledgers.urls import is_same_place, place_of
 from budgeted_agents.meter import Meter, Run, Steps, new_id
 from budgeted_agents.meter.refusals import over_cap
-
-
-def session_of(config: RunnableConfig | None) -> str:
-    """The session a config names; empty if it names none."""
-    metadata, configurable = (config or {}).get("metadata") or {}, (config or {}).get("configurable") or {}
-    return str(metadata.get("session") or configurable.get("thread_id") or "")
 
 
 def open_run(

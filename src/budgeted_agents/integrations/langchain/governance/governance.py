@@ -16,11 +16,12 @@ from typing import Any, cast
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.outputs import LLMResult
+from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
 
 from budgeted_agents.budget.attribution import Attribution, ambient, from_metadata
-from budgeted_agents.errors import BudgetExceeded
+from budgeted_agents.errors import BudgetExceeded, InvalidAttribution
 from budgeted_agents.governor import matching
 from budgeted_agents.integrations.langchain.governance.context import Assigned
 from budgeted_agents.integrations.langchain.governance.texts import texts
@@ -218,6 +219,21 @@ def ambient_metadata() -> Mapping[str, Any]:
     """Metadata of the enclosing config, where a call brings none itself."""
     config = var_child_runnable_config.get()
     return (config or {}).get("metadata") or {}
+
+
+def session_of(config: RunnableConfig | None) -> str:
+    """The session a config names; empty if it names none.
+
+    Raises:
+        InvalidAttribution: it is no config.
+    """
+    if not config:
+        return ""
+    if not isinstance(config, Mapping):
+        remedy = 'Pass the config the graph is invoked with: {"configurable": {"thread_id": "t1"}}'
+        raise InvalidAttribution("is no config", field="config", value=config, place="session", remedy=remedy)
+    metadata, configurable = config.get("metadata") or {}, config.get("configurable") or {}
+    return str(metadata.get("session") or configurable.get("thread_id") or "")
 
 
 def namespace(metadata: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from langchain_core.runnables.config import ensure_config
 from budgeted_agents.budget.attribution import ambient, from_metadata
 from budgeted_agents.errors import InvalidAttribution
 from budgeted_agents.governor import budget_to_top_up, top_up_lines
+from budgeted_agents.integrations.langchain.governance.governance import session_of
 from budgeted_agents.ledgers import Balance, top_up
 from budgeted_agents.meter import Meter
 
@@ -42,7 +43,6 @@ def top_up_session(
 def _attribution(meter: Meter, who: Mapping[str, str], config: RunnableConfig | None) -> dict[str, str]:
     """Who a run with this config is for, as its calls will be attributed."""
     full = ensure_config(config)
-    metadata, configurable = full.get("metadata") or {}, full.get("configurable") or {}
-    who = {**who, **ambient(), **from_metadata(metadata, meter.policy.dimensions)}
-    session = str(metadata.get("session") or configurable.get("thread_id") or "")
+    who = {**who, **ambient(), **from_metadata(full.get("metadata") or {}, meter.policy.dimensions)}
+    session = session_of(full)
     return {**who, "session": session} if session else who

@@ -43,6 +43,7 @@ from budgeted_agents.integrations.langchain.governance.governance import (
     in_force,
     landing,
     namespace,
+    session_of,
 )
 from budgeted_agents.integrations.langchain.governance.interrupts import REFUSED
 from budgeted_agents.integrations.langchain.governance.spending import session_report
@@ -57,9 +58,9 @@ from budgeted_agents.integrations.langchain.middleware.refusals import AgentGove
 from budgeted_agents.integrations.langchain.middleware.step_down import StepDown
 from budgeted_agents.integrations.langchain.models.governed_model import ModelLike
 from budgeted_agents.integrations.langchain.models.landing import note_landing
-from budgeted_agents.ledgers import Balance, Ledger, open_ledger
+from budgeted_agents.ledgers import Balance, LedgerLike
 from budgeted_agents.ledgers.topping_up import amounts_of
-from budgeted_agents.meter import BillingTable, Listener, Meter, adrive, drive, new_id, recorders_of
+from budgeted_agents.meter import BillingTable, Listener, adrive, drive, new_id, open_meter
 from budgeted_agents.money import UsdLike
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.reports import SpendReport
@@ -101,25 +102,26 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         self,
         *,
         budget: BudgetLike,
-        ledger: Ledger | str | None = None,
+        ledger: LedgerLike = None,
         models: Sequence[ModelLike] = (),
         prices: PriceBook | None = None,
-        listeners: tuple[Listener, ...] = (),
+        listeners: Sequence[Listener] = (),
         attribution: Mapping[str, str] | None = None,
         finalizer: Any = None,
         billing: BillingTable | None = None,
         journal: JournalLike = None,
-        recorders: tuple[Recorder, ...] = (),
+        recorders: Sequence[Recorder] = (),
     ) -> None:
         super().__init__()
-        book = open_ledger(ledger or "memory://") if ledger is None or isinstance(ledger, str) else ledger
-        self.meter = Meter(
-            policy=as_policy(budget),
-            ledger=book,
-            prices=prices or PriceBook.default(),
-            billing=billing or BillingTable(),
+        self.meter = open_meter(
+            as_policy(budget),
+            place="BudgetMiddleware",
+            ledger=ledger,
+            prices=prices,
             listeners=listeners,
-            recorders=recorders_of(book.url, journal, recorders),
+            billing=billing,
+            journal=journal,
+            recorders=recorders,
         )
         self.state_schema = _state_with(RunChannel(self._open_run))
         self.tools = []
@@ -134,7 +136,7 @@ class BudgetMiddleware(AgentMiddleware[Any, Any, Any]):
         Args:
             config: names the session by ``thread_id``; without one, the latest run in this process.
         """
-        return session_report(self.meter, runs.session_of(config) or self._latest_session)
+        return session_report(self.meter, session_of(config) or self._latest_session)
 
     def top_up(
         self,
