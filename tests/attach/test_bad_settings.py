@@ -57,5 +57,5 @@ def test_a_listener_by_itself_is_told_how_to_write_it() -> None:
 @pytest.mark.parametrize("way", ["budgeted", "BudgetMiddleware"])
 def test_a_session_in_the_place_of_a_config_is_named(way: str) -> None:
     app = WAYS[way](budget=Budget(usd=1))
-    with pytest.raises(InvalidAttribution, match="is no config. Pass the config the graph is invoked with"):
+    with pytest.raises(InvalidAttribution, match=r"is no config. Pass the config the graph is invoked with"):
         app.spend("t1")

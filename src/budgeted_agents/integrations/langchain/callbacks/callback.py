@@ -18,7 +18,13 @@ from budgeted_agents.budget import BudgetLike, as_policy
 from budgeted_agents.budget.attribution import ambient, checked
 from budgeted_agents.errors import BudgetExceeded, InvalidBudget
 from budgeted_agents.integrations.langchain.callbacks.handler import GoverningHandler
-from budgeted_agents.integrations.langchain.governance.governance import Governance, current, namespace
+from budgeted_agents.integrations.langchain.governance.governance import (
+    Governance,
+    current,
+    named_session,
+    namespace,
+    session_of,
+)
 from budgeted_agents.integrations.langchain.governance.spending import session_report
 from budgeted_agents.ledgers import LedgerLike
 from budgeted_agents.meter import BillingTable, Listener, Run, new_id, open_meter
@@ -112,11 +118,8 @@ class CostCallback(GoverningHandler):
         return self._sessions.get(session) or self._opened(session)
 
     def _session_of(self, metadata: Mapping[str, Any]) -> str:
-        named = metadata.get("session") or metadata.get("thread_id")
-        if not named:
-            config = var_child_runnable_config.get()
-            named = config and (config.get("configurable") or {}).get("thread_id")
-        return str(named or ambient().get("session") or self._own_session)
+        named = named_session(metadata, metadata)
+        return named or session_of(var_child_runnable_config.get()) or ambient().get("session") or self._own_session
 
     def _opened(self, session: str) -> Governance:
         with self._lock:

@@ -20,6 +20,7 @@ from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.callbacks import endings, open_calls, witness
 from budgeted_agents.integrations.langchain.callbacks.observed import Observed, observe
 from budgeted_agents.integrations.langchain.callbacks.open_calls import OpenModelCall
+from budgeted_agents.integrations.langchain.callbacks.refused import Refusals
 from budgeted_agents.integrations.langchain.callbacks.tool_events import ToolEvents
 from budgeted_agents.integrations.langchain.callbacks.turns import in_turn
 from budgeted_agents.integrations.langchain.calls.content import ModelContent
@@ -30,9 +31,6 @@ from budgeted_agents.meter import Admission, Meter, Steps, admit, drive, keep_al
 from budgeted_agents.meter.booking import give_back
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-_MOST_REFUSED = 1_024
-"""Refusals remembered until some call ends."""
 
 _CANNOT_SHORTEN = (
     "The answer may have up to {longest:,} tokens, and a callback cannot shorten it: set max_tokens on the model, or "
@@ -60,7 +58,7 @@ class GoverningHandler(ToolEvents):
         self.run_inline = not meter.ledger.blocking
         # Events of tools go by this name too. A call that is neither counted nor written down leaves no record.
         self.ignore_agent = not (meter.policy.counts_tools or meter.recorders)
-        self._refused: dict[object, BudgetExceeded] = {}
+        self._refused = Refusals()
 
     # Copies made on the way are the same handler: they must not charge twice.
     def __copy__(self) -> GoverningHandler:
@@ -146,8 +144,8 @@ class GoverningHandler(ToolEvents):
         self, governance: Governance, observed: Observed, metadata: dict[str, Any], parent_run_id: UUID | None
     ) -> Admission:
         call, quote = observed.call, observed.quote
-        # What was refused is refused again at once, while nothing has been given back: retries would only repeat it.
-        if self._refused and (known := self._refused.get(_request(parent_run_id, observed))):
+        # What was refused is refused again at once, while nothing has changed: retries would only repeat it.
+        if self._refused and (known := self._refused.still(governance.meter, parent_run_id, observed)):
             raise self._refused_by(governance, known).refuse(known, metadata)
         try:
             if "depth" in governance.meter.policy.caps:
@@ -156,8 +154,7 @@ class GoverningHandler(ToolEvents):
             admission = drive(admit(governance.meter, governance.run, call, step=step, may_wait=may_block))
         except BudgetExceeded as refusal:
             advised = _advised(refusal, observed)
-            if parent_run_id is not None and len(self._refused) < _MOST_REFUSED:
-                self._refused[_request(parent_run_id, observed)] = advised
+            self._refused.add(governance.meter, parent_run_id, observed, advised)
             raise self._refused_by(governance, advised).refuse(advised, metadata) from None
         if quote.output_limit < observed.longest:
             flag = f"held for {quote.output_limit:,} of {observed.longest:,} output tokens"
@@ -194,7 +191,7 @@ class GoverningHandler(ToolEvents):
 
     def _end(self, steps: Steps[Any]) -> None:
         if self._refused:
-            self._refused.clear()  # money may have come back
+            self._refused.clear()
         drive(steps)
 
 
@@ -235,12 +232,6 @@ class BudgetHandler(GoverningHandler):
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         super().on_llm_error(error, run_id=run_id, **kwargs)
         scopes.ended(run_id.int)
-
-
-def _request(parent_run_id: UUID | None, observed: Observed) -> tuple[object, ...]:
-    """What a retry of a call has in common with it."""
-    quote = observed.quote
-    return (parent_run_id, quote.model, quote.base, quote.output_limit, observed.call.landing)
 
 
 def _hold_more(call: OpenModelCall) -> bool:

@@ -232,8 +232,13 @@ def session_of(config: RunnableConfig | None) -> str:
     if not isinstance(config, Mapping):
         remedy = 'Pass the config the graph is invoked with: {"configurable": {"thread_id": "t1"}}'
         raise InvalidAttribution("is no config", field="config", value=config, place="session", remedy=remedy)
-    metadata, configurable = config.get("metadata") or {}, config.get("configurable") or {}
-    return str(metadata.get("session") or configurable.get("thread_id") or "")
+    return named_session(config.get("metadata") or {}, config.get("configurable") or {})
+
+
+def named_session(metadata: Mapping[str, Any], threads: Mapping[str, Any]) -> str:
+    """The session that metadata name, else the thread; empty if there is neither. It may be the number 0."""
+    named = (metadata.get("session"), threads.get("thread_id"))
+    return next((str(name) for name in named if name is not None and name != ""), "")
 
 
 def namespace(metadata: Mapping[str, Any]) -> str:

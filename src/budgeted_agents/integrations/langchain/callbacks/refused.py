@@ -1,0 +1,64 @@
+"""Refusals that a handler repeats without asking again: a chain that retries would wait for money each time anew."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from msgspec import Struct
+
+from budgeted_agents.errors import BudgetExceeded
+from budgeted_agents.integrations.langchain.callbacks.observed import Observed
+from budgeted_agents.ledgers import Account
+from budgeted_agents.meter import Meter
+
+_MOST = 1_024
+"""Refusals remembered until some call ends."""
+
+_REPEATED_FOR = 1.0
+"""Seconds for which a refusal is repeated, as long as its account has no more left than it had."""
+
+
+class _Known(Struct, frozen=True):
+    refusal: BudgetExceeded
+    at: float
+    left: int
+
+
+class Refusals:
+    """Those of one handler, by what a retry has in common with the call that was refused."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, _Known] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._known)
+
+    def add(self, meter: Meter, parent_run_id: UUID | None, observed: Observed, refusal: BudgetExceeded) -> None:
+        """Remember a refusal, if it is known where its call was made."""
+        if parent_run_id is not None and len(self._known) < _MOST:
+            self._known[_request(parent_run_id, observed)] = _Known(refusal, meter.clock(), _left(meter, refusal))
+
+    def still(self, meter: Meter, parent_run_id: UUID | None, observed: Observed) -> BudgetExceeded | None:
+        """The refusal of such a call, if it would be refused again, as far as can be told without asking: a top-up,
+        another window, or money that came back, perhaps in another process, may have made room."""
+        known = self._known.get(_request(parent_run_id, observed))
+        if known is None or meter.clock() >= known.at + _REPEATED_FOR or _left(meter, known.refusal) > known.left:
+            return None
+        return known.refusal
+
+    def clear(self) -> None:
+        """Forget all: some call has ended, and money may have come back."""
+        self._known.clear()
+
+
+def _request(parent_run_id: UUID | None, observed: Observed) -> tuple[object, ...]:
+    quote = observed.quote
+    return (parent_run_id, quote.model, quote.base, quote.output_limit, observed.call.landing)
+
+
+def _left(meter: Meter, refusal: BudgetExceeded) -> int:
+    """What the account that refused has left, in its unit; 0 for a cap that is no account's."""
+    if not refusal.account:
+        return 0
+    (balance,) = meter.ledger.balances([Account.from_key(refusal.account)])
+    return balance.limit - balance.spent - balance.held
