@@ -22,6 +22,7 @@ from budgeted_agents.integrations.langchain.calls.content import ModelContent
 from budgeted_agents.integrations.langchain.calls.messages import FORMAT_FIELDS
 from budgeted_agents.integrations.langchain.calls.quoting import Quoted, Tier, least_effort, quote
 from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.integrations.langchain.models.conductor import gave_less
 from budgeted_agents.integrations.langchain.pruning.pruning import prune
 from budgeted_agents.integrations.langchain.pruning.summarizing import Summarizer
 from budgeted_agents.meter import Admission, Pause, Steps, admit, fail, keep_alive, refuse_useless
@@ -135,11 +136,13 @@ class Attempt:
         asked_tier = introspect.service_tier(tier.model, self.kwargs) if price.varies else None
         meter = self.governance.meter
         ended = yield from answers.settle_answer(meter, admission, price, messages, output, asked_tier, whole=whole)
-        if admission.output_limit:
-            spent = ended.usage is not None and ended.usage.completion_tokens >= admission.granted
-            formatted = not FORMAT_FIELDS.isdisjoint(self.kwargs)
-            if answers.is_useless(messages, formatted=formatted, spent=spent):
-                yield from self._refuse_useless(admission)
+        is_limited = bool(admission.output_limit)
+        spent = is_limited and ended.usage is not None and ended.usage.completion_tokens >= admission.granted
+        if spent or tier is not self._tiers[0] or self._is_pruned or admission.call.landing:
+            gave_less()
+        formatted = not FORMAT_FIELDS.isdisjoint(self.kwargs)
+        if is_limited and answers.is_useless(messages, formatted=formatted, spent=spent):
+            yield from self._refuse_useless(admission)
 
     def _refuse_useless(self, admission: Admission) -> Steps[None]:
         if refusal := (yield from refuse_useless(self.governance.meter, admission)):
@@ -167,6 +170,10 @@ class Attempt:
         yield Pause(min(_FIRST_RETRY_PAUSE * 2**self._failures, _LONGEST_RETRY_PAUSE))
         self._failures += 1
         return True
+
+    @property
+    def _is_pruned(self) -> bool:
+        return self._pruned is not None and self._pruned is not self.messages
 
     def _available(self) -> Sequence[Tier]:
         """The tiers without those that have turned this call down, or an earlier one of the run for good."""

@@ -1,7 +1,7 @@
 """Who conducts a call of a ``budgeted_model``: the run around it, and the callbacks that have seen it start.
 
 A callback hands such a call over (``open_calls.handed_over``) under the id langchain-core gives it. Half of
-langchain-core's paths do not tell a model that id, so it is kept in a context variable while the model is called.
+langchain-core's paths do not tell a model that id, so the call is kept in a context variable while the model is called.
 """
 
 from __future__ import annotations
@@ -19,34 +19,60 @@ from budgeted_agents.integrations.langchain.callbacks import open_calls
 from budgeted_agents.integrations.langchain.governance.context import Assigned
 from budgeted_agents.integrations.langchain.governance.governance import Governance, current
 from budgeted_agents.integrations.langchain.governance.joint import joined
+from budgeted_agents.integrations.langchain.models.caching import keeping_if
 
-_run_id: ContextVar[UUID | None] = ContextVar("budgeted_agents_run_id", default=None)
+
+class _Call:
+    """A call of a governed model: its id, and whether its answer is what was asked for, and not less."""
+
+    __slots__ = ("is_as_asked", "run_id")
+
+    def __init__(self, run_id: UUID | None) -> None:
+        self.run_id = run_id
+        self.is_as_asked = True
+
+    def gives_what_was_asked(self) -> bool:
+        return self.is_as_asked
+
+
+_call: ContextVar[_Call | None] = ContextVar("budgeted_agents_call", default=None)
 
 
 def conductor(run_manager: Any) -> Governance | None:
     """What governs the call a model makes now: all that does, as one; None if nothing does."""
-    run_id = run_manager.run_id if run_manager is not None else _run_id.get()
+    call = _call.get()
+    run_id = run_manager.run_id if run_manager is not None else None if call is None else call.run_id
     handed_over = [] if run_id is None else open_calls.handed_over.take_all(run_id)
     lead = current() or next(iter(handed_over), None)
     return None if lead is None else joined(lead, handed_over)
+
+
+def gave_less() -> None:
+    """The call made here was answered by another model than the first, or shorter than asked, or to a part of it."""
+    if (call := _call.get()) is not None:
+        call.is_as_asked = False
 
 
 def told_its_run_id(base: type[BaseChatModel]) -> dict[str, Callable[..., Any]]:
     """Methods of a chat-model class through which every call goes, so that the call's id is known below them."""
 
     def _generate_with_cache(self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
-        with Assigned(_run_id, run_manager.run_id if run_manager else None):
-            return base._generate_with_cache(self, messages, stop=stop, run_manager=run_manager, **kwargs)
+        call = _Call(run_manager.run_id if run_manager else None)
+        model: Any = keeping_if(self, call.gives_what_was_asked)
+        with Assigned(_call, call):
+            return base._generate_with_cache(model, messages, stop=stop, run_manager=run_manager, **kwargs)
 
     async def _agenerate_with_cache(
         self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> Any:
-        with Assigned(_run_id, run_manager.run_id if run_manager else None):
-            return await base._agenerate_with_cache(self, messages, stop=stop, run_manager=run_manager, **kwargs)
+        call = _Call(run_manager.run_id if run_manager else None)
+        model: Any = keeping_if(self, call.gives_what_was_asked)
+        with Assigned(_call, call):
+            return await base._agenerate_with_cache(model, messages, stop=stop, run_manager=run_manager, **kwargs)
 
     def stream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> Iterator[Any]:
         config = _with_run_id(config)
-        chunks, running = base.stream(self, input, config, **kwargs), Assigned(_run_id, config["run_id"])
+        chunks, running = base.stream(self, input, config, **kwargs), Assigned(_call, _Call(config["run_id"]))
         try:
             while True:
                 try:
@@ -60,7 +86,7 @@ def told_its_run_id(base: type[BaseChatModel]) -> dict[str, Callable[..., Any]]:
 
     async def astream(self: Any, input: Any, config: Any = None, **kwargs: Any) -> AsyncIterator[Any]:
         config = _with_run_id(config)
-        running = Assigned(_run_id, config["run_id"])
+        running = Assigned(_call, _Call(config["run_id"]))
         async with aclosing(base.astream(self, input, config, **kwargs)) as chunks:  # type: ignore[type-var]
             while True:
                 try:
