@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.language_models import FakeListLLM
 from langgraph.graph import START
+from langgraph.types import Send
 
 from budgeted_agents import Budget, BudgetedGraph, PriceBook
 from budgeted_agents.errors import UnknownPrice
 from budgeted_agents.testing import LocalProvider, Reply, fixed
-from tests.langgraph.support import State, assert_exact, openai_model, serving, slim, thread
+from tests.langgraph.support import State, assert_all_kept, assert_exact, openai_model, serving, slim, thread
 
 CAP = Decimal("0.01")
 BEGIN = {"messages": [], "visits": 0}
@@ -45,6 +47,13 @@ def batching(model: Any) -> Any:
 def ainvoking(model: Any) -> Any:
     async def work(state: State) -> Any:
         return {"messages": [slim(await model.ainvoke("Go on."))]}
+
+    return work
+
+
+def ainvoking_two(model: Any) -> Any:
+    async def work(state: State) -> Any:
+        return {"messages": [slim(answer) for answer in await model.abatch(["Go on.", "And on."])]}
 
     return work
 
@@ -85,6 +94,35 @@ def run_and_check(node: Any, is_async: bool, provider: LocalProvider) -> None:
     assert_exact(app.spend(thread()), provider, CAP)
     assert provider.bill_usd >= CAP * 4 // 5
     assert app.spend(thread()).refusals
+
+
+@pytest.mark.parametrize("storage", ["memory", "sqlite"])
+@pytest.mark.parametrize("node", [ainvoking, astreaming, ainvoking_two])
+def test_asynchronous_calls_wait_for_money_that_others_hold(
+    node: Any, storage: str, provider: LocalProvider, tmp_path: Path
+) -> None:
+    """All fit by what they cost. By what they may cost, each for a whole answer, only some do at a time."""
+    calls = 20
+    ledger = "memory://" if storage == "memory" else f"sqlite:///{tmp_path / 'spend.db'}"
+    graph: Any = BudgetedGraph(State, budget=Budget(usd="0.05", landing_reserve=0), ledger=ledger)
+    graph.add_node("work", node(openai_model(provider, max_tokens=1_000)))
+    graph.add_conditional_edges(START, lambda state: [Send("work", BEGIN)] * calls)
+    app = graph.compile()
+    state = asyncio.run(app.ainvoke(BEGIN, thread()))
+    assert_all_kept(state["messages"], provider)
+    assert len(provider.requests) == len(state["messages"]) >= calls
+    assert not app.spend(thread()).refusals
+    assert_exact(app.spend(thread()), provider, Decimal("0.05"))
+
+
+def test_a_synchronous_call_on_an_event_loop_is_governed_as_well(provider: LocalProvider) -> None:
+    """It blocks the loop, so there is nothing to wait for."""
+    model = openai_model(provider, max_tokens=100)
+
+    async def work(state: State) -> Any:
+        return {"messages": [slim(model.invoke("Go on."))]}
+
+    run_and_check(lambda _: work, is_async=True, provider=provider)
 
 
 def test_a_whole_answer_is_never_cut_because_we_count_more_tokens_than_the_provider() -> None:

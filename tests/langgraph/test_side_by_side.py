@@ -23,7 +23,7 @@ from tests.langgraph.support import assert_exact, openai_model, serving, thread
 
 PARTS = [f"Part {number}." for number in range(5)]
 AFFORDABLE = 3
-BUDGET = Budget(model_calls=AFFORDABLE + 1)
+BUDGET = Budget(model_calls=AFFORDABLE + 1, max_wait=0)
 """One call is kept for the landing."""
 
 LONGEST = 60

@@ -19,6 +19,7 @@ from budgeted_agents.budget import BudgetLike, as_policy
 from budgeted_agents.budget.attribution import checked
 from budgeted_agents.errors import BudgetExceeded, InvalidGraph
 from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
+from budgeted_agents.integrations.langchain.callbacks.on_loop import on_loop
 from budgeted_agents.integrations.langchain.governance.governance import (
     governed_by,
     put_in_force,
@@ -186,13 +187,13 @@ def _governed_class(base: type[Any]) -> type[Any]:
     async def astream(self: Any, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
         handler = _opened(self, config)
         config = self.settings.counting(handler.governance, config)
-        governed = governed_by(handler)
-        with governed:
+        governed, awaited = governed_by(handler), on_loop()
+        with governed, awaited:
             chunks = base.astream(self, input, config, **kwargs)
         async with aclosing(chunks) as steps:
             while True:
                 try:
-                    with governed:
+                    with governed, awaited:
                         chunk = await anext(steps)
                 except StopAsyncIteration:
                     break

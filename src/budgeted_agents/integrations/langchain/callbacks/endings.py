@@ -21,17 +21,14 @@ BATCHED = "counted with its batch"
 """Flag of a prompt whose usage is in that of another one of the same request."""
 
 
-def cut(call: OpenModelCall) -> BudgetExceeded:
-    """The refusal that stops a stream in its midst."""
+def cut(call: OpenModelCall, refusal: BudgetExceeded) -> BudgetExceeded:
+    """The refusal that stops a stream in its midst, by the budget that had no more for it."""
     quote, granted = call.observed.quote, call.admission.granted
     call.is_cut = True
     return BudgetExceeded(
         f"An answer of {quote.model} was {CUT}: it ran past the {granted:,} output tokens that were held for it, and "
         "no more could be held. What had come until then is charged. Raise the budget, or set max_tokens on the model.",
-        unit="tokens",
-        needed=granted + 1,
-        available=granted,
-        limit=granted,
+        **refusal.particulars,
     )
 
 

@@ -7,7 +7,7 @@ whole history to a string at every call; events they do not need are switched of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from langchain_core.outputs import LLMResult
 from msgspec.structs import replace
 
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.integrations.langchain.callbacks import endings, open_calls, witness
+from budgeted_agents.integrations.langchain.callbacks import endings, open_calls
 from budgeted_agents.integrations.langchain.callbacks.observed import Observed, observe
 from budgeted_agents.integrations.langchain.callbacks.open_calls import OpenModelCall
 from budgeted_agents.integrations.langchain.callbacks.refused import Refusals
@@ -27,7 +27,7 @@ from budgeted_agents.integrations.langchain.calls.content import ModelContent
 from budgeted_agents.integrations.langchain.governance import scopes
 from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, Governance, current, may_block
 from budgeted_agents.integrations.langchain.governance.joint import joined, joins
-from budgeted_agents.meter import Admission, Meter, Steps, admit, drive, keep_alive
+from budgeted_agents.meter import Admission, Meter, Steps, admit, adrive, drive, keep_alive
 from budgeted_agents.meter.booking import give_back
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -82,11 +82,11 @@ class GoverningHandler(ToolEvents):
         if SELF_METERED in metadata and self._handed_over(governance, run_id):
             return
         if self.run_inline:
-            self._start(governance, messages[0], run_id, parent_run_id, metadata, kwargs)
+            drive(self._start(governance, messages[0], run_id, parent_run_id, metadata, kwargs))
         else:
             with in_turn(run_id) as is_made:
                 if is_made:
-                    self._start(governance, messages[0], run_id, parent_run_id, metadata, kwargs)
+                    drive(self._start(governance, messages[0], run_id, parent_run_id, metadata, kwargs))
 
     def _start(
         self,
@@ -96,17 +96,22 @@ class GoverningHandler(ToolEvents):
         parent_run_id: UUID | None,
         metadata: dict[str, Any],
         kwargs: dict[str, Any],
-    ) -> None:
+        may_wait: Callable[[], bool] = may_block,
+    ) -> Steps[None]:
+        """Admit a call, unless this handler has done so already, where the call could be awaited."""
         try:
             if run_id.int in open_calls.models.ids:
-                governance = self._with_earlier(governance, run_id)
+                if open_calls.models.get(run_id, self) is not None:
+                    return
+                governance = yield from self._with_earlier(governance, run_id)
             params = kwargs.get("invocation_params") or _NOTHING
             observed = observe(governance, messages, metadata, params, expected=self.expected)
-            admission = self._hold(governance, observed, metadata, parent_run_id)
+            admission = yield from self._hold(governance, observed, metadata, parent_run_id, may_wait)
             if governance.meter.keeps_content:
                 admission = replace(admission, content=ModelContent(messages))
         except BaseException:
-            self._give_back(run_id)  # the call is not made, and nobody else is told so
+            for call in open_calls.models.take_all(run_id):  # the call is not made, and nobody else is told so
+                yield from give_back(call.governance.meter, call.admission.id, call.governance.run.session)
             raise
         open_calls.models.add(run_id, self, OpenModelCall(governance, observed, admission))
         if observed.unpriced:
@@ -129,41 +134,42 @@ class GoverningHandler(ToolEvents):
         open_calls.handed_over.add(run_id, self, governance)
         return True
 
-    def _with_earlier(self, governance: Governance, run_id: UUID) -> Governance:
+    def _with_earlier(self, governance: Governance, run_id: UUID) -> Steps[Governance]:
         """Take over what other handlers have admitted this call with, if it is kept in the same place: it is given back
         and held anew together with our own."""
         for handler, call in open_calls.models.of(run_id):
             if joins(call.governance, governance):
                 open_calls.models.take(run_id, handler)
-                drive(give_back(call.governance.meter, call.admission.id, call.governance.run.session))
+                yield from give_back(call.governance.meter, call.admission.id, call.governance.run.session)
                 lead, other = call.governance, governance
                 governance = joined(other, [lead]) if current() is other else joined(lead, [other])
         return governance
 
     def _hold(
-        self, governance: Governance, observed: Observed, metadata: dict[str, Any], parent_run_id: UUID | None
-    ) -> Admission:
+        self,
+        governance: Governance,
+        observed: Observed,
+        metadata: dict[str, Any],
+        parent_run_id: UUID | None,
+        may_wait: Callable[[], bool],
+    ) -> Steps[Admission]:
         call, quote = observed.call, observed.quote
         # What was refused is refused again at once, while nothing has changed: retries would only repeat it.
-        if self._refused and (known := self._refused.still(governance.meter, parent_run_id, observed)):
+        if self._refused and (known := (yield from self._refused.still(governance.meter, parent_run_id, observed))):
             raise self._refused_by(governance, known).refuse(known, metadata)
         try:
             if "depth" in governance.meter.policy.caps:
-                drive(governance.check_depth(metadata, call.attribution))
+                yield from governance.check_depth(metadata, call.attribution)
             step = metadata.get("langgraph_step")
-            admission = drive(admit(governance.meter, governance.run, call, step=step, may_wait=may_block))
+            admission = yield from admit(governance.meter, governance.run, call, step=step, may_wait=may_wait)
         except BudgetExceeded as refusal:
             advised = _advised(refusal, observed)
-            self._refused.add(governance.meter, parent_run_id, observed, advised)
+            yield from self._refused.add(governance.meter, parent_run_id, observed, advised)
             raise self._refused_by(governance, advised).refuse(advised, metadata) from None
         if quote.output_limit < observed.longest:
             flag = f"held for {quote.output_limit:,} of {observed.longest:,} output tokens"
             return replace(admission, flags=(*admission.flags, flag))
         return admission
-
-    def _give_back(self, run_id: UUID) -> None:
-        for call in open_calls.models.take_all(run_id):
-            drive(give_back(call.governance.meter, call.admission.id, call.governance.run.session))
 
     def on_llm_new_token(self, token: Any, *, chunk: Any = None, run_id: UUID, **kwargs: Any) -> None:
         call = open_calls.models.get(run_id, self)
@@ -171,8 +177,8 @@ class GoverningHandler(ToolEvents):
             return
         call.received.add(token, chunk)
         outruns = call.is_partly_held and call.received.exceeds(call.admission.granted, call.observed.quote.model)
-        if outruns and not _hold_more(call):
-            raise call.governance.refuse(endings.cut(call), kwargs.get("metadata") or {})
+        if outruns and (refusal := _hold_more(call)):
+            raise call.governance.refuse(endings.cut(call, refusal), kwargs.get("metadata") or {})
         call.admission = drive(keep_alive(call.governance.meter, call.admission))
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
@@ -205,8 +211,6 @@ class BudgetHandler(GoverningHandler):
     def __init__(self, governance: Governance) -> None:
         super().__init__(governance.meter)
         self.governance = governance
-        if not self.run_inline:
-            witness.called()
 
     def governance_of(self, metadata: dict[str, Any]) -> Governance:
         return self.governance
@@ -218,10 +222,20 @@ class BudgetHandler(GoverningHandler):
             return governance
         return inner
 
-    def on_chat_model_start(self, *args: Any, run_id: UUID, **kwargs: Any) -> None:
-        super().on_chat_model_start(*args, run_id=run_id, **kwargs)
-        if self.run_inline:
-            scopes.begun(run_id.int)
+    async def start_on_loop(
+        self,
+        messages: list[BaseMessage],
+        run_id: UUID,
+        parent_run_id: UUID | None,
+        metadata: dict[str, Any],
+        kwargs: dict[str, Any],
+    ) -> None:
+        """Admit a call in the task it is made in, where it may wait for money without holding up anything else."""
+        if SELF_METERED not in metadata:
+            governance = self.governance_of(metadata)
+            steps = self._start(governance, messages, run_id, parent_run_id, metadata, kwargs, lambda: True)
+            await adrive(steps, blocking=governance.meter.ledger.blocking)
+        scopes.begun(run_id.int)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         scopes.answered(run_id.int, response)
@@ -234,18 +248,18 @@ class BudgetHandler(GoverningHandler):
         scopes.ended(run_id.int)
 
 
-def _hold_more(call: OpenModelCall) -> bool:
-    """Hold twice as much for a stream that goes on, as far as it may go; False if there is no more."""
+def _hold_more(call: OpenModelCall) -> BudgetExceeded | None:
+    """Hold twice as much for a stream that goes on, as far as it may go; why not, if there is no more."""
     governance, held = call.governance, call.admission
     longer = replace(call.observed.quote, output_limit=min(2 * held.granted, call.observed.longest))
     wanted = replace(call.observed.call, quotes=(longer,), useful_output=longer.output_limit)
     try:
         admission = drive(admit(governance.meter, governance.run, wanted, step=held.step, may_wait=may_block))
-    except BudgetExceeded:
-        return False
+    except BudgetExceeded as refusal:
+        return refusal
     call.admission = replace(admission, started_at=held.started_at, flags=held.flags, content=held.content)
     drive(give_back(governance.meter, held.id, governance.run.session))
-    return True
+    return None
 
 
 def _advised(refusal: BudgetExceeded, observed: Observed) -> BudgetExceeded:

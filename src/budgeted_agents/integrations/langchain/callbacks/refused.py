@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 from msgspec import Struct
 
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.callbacks.observed import Observed
-from budgeted_agents.ledgers import Account
-from budgeted_agents.meter import Meter
+from budgeted_agents.ledgers import Account, Balance
+from budgeted_agents.meter import Meter, Steps
 
 _MOST = 1_024
 """Refusals remembered until some call ends."""
@@ -33,18 +34,20 @@ class Refusals:
     def __bool__(self) -> bool:
         return bool(self._known)
 
-    def add(self, meter: Meter, parent_run_id: UUID | None, observed: Observed, refusal: BudgetExceeded) -> None:
+    def add(self, meter: Meter, parent_run_id: UUID | None, observed: Observed, refusal: BudgetExceeded) -> Steps[None]:
         """Remember a refusal, if it is known where its call was made."""
         if parent_run_id is not None and len(self._known) < _MOST:
-            self._known[_request(parent_run_id, observed)] = _Known(refusal, meter.clock(), _left(meter, refusal))
+            left = yield from _left(meter, refusal)
+            self._known[_request(parent_run_id, observed)] = _Known(refusal, meter.clock(), left)
 
-    def still(self, meter: Meter, parent_run_id: UUID | None, observed: Observed) -> BudgetExceeded | None:
+    def still(self, meter: Meter, parent_run_id: UUID | None, observed: Observed) -> Steps[BudgetExceeded | None]:
         """The refusal of such a call, if it would be refused again, as far as can be told without asking: a top-up,
         another window, or money that came back, perhaps in another process, may have made room."""
         known = self._known.get(_request(parent_run_id, observed))
-        if known is None or meter.clock() >= known.at + _REPEATED_FOR or _left(meter, known.refusal) > known.left:
+        if known is None or meter.clock() >= known.at + _REPEATED_FOR:
             return None
-        return known.refusal
+        left = yield from _left(meter, known.refusal)
+        return None if left > known.left else known.refusal
 
     def clear(self) -> None:
         """Forget all: some call has ended, and money may have come back."""
@@ -56,9 +59,10 @@ def _request(parent_run_id: UUID | None, observed: Observed) -> tuple[object, ..
     return (parent_run_id, quote.model, quote.base, quote.output_limit, observed.call.landing)
 
 
-def _left(meter: Meter, refusal: BudgetExceeded) -> int:
+def _left(meter: Meter, refusal: BudgetExceeded) -> Steps[int]:
     """What the account that refused has left, in its unit; 0 for a cap that is no account's."""
     if not refusal.account:
         return 0
-    (balance,) = meter.ledger.balances([Account.from_key(refusal.account)])
+    balance: Balance
+    (balance,) = yield partial(meter.ledger.balances, [Account.from_key(refusal.account)])
     return balance.limit - balance.spent - balance.held

@@ -135,6 +135,9 @@ class Governance:
 
 
 _handler: ContextVar[BaseCallbackHandler | None] = ContextVar("budgeted_agents_handler", default=None)
+_loop: ContextVar[tuple[asyncio.AbstractEventLoop, BaseCallbackHandler] | None] = ContextVar(
+    "budgeted_agents_loop", default=None
+)
 _landing: ContextVar[frozenset[str]] = ContextVar("budgeted_agents_landing", default=frozenset())
 
 Finder = Callable[[BaseCallbackHandler | None], BaseCallbackHandler | None]
@@ -152,7 +155,17 @@ class _InForce:
         self.get: Callable[[], BaseCallbackHandler | None] = _handler.get
 
 
-_in_force = _InForce()
+class _OnLoop:
+    """Who admits calls on an event loop. langchain-core asks it like the handler in force, and before it."""
+
+    @staticmethod
+    def get() -> BaseCallbackHandler | None:
+        loop = _loop.get()
+        return loop[1] if loop is not None and asyncio._get_running_loop() is loop[0] else None
+
+
+_in_force, _on_loop = _InForce(), _OnLoop()
+register_configure_hook(cast("ContextVar[BaseCallbackHandler | None]", _on_loop), inheritable=True)
 register_configure_hook(cast("ContextVar[BaseCallbackHandler | None]", _in_force), inheritable=True)
 
 
@@ -165,6 +178,20 @@ def found_by(finder: Finder) -> None:
         return finder(handler) or handler
 
     _in_force.get = get
+
+
+def awaited_by(starter: BaseCallbackHandler) -> Assigned[tuple[asyncio.AbstractEventLoop, BaseCallbackHandler] | None]:
+    """Inside the block, an asynchronous handler admits the calls that are made on the running event loop.
+
+    It is to be in force where the run's handler is: handlers are handed down in the order in which they were found.
+    """
+    return Assigned(_loop, (asyncio.get_running_loop(), starter))
+
+
+def is_on_loop() -> bool:
+    """Whether this is run on the loop of the asynchronous run it belongs to: not in a thread of its, nor on the loop
+    that langchain-core makes for an asynchronous handler of a synchronous call."""
+    return _on_loop.get() is not None
 
 
 def in_force() -> BaseCallbackHandler | None:
