@@ -26,6 +26,7 @@ from budgeted_agents.ledgers import Balance, Ledger, MemoryLedger
 from budgeted_agents.ledgers.urls import place_of
 from budgeted_agents.meter import Meter
 from budgeted_agents.prices import PriceBook
+from budgeted_agents.reports.spend import charged_usd, noted
 from budgeted_agents.usage import Usage
 
 SPEND_LIMITS = ("usd", "tokens", "model_calls")
@@ -110,8 +111,7 @@ class Trial:
     @property
     def charged(self) -> int:
         """Nano-USD that the ledgers were charged."""
-        entries = [entry for ledger in self.ledgers for entry in ledger.entries()]
-        return sum(max((amount for key, amount in e.charged if key.endswith("|usd")), default=0) for e in entries)
+        return sum(charged_usd(entry.charged) for ledger in self.ledgers for entry in ledger.entries())
 
     def cost_of(self, call: Answered) -> int:
         """Nano-USD for one answer; 0 if its model has no price."""
@@ -143,9 +143,8 @@ class Trial:
 
 
 def notes(ledgers: Iterable[MemoryLedger], kind: str) -> list[str]:
-    """What was noted of a kind (refusals, landings)."""
-    found = [note for ledger in ledgers for note in ledger.notes() if note.body.get("kind") == kind]
-    return [str(note.body.get("message", "")) for note in found]
+    """What was noted of a kind in all ledgers."""
+    return [message for ledger in ledgers for message in noted(ledger.notes(), kind)]
 
 
 def run_trial(app: Runnable[Any, Any], input: Any, cut: Cut, *, turns: int = 1, run_tools: bool = False) -> Trial:

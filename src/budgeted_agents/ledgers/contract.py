@@ -93,6 +93,11 @@ class Account:
         return hash(self.key)
 
 
+def unit_of(key: str) -> str:
+    """The unit of the account that has this key."""
+    return unquote(key.rpartition("|")[2])
+
+
 Amounts = tuple[tuple[Account, int], ...]
 """An amount for each account of a reservation, in the account's unit and in the order of the holds."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from budgeted_agents.ledgers.contract import Account, Balance, Entry, Ledger, Note, State
+from budgeted_agents.ledgers.contract import Account, Balance, Entry, Ledger, Note, State, unit_of
 from budgeted_agents.ledgers.overdue import presume_overdue
 from budgeted_agents.ledgers.topping_up import TopUp, top_ups
 from budgeted_agents.money import to_usd
@@ -125,7 +125,7 @@ def spend_as_it_stands(ledger: Ledger, session: str) -> SpendReport:
         session=session,
         calls=tuple(record for entry in entries if (record := _record(entry)) is not None),
         balances=ledger.balances([Account.from_key(key) for key in keys]),
-        refusals=tuple(_texts(notes, "refusal")),
+        refusals=tuple(noted(notes, "refusal")),
         landing=_landing(entries, notes),
         in_flight=sum(entry.state is State.RESERVED for entry in entries),
         top_ups=added,
@@ -153,16 +153,16 @@ def _record(entry: Entry) -> CallRecord | None:
         model_asked=memo.get("model_asked", ""),
         model_used=memo.get("model_used", ""),
         tool=memo.get("tool", ""),
-        reserved=_dollars(entry.held),
-        cost=_dollars(entry.charged),
+        reserved=charged_usd(entry.held),
+        cost=charged_usd(entry.charged),
         granted=entry.granted,
         reason="never settled: charged at its worst case" if presumed else "settled without a record",
     )
 
 
-def _dollars(amounts: Iterable[tuple[str, int]]) -> int:
-    """Nano-USD of one call: every account in USD is charged the same."""
-    return max((amount for key, amount in amounts if key.endswith("|usd")), default=0)
+def charged_usd(amounts: Iterable[tuple[str, int]]) -> int:
+    """Nano-USD of one call by its accounts' keys: every account in USD is charged the same."""
+    return max((amount for key, amount in amounts if unit_of(key) == "usd"), default=0)
 
 
 def _landing(entries: Sequence[Entry], notes: Sequence[Note]) -> str:
@@ -175,7 +175,8 @@ def _landing(entries: Sequence[Entry], notes: Sequence[Note]) -> str:
     return "" if later else str(latest.body.get("message", ""))
 
 
-def _texts(notes: list[Note], kind: str) -> list[str]:
+def noted(notes: Iterable[Note], kind: str) -> list[str]:
+    """What was noted of a kind (refusals, landings)."""
     return [str(note.body.get("message", "")) for note in notes if note.body.get("kind") == kind]
 
 

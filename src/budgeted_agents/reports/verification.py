@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from budgeted_agents.ledgers.contract import Account, Balance, Entry, Ledger, State
+from budgeted_agents.ledgers.contract import Balance, Entry, Ledger, State, unit_of
 from budgeted_agents.traces.problems import Problem
 
 Kind = Literal["missing", "unsettled", "extra", "differing"]
@@ -66,7 +66,7 @@ class AccountCheck:
 
     @property
     def unit(self) -> str:
-        return Account.from_key(self.key).unit
+        return unit_of(self.key)
 
     @property
     def agrees(self) -> bool:
@@ -203,7 +203,7 @@ def _verdict(entry: Entry, said: Entry | None) -> str | Difference:
 
 
 def _told(entry: Entry) -> str:
-    charged = ", ".join(f"{amount} {key.rpartition('|')[2]}" for key, amount in entry.charged)
+    charged = ", ".join(f"{amount} {unit_of(key)}" for key, amount in entry.charged)
     return f"{entry.state}, {charged}" if charged else str(entry.state)
 
 

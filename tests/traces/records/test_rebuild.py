@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from budgeted_agents.budget import Budget
 from budgeted_agents.errors import LedgerUnavailable
-from budgeted_agents.ledgers import Balance, Hold, Ledger, MemoryLedger, TopUp, open_ledger
+from budgeted_agents.ledgers import Account, Balance, Hold, Ledger, MemoryLedger, TopUp, open_ledger
 from budgeted_agents.meter import cancel, drive, fail
 from budgeted_agents.reports.verification import Verification, verify
 from budgeted_agents.traces import CallRecord, ToppedUp
@@ -252,3 +252,11 @@ def test_a_line_the_ledger_cannot_keep_is_told_with_its_place() -> None:
     rebuild(MemoryLedger(), [Line(call, f"j:{number}") for number, call in enumerate(bad)], problems)
     assert [problem.place for problem in problems] == ["j:0", "j:1", "j:2"]
     assert all(problem.message.startswith("cannot be booked: ") for problem in problems)
+
+
+def test_a_difference_names_units_as_budgets_do() -> None:
+    ledger, search = MemoryLedger(), Account("session", (("session", "s1"),), "", "tool_calls:search")
+    ledger.reserve("a", [Hold(search, 5, 1)], floor=0, ask=0, now=1.0, ttl=60.0)
+    ledger.settle("a", {}, now=2.0, record={"id": "a"})
+    (difference,) = verify(ledger, MemoryLedger()).differences
+    assert difference.ledger == "settled, 1 tool_calls:search"
