@@ -23,13 +23,14 @@ from budgeted_agents.errors import BudgetExceeded, UnknownPrice
 from budgeted_agents.estimate import Margins
 from budgeted_agents.governor import Plans
 from budgeted_agents.ledgers import Balance, Ledger, MemoryLedger
+from budgeted_agents.ledgers.units import MODEL_CALLS, TOKENS, USD
 from budgeted_agents.ledgers.urls import place_of
 from budgeted_agents.meter import Meter
 from budgeted_agents.prices import PriceBook
 from budgeted_agents.reports.spend import charged_usd, noted
 from budgeted_agents.usage import Usage
 
-SPEND_LIMITS = ("usd", "tokens", "model_calls")
+SPEND_LIMITS = (USD, TOKENS, MODEL_CALLS)
 """Limits that a trial can cut."""
 
 THREAD = "doctor"
@@ -125,7 +126,7 @@ class Trial:
     @property
     def counts_money(self) -> bool:
         """Whether some budget counts USD, so that its ledger knows what calls cost."""
-        return any(balance.account.unit == "usd" for balance in self.balances)
+        return any(balance.account.unit == USD for balance in self.balances)
 
     @property
     def limits_spend(self) -> bool:

@@ -9,6 +9,7 @@ from budgeted_agents.budget.budget import Budget
 from budgeted_agents.budget.policy import Policy
 from budgeted_agents.governor.call import Candidate, ModelCall, Quote
 from budgeted_agents.ledgers.contract import Balance, Hold
+from budgeted_agents.ledgers.units import USD
 
 AS_ASKED = "as asked"
 TOO_DEAR = "asked-for tier does not fit"
@@ -53,7 +54,7 @@ def pressure(policy: Policy, holds: Sequence[Hold], balances: Sequence[Balance])
         share = utilization(hold.limit, balance)
         if share > highest:
             highest, name = share, hold.account.budget
-        if hold.account.unit == "usd" and hold.enforce:
+        if hold.account.unit == USD and hold.enforce:
             budget = policy.by_name[hold.account.budget]
             downgrades = downgrades or share >= budget.downgrade_at
             relieved = relieved and share < budget.alert_at

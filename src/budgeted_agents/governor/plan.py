@@ -22,6 +22,7 @@ from budgeted_agents.governor.call import Quote
 from budgeted_agents.governor.holds import account, kept_for_landing, matching, scope_of
 from budgeted_agents.governor.ladder import least_output
 from budgeted_agents.ledgers.contract import Hold
+from budgeted_agents.ledgers.units import MODEL_CALLS, REQUESTS, TOKENS, USD, tool_unit
 
 MOST_PLANS = 4_096
 """Plans remembered at a time; a policy needs one for each model, account and window in use."""
@@ -55,9 +56,9 @@ class Plan(Struct, frozen=True):
         holds = []
         for hold in self.terms:
             unit = hold.account.unit
-            if unit == "usd":
+            if unit == USD:
                 hold = Hold(hold.account, hold.limit, quote.base, quote.rate, hold.keep, hold.enforce)
-            elif unit == "tokens":
+            elif unit == TOKENS:
                 hold = Hold(hold.account, hold.limit, quote.input_tokens, 1000, hold.keep, hold.enforce)
             if spare:
                 hold = replace(hold, keep=hold.keep + hold.base - (-spare * hold.rate // 1000))
@@ -85,7 +86,7 @@ class Limit(Struct, frozen=True):
 
     @classmethod
     def of(cls, budget: Budget, unit: str, limit: int, keep: int, now: float) -> Limit:
-        kind, zone = (WindowKind.MINUTE, "UTC") if unit == "requests" else (budget.window, budget.timezone)
+        kind, zone = (WindowKind.MINUTE, "UTC") if unit == REQUESTS else (budget.window, budget.timezone)
         window = window_at(kind, zone, now) if kind else None
         during = (window.start, window.end) if window else (-math.inf, math.inf)
         return cls(budget, unit, limit, keep, window.id if window else "", during)
@@ -204,17 +205,16 @@ def tool_outline(policy: Policy, who: Attribution, now: float) -> Outline:
     for budget in budgets:
         for name, limit in budget.tool_limits.items():
             if name in ("*", who["tool"]):
-                unit = "tool_calls" if name == "*" else f"tool_calls:{name}"
-                limits.append(Limit.of(budget, unit, limit, 0, now))
+                limits.append(Limit.of(budget, tool_unit(name), limit, 0, now))
     return Outline.of(budgets, limits)
 
 
 def _model_limits(budget: Budget) -> dict[str, int]:
     """The budget's limits that a model call touches, by unit."""
     limits = {
-        "usd": budget.usd_nanos,
-        "tokens": budget.tokens,
-        "model_calls": budget.model_calls,
-        "requests": budget.requests_per_minute,
+        USD: budget.usd_nanos,
+        TOKENS: budget.tokens,
+        MODEL_CALLS: budget.model_calls,
+        REQUESTS: budget.requests_per_minute,
     }
     return {unit: limit for unit, limit in limits.items() if limit is not None}

@@ -11,6 +11,7 @@ from budgeted_agents.errors import InvalidBudget
 from budgeted_agents.governor.holds import scope_of, window_id
 from budgeted_agents.ledgers.contract import Account
 from budgeted_agents.ledgers.topping_up import PLACE, Line
+from budgeted_agents.ledgers.units import MODEL_CALLS, TOKENS, USD, tool_unit
 
 _BY_CALL = frozenset({"run", "node", "tool", "model", "model_class"})
 """Dimensions that only a call in progress has a value for."""
@@ -65,6 +66,6 @@ def top_up_lines(budget: Budget, attribution: Attribution, amounts: Mapping[str,
 
 def _limits(budget: Budget) -> dict[str, int]:
     """The limits a ledger keeps, by unit."""
-    limits = {"usd": budget.usd_nanos, "tokens": budget.tokens, "model_calls": budget.model_calls}
-    limits |= {"tool_calls" if name == "*" else f"tool_calls:{name}": n for name, n in budget.tool_limits.items()}
+    limits = {USD: budget.usd_nanos, TOKENS: budget.tokens, MODEL_CALLS: budget.model_calls}
+    limits |= {tool_unit(name): limit for name, limit in budget.tool_limits.items()}
     return {unit: limit for unit, limit in limits.items() if limit is not None}

@@ -28,6 +28,8 @@ from urllib.parse import quote, unquote
 
 from msgspec import Struct
 
+from budgeted_agents.ledgers.units import USD
+
 Memo = Mapping[str, Any]
 """A JSON object a ledger stores beside an entry without reading it (attribution, models, prices; never content)."""
 
@@ -70,7 +72,7 @@ class Account:
     budget: str
     scope: Scope = ()
     window: str = ""
-    unit: str = "usd"
+    unit: str = USD
 
     @cached_property
     def key(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 from budgeted_agents.errors import InvalidAmount, InvalidReservation
 from budgeted_agents.ledgers import checks
 from budgeted_agents.ledgers.contract import Account, Balance, Ledger, Note
+from budgeted_agents.ledgers.units import MODEL_CALLS, TOKENS, USD, tool_unit
 from budgeted_agents.money import UsdLike, parse_usd
 
 KIND = "top_up"
@@ -78,10 +79,10 @@ def amounts_of(
     Raises:
         InvalidAmount: nothing is given, or an amount that is not above zero.
     """
-    amounts = {} if usd is None else {"usd": parse_usd(usd, place=PLACE)}
+    amounts = {} if usd is None else {USD: parse_usd(usd, place=PLACE)}
     by_tool = tool_calls if isinstance(tool_calls, Mapping) else {"*": tool_calls}
-    by_unit = {"tokens": tokens, "model_calls": model_calls}
-    by_unit |= {"tool_calls" if name == "*" else f"tool_calls:{name}": count for name, count in by_tool.items()}
+    by_unit = {TOKENS: tokens, MODEL_CALLS: model_calls}
+    by_unit |= {tool_unit(name): count for name, count in by_tool.items()}
     amounts |= {unit: amount for unit, amount in by_unit.items() if amount is not None}
     if not amounts:
         raise _no_amount("usd", None, "nothing is to be added")

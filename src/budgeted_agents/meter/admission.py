@@ -14,6 +14,7 @@ from budgeted_agents.budget.attribution import Attribution
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.governor import CALM, Candidate, ModelCall, Plan, Pressure, candidates, pressure
 from budgeted_agents.ledgers.contract import Hold, Refusal, Reservation
+from budgeted_agents.ledgers.units import REQUESTS, USD
 from budgeted_agents.meter.booking import announce_presumed, catch_up, give_back
 from budgeted_agents.meter.meter import Meter, new_id
 from budgeted_agents.meter.recording import parent_of
@@ -111,7 +112,7 @@ class _Attempt(Struct, frozen=True):
         left = self.started_at + plan.patience[account.budget] - now
         if refusal.waiting_helps:
             return left if left > 0 else None
-        if account.unit != "requests":
+        if account.unit != REQUESTS:
             return None
         next_minute = window_at(WindowKind.MINUTE, "UTC", now).end - now
         return next_minute if next_minute <= left else None
@@ -185,7 +186,7 @@ def _admission(meter: Meter, attempt: _Attempt, way: Candidate, missed: str, res
     """What was granted; ``missed`` names a budget that would have refused it if it did not only watch."""
     granted, reserved = reservation.granted, 0
     for account, amount in reservation.held:
-        if account.unit == "usd" and amount > reserved:
+        if account.unit == USD and amount > reserved:
             reserved = amount
     if missed:
         message = f"Budget {missed!r} would have refused a call of {way.quote.model}"

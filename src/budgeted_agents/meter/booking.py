@@ -12,7 +12,7 @@ from budgeted_agents.errors import BudgetedAgentsError, LedgerUnavailable
 from budgeted_agents.ledgers import overdue
 from budgeted_agents.ledgers.contract import LazyMemo, Reservation, Settlement
 from budgeted_agents.ledgers.rules import AS_HELD
-from budgeted_agents.meter.events import amount_text
+from budgeted_agents.ledgers.units import amount_text
 from budgeted_agents.meter.meter import Booking, Meter
 from budgeted_agents.meter.recording import complete
 from budgeted_agents.meter.steps import Steps

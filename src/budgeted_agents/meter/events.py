@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from budgeted_agents.money import format_usd
 from budgeted_agents.traces.records.event import BudgetEvent, EventKind
 
 logger = logging.getLogger("budgeted_agents")
@@ -24,11 +23,3 @@ def publish(event: BudgetEvent, listeners: Sequence[Listener], logs: bool = True
             listener(event)
         except Exception:
             logger.exception("A budget event listener failed on %r", event.kind)
-
-
-def amount_text(unit: str, amount: int) -> str:
-    """An amount with its unit, for people: ``$0.1234``, ``1,200 tokens``, ``3 calls of search``."""
-    if unit == "usd":
-        return format_usd(amount)
-    name, _, tool = unit.partition(":")
-    return f"{amount:,} {name.replace('_', ' ')}" + (f" of {tool}" if tool else "")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.ledgers.contract import Balance, Refusal
-from budgeted_agents.meter.events import amount_text
+from budgeted_agents.ledgers.units import REQUESTS, amount_text
 
 _REMEDY = "Raise the budget or top it up, or ask for less (a shorter history, a lower output limit, a cheaper model)."
 
@@ -21,7 +21,7 @@ def from_ledger(refusal: Refusal, what: str) -> BudgetExceeded:
     unit = account.unit
     left = amount_text(unit, max(refusal.available, 0))
     held = f", {amount_text(unit, balance.held)} held by calls in flight" if balance.held else ""
-    remedy = _NEXT_MINUTE if unit == "requests" else _REMEDY
+    remedy = _NEXT_MINUTE if unit == REQUESTS else _REMEDY
     message = (
         f"Budget {account.budget!r} cannot cover {what}: it needs at least {amount_text(unit, refusal.needed)}, and "
         f"{left} of {amount_text(unit, balance.limit)} is left for it{held} (account {account.key}). {remedy}"

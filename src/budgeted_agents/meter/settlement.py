@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from budgeted_agents.errors import BudgetExceeded, LedgerUnavailable
 from budgeted_agents.governor import Candidate, ModelCall
+from budgeted_agents.ledgers.units import MODEL_CALLS, REQUESTS, TOKENS, USD
 from budgeted_agents.meter.admission import Admission
 from budgeted_agents.meter.booking import close
 from budgeted_agents.meter.meter import Meter
@@ -150,7 +151,7 @@ def settle(
     if cost > admission.reserved > 0:
         flags += ("overrun",)
     ended = _ended(meter, admission, "settled", price, cost, flags, usage, billed, service_tier)
-    actual = {"usd": cost, "tokens": prompt + answer, "model_calls": 1, "requests": 1}
+    actual = {USD: cost, TOKENS: prompt + answer, MODEL_CALLS: 1, REQUESTS: 1}
     yield from close(meter, ended, meter.ledger.settle, admission, actual)
     return ended
 
@@ -166,7 +167,7 @@ def refuse_useless(meter: Meter, admission: Admission) -> Steps[BudgetExceeded |
     binding = [
         balance
         for balance in reservation.balances
-        if balance.account.unit in ("usd", "tokens") and balance.account.budget in enforced
+        if balance.account.unit in (USD, TOKENS) and balance.account.budget in enforced
     ]
     if not binding:
         return None

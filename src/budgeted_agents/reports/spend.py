@@ -10,6 +10,7 @@ from typing import Any
 from budgeted_agents.ledgers.contract import Account, Balance, Entry, Ledger, Note, State, unit_of
 from budgeted_agents.ledgers.overdue import presume_overdue
 from budgeted_agents.ledgers.topping_up import TopUp, top_ups
+from budgeted_agents.ledgers.units import USD
 from budgeted_agents.money import to_usd
 from budgeted_agents.traces import CallRecord
 
@@ -162,7 +163,7 @@ def _record(entry: Entry) -> CallRecord | None:
 
 def charged_usd(amounts: Iterable[tuple[str, int]]) -> int:
     """Nano-USD of one call by its accounts' keys: every account in USD is charged the same."""
-    return max((amount for key, amount in amounts if unit_of(key) == "usd"), default=0)
+    return max((amount for key, amount in amounts if unit_of(key) == USD), default=0)
 
 
 def _landing(entries: Sequence[Entry], notes: Sequence[Note]) -> str:

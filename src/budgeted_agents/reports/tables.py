@@ -15,7 +15,8 @@ from rich.text import Text
 
 from budgeted_agents.ledgers.contract import Account, Balance
 from budgeted_agents.ledgers.topping_up import TopUp
-from budgeted_agents.money import format_usd, to_usd
+from budgeted_agents.ledgers.units import USD, amount_text, exact_text, unit_text
+from budgeted_agents.money import format_usd
 from budgeted_agents.traces import CallRecord
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ def verification_table(report: Verification) -> RenderableType:
     table.add_column("")
     for found in report.accounts:
         account = Account.from_key(found.key)
-        sums = [_amount(found.unit, amount) for amount in (found.spent, found.by_journal, found.held)]
-        names = (account.budget, _account_text(account), _unit_text(found.unit))
+        sums = [exact_text(found.unit, amount) for amount in (found.spent, found.by_journal, found.held)]
+        names = (account.budget, _account_text(account), unit_text(found.unit))
         table.add_row(*map(plain, (*names, *sums, "" if found.agrees else "differs")))
     told = [f"{each.kind}: {each}" for each in report.differences[:_MOST_DIFFERENCES]]
     if more := len(report.differences) - len(told):
@@ -79,19 +80,13 @@ def verification_table(report: Verification) -> RenderableType:
     return Group(table, *lines, plain(str(report), style="bold"))
 
 
-def _amount(unit: str, amount: int) -> str:
-    """An amount of a unit that stands beside it, exactly."""
-    return f"{to_usd(amount):f}" if unit == "usd" else f"{amount:,}"
-
-
 def _top_ups(found: Iterable[TopUp]) -> list[RenderableType]:
     return [Text(f"topped up: {top_up_text(top_up)}", style="green") for top_up in found]
 
 
 def top_up_text(top_up: TopUp) -> str:
     """One top-up as a line."""
-    unit = top_up.account.unit
-    amount = format_usd(top_up.amount) if unit == "usd" else f"{top_up.amount:,} {_unit_text(unit)}"
+    amount = amount_text(top_up.account.unit, top_up.amount)
     why = f": {top_up.reason}" if top_up.reason else ""
     return f"{amount} for budget {top_up.account.budget!r} by {top_up.by}{why}"
 
@@ -187,13 +182,9 @@ def _account_text(account: Account) -> str:
 
 
 def _amounts(balance: Balance) -> tuple[str, str]:
-    if balance.account.unit == "usd":
-        return format_usd(balance.spent), format_usd(balance.limit)
-    return f"{balance.spent:,}", f"{balance.limit:,} {_unit_text(balance.account.unit)}"
-
-
-def _unit_text(unit: str) -> str:
-    return unit.replace("_", " ").replace(":", " of ")
+    unit = balance.account.unit
+    spent = format_usd(balance.spent) if unit == USD else f"{balance.spent:,}"
+    return spent, amount_text(unit, balance.limit)
 
 
 def _bar(balance: Balance) -> Text:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from budgeted_agents.ledgers.contract import Balance, Entry, Ledger, State, unit_of
+from budgeted_agents.ledgers.units import exact_text, unit_text
 from budgeted_agents.traces.problems import Problem
 
 Kind = Literal["missing", "unsettled", "extra", "differing"]
@@ -203,7 +204,8 @@ def _verdict(entry: Entry, said: Entry | None) -> str | Difference:
 
 
 def _told(entry: Entry) -> str:
-    charged = ", ".join(f"{amount} {unit_of(key)}" for key, amount in entry.charged)
+    amounts = [(unit_of(key), amount) for key, amount in entry.charged]
+    charged = ", ".join(f"{exact_text(unit, amount)} {unit_text(unit)}" for unit, amount in amounts)
     return f"{entry.state}, {charged}" if charged else str(entry.state)
 
 

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from budgeted_agents.governor import Quote
 from budgeted_agents.ledgers import Balance, Hold, Reservation
+from budgeted_agents.ledgers.units import MODEL_CALLS, TOKENS, USD, unit_text
 from budgeted_agents.meter import Meter, new_id
 from budgeted_agents.simulation.order import Timed
 from budgeted_agents.simulation.session import Ending, Moment, Session
@@ -27,7 +28,7 @@ def book_stated(meter: Meter, tariff: Tariff, session: Session, timed: Timed) ->
     if cost is None:
         outcome.unpriced += count
         return
-    amounts = {"usd": cost, "tokens": call.usage.total_tokens, "model_calls": count}
+    amounts = {USD: cost, TOKENS: call.usage.total_tokens, MODEL_CALLS: count}
     model = Quote(0, call.model, meter.policy.model_class(call.model), 0, 0, 0, 0, 0)
     terms = meter.plans.of_model(session.attribution(call, run, meter.policy), model, frozenset(), timed.start).terms
     counted = [hold for hold in terms if hold.account.unit in amounts]
@@ -66,10 +67,10 @@ def _beyond(meter: Meter, session: Session, call: TracedCall, hold: Hold, balanc
     if excess <= 0:
         return 0
     budget, outcome = meter.policy.by_name[hold.account.budget], session.outcome
-    message = f"Budget {budget.name!r} is exceeded in {hold.account.unit} by the session as a whole"
+    message = f"Budget {budget.name!r} is exceeded in {unit_text(hold.account.unit)} by the session as a whole"
     moment = Moment(0, at, call.model, message)
     if not hold.enforce:
         outcome.watched = outcome.watched or moment
         return 0
     outcome.ended = outcome.ended or Ending(budget.on_exhausted, budget.name, moment)
-    return excess if hold.account.unit == "usd" else 0
+    return excess if hold.account.unit == USD else 0

@@ -254,9 +254,10 @@ def test_a_line_the_ledger_cannot_keep_is_told_with_its_place() -> None:
     assert all(problem.message.startswith("cannot be booked: ") for problem in problems)
 
 
-def test_a_difference_names_units_as_budgets_do() -> None:
-    ledger, search = MemoryLedger(), Account("session", (("session", "s1"),), "", "tool_calls:search")
-    ledger.reserve("a", [Hold(search, 5, 1)], floor=0, ask=0, now=1.0, ttl=60.0)
+def test_a_difference_is_told_in_units_for_people() -> None:
+    ledger, scope = MemoryLedger(), (("session", "s1"),)
+    money, search = Account("session", scope), Account("session", scope, "", "tool_calls:search")
+    ledger.reserve("a", [Hold(money, 10**9, 600), Hold(search, 5, 1)], floor=0, ask=0, now=1.0, ttl=60.0)
     ledger.settle("a", {}, now=2.0, record={"id": "a"})
     (difference,) = verify(ledger, MemoryLedger()).differences
-    assert difference.ledger == "settled, 1 tool_calls:search"
+    assert difference.ledger == "settled, 0.0000006 usd, 1 tool calls of search"

@@ -9,6 +9,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.ledgers.units import TOOL_CALLS
 from budgeted_agents.meter import Steps, ToolAdmission, admit_tool, cancel_tool
 
 _HANDLED_INSIDE_TOOLS = frozenset({"depth"})
@@ -39,7 +40,7 @@ def give_back(governance: Governance, unused: list[ToolAdmission]) -> Steps[None
 
 def is_of_the_tool(refusal: BudgetExceeded) -> bool:
     """Whether a refusal is of the tool itself, and not of a model called inside it."""
-    return refusal.unit.startswith("tool_calls") or refusal.unit in _HANDLED_INSIDE_TOOLS
+    return refusal.unit.startswith(TOOL_CALLS) or refusal.unit in _HANDLED_INSIDE_TOOLS
 
 
 def refused_call(request: ToolCallRequest, refusal: BudgetExceeded, answers: Sequence[str] = ()) -> ToolMessage:
