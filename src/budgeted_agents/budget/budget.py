@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from budgeted_agents.budget.window import WindowKind, zone_named
 from budgeted_agents.errors import InvalidAmount, InvalidBudget
-from budgeted_agents.money import MAX_AMOUNT, parse_usd
+from budgeted_agents.money import MAX_AMOUNT, parse_usd, to_usd
 
 OnExhausted = Literal["land", "suspend", "raise"]
 Mode = Literal["enforce", "shadow"]
@@ -25,7 +25,7 @@ _LONGEST_NAME = 100
 
 def _usd(value: object) -> Decimal:
     """Decimal USD from what a user may write, by way of nano-USD, so that a budget is what a ledger can keep."""
-    return Decimal(parse_usd(value, place="Budget")) / 1_000_000_000  # type: ignore[arg-type]
+    return to_usd(parse_usd(value, place="Budget"))  # type: ignore[arg-type]
 
 
 def _tuple_of_names(value: object) -> object:

@@ -9,14 +9,13 @@ from typing import Literal
 
 from budgeted_agents.errors import InvalidUsage
 from budgeted_agents.prices.rates import Rates, Table, compile_tables
-from budgeted_agents.prices.rows import ATTO, Row
+from budgeted_agents.prices.rows import ATTO, ATTO_PER_NANO, Row
 from budgeted_agents.usage import Usage
 
 CacheWrite = Literal["5m", "1h"]
 """Lifetime of the prompt cache a call asks to write."""
 
-_ATTO_PER_NANO = ATTO // 10**9
-_ATTO_PER_MILLI = _ATTO_PER_NANO // 1000
+_ATTO_PER_MILLI = ATTO_PER_NANO // 1000
 _INPUT = ("input", "cache_read")
 _OUTPUT = ("output", "reasoning", "audio_output", "image_output")
 """Classes of output. A model that lists a price for speech or pictures may give them without being asked to."""
@@ -110,7 +109,7 @@ class Price:
             service_tier: ``flex``, ``priority``, ``batch``, ...; a tier without listed rates costs the standard rate.
             size: the size of prompt whose rates hold, in tokens; the usage's own if not given. For usages added up.
         """
-        return -(-self.exact_cost(usage, service_tier, size) // _ATTO_PER_NANO)
+        return -(-self.exact_cost(usage, service_tier, size) // ATTO_PER_NANO)
 
     def exact_cost(self, usage: Usage, service_tier: str | None = None, size: int | None = None) -> int:
         """The same before it is rounded: atto-USD."""
@@ -168,11 +167,11 @@ class Price:
             if prompt_tokens > above:
                 base = max(base, prompt_tokens * input_rate)
                 output = max(output, output_rate)
-        return -(-(base + self._per_request) // _ATTO_PER_NANO), -(-output // _ATTO_PER_MILLI)
+        return -(-(base + self._per_request) // ATTO_PER_NANO), -(-output // _ATTO_PER_MILLI)
 
     def search_cost(self, searches: int) -> int:
         """Cost of so many searches that the provider runs for one call, in nano-USD."""
-        return -(-self._searches(searches) // _ATTO_PER_NANO)
+        return -(-self._searches(searches) // ATTO_PER_NANO)
 
     def rates(self, prompt_tokens: int = 0, service_tier: str | None = None) -> Rates:
         """Atto-USD for one token of each class in a call of this size."""

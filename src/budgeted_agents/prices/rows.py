@@ -7,10 +7,13 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from budgeted_agents.errors import InvalidAmount, InvalidPrice
-from budgeted_agents.money import to_decimal
+from budgeted_agents.money import NANO, to_decimal
 
 ATTO = 10**18
 """Atto-USD in one USD: unit prices are kept as integers of this."""
+
+ATTO_PER_NANO = ATTO // NANO
+"""Atto-USD in one nano-USD."""
 
 _MAX_PER_TOKEN = Decimal(1)
 _MAX_PER_UNIT = Decimal(10_000)

@@ -8,10 +8,11 @@ from budgeted_agents.governor import Quote
 from budgeted_agents.ledgers import Balance, Hold, Reservation
 from budgeted_agents.ledgers.units import MODEL_CALLS, TOKENS, USD, unit_text
 from budgeted_agents.meter import Meter, new_id
+from budgeted_agents.prices.rows import ATTO_PER_NANO
 from budgeted_agents.simulation.order import Timed
 from budgeted_agents.simulation.session import Ending, Moment, Session
 from budgeted_agents.simulation.tiers import Tariff
-from budgeted_agents.traces.audit.verdicts import NANO, assess, to_atto
+from budgeted_agents.traces.audit.verdicts import assess, to_atto
 from budgeted_agents.traces.call import TracedCall
 
 
@@ -46,7 +47,7 @@ def _cost(tariff: Tariff, timed: Timed) -> int | None:
     if tiers is not None and call.usage.total_tokens:
         return assess(call, tiers.price).cost
     recorded = None if call.recorded_cost is None else to_atto(call.recorded_cost)
-    return None if recorded is None else -(-recorded // NANO)
+    return None if recorded is None else -(-recorded // ATTO_PER_NANO)
 
 
 def _booked(

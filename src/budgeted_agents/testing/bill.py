@@ -10,6 +10,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import NamedTuple
 
 from budgeted_agents.errors import InvalidPrice
+from budgeted_agents.money import NANO
 from budgeted_agents.testing.conversation import (
     MESSAGE_OVERHEAD,
     JsonObject,
@@ -18,7 +19,6 @@ from budgeted_agents.testing.conversation import (
     TokenUsage,
 )
 
-NANO = 1_000_000_000
 _MILLION = 1_000_000
 _CACHE_MINIMUM = 1024
 _CACHE_STEP = 128

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from budgeted_agents.prices.rows import ATTO_PER_NANO
 from budgeted_agents.traces.audit.tallies import Judged, SessionTally
-from budgeted_agents.traces.audit.verdicts import EXACT, MISMATCH, NANO, ROUNDING, UNPRICED, Verdict, worst
+from budgeted_agents.traces.audit.verdicts import EXACT, MISMATCH, ROUNDING, UNPRICED, Verdict, worst
 
 SESSION_ONLY = "session_only"
 """Flag: no call is known, only what the trace says of the session."""
@@ -70,12 +71,12 @@ def _recorded(tally: Judged) -> int | None:
 def _gap(session: SessionTally, stated: Judged) -> int | None:
     """Stated less summed up, of like figures: recorded ones, else what the tokens cost."""
     if stated.recorded_calls and session.recorded_calls == session.calls:
-        return (stated.recorded - session.recorded) // NANO
+        return (stated.recorded - session.recorded) // ATTO_PER_NANO
     if session.unpriced:
         return None
     if stated.calls and not stated.unpriced:
         return stated.cost - session.cost
-    return stated.recorded // NANO - session.cost if stated.recorded_calls else None
+    return stated.recorded // ATTO_PER_NANO - session.cost if stated.recorded_calls else None
 
 
 def _gap_flags(gap: int, session: SessionTally) -> set[str]:

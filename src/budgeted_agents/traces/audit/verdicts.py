@@ -13,6 +13,7 @@ import msgspec
 
 from budgeted_agents.prices import Price
 from budgeted_agents.prices.rates import Rates
+from budgeted_agents.prices.rows import ATTO_PER_NANO
 from budgeted_agents.traces.call import (
     CLIENT_CACHE_HIT,
     ESTIMATED,
@@ -57,13 +58,10 @@ VERDICTS: tuple[Verdict, ...] = (
 )
 """From the best to the worst: what is true of many calls is the worst that is true of one."""
 
-NANO = 10**9
-"""Atto-USD in one nano-USD."""
-
 _FREE = frozenset({CLIENT_CACHE_HIT, LOCAL_MODEL, SYNTHETIC})
 """Flags of calls that cost nothing, whatever their tokens."""
 
-_FEW_DIGITS = 10 * NANO
+_FEW_DIGITS = 10 * ATTO_PER_NANO
 """Recorders cut their sums off at eight to twelve decimals."""
 
 _ESTIMATE = 10
@@ -128,14 +126,14 @@ def assess(call: TracedCall, price: Price | None) -> Assessment:
         return Assessment(None, None if recorded is None else to_atto(recorded), UNPRICED)
     usage, tier, size = call.usage, call.service_tier or None, rate_size(call)
     right = price.exact_cost(usage, tier, size)
-    cost = -(-right // NANO)
+    cost = -(-right // ATTO_PER_NANO)
     if recorded is None:
         return Assessment(cost, None, RECORDED_MISSING)
     said = to_atto(recorded)
     if said is None:
         return Assessment(cost, None, MISMATCH)
     gap = right - said
-    if -NANO <= gap <= NANO:
+    if -ATTO_PER_NANO <= gap <= ATTO_PER_NANO:
         return Assessment(cost, said, EXACT)
     if _is_rounded(recorded, said, abs(gap)) or (ESTIMATED in call.flags and abs(gap) * _ESTIMATE <= right):
         return Assessment(cost, said, ROUNDING)
@@ -182,7 +180,7 @@ def _by_log(found: Assessment) -> Assessment:
 
 def _agrees(recorded: Decimal, said: int, right: int) -> bool:
     gap = abs(right - said)
-    return gap <= NANO or _is_rounded(recorded, said, gap)
+    return gap <= ATTO_PER_NANO or _is_rounded(recorded, said, gap)
 
 
 def _is_rounded(recorded: Decimal, said: int, gap: int) -> bool:
@@ -205,7 +203,7 @@ def _explained(cost: int, said: int, right: int, usage: Usage, rates: Rates) -> 
     if _tokens(gap, dearer, usage.cache_write_1h) or _tokens(-gap, dearer, usage.cache_write_5m):
         return Assessment(cost, said, CACHE_TTL)
     if cached := _cached_tokens(gap, usage, rates):
-        return Assessment(-(-said // NANO), said, UNRECORDED_CACHE, unrecorded_cache=cached)
+        return Assessment(-(-said // ATTO_PER_NANO), said, UNRECORDED_CACHE, unrecorded_cache=cached)
     tokens = usage.total_tokens
     ratio = _ratio(said, right, right - usage.cache_write_1h * dearer)
     return Assessment(cost, said, MISMATCH, ratio, said / tokens if tokens else 0.0)

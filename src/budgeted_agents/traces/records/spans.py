@@ -21,8 +21,8 @@ from budgeted_agents.traces.records.record import CallRecord
 from budgeted_agents.traces.records.recorder import Recorded, ToppedUp
 
 SCOPE = "budgeted_agents"
-NANO = 1_000_000_000
-"""Nanoseconds in a second."""
+NANOSECONDS = 1_000_000_000
+"""In one second."""
 
 _INTERNAL, _CLIENT = 1, 3
 _ERROR = 2
@@ -118,7 +118,7 @@ def from_span(span: Mapping[str, Any]) -> Recorded | None:
         KeyError, TypeError, ValueError, ArithmeticError: it is damaged.
     """
     found = {pair["key"]: _plain(pair["value"]) for pair in span.get("attributes", ())}
-    begun, ended = (int(span[name]) / NANO for name in ("startTimeUnixNano", "endTimeUnixNano"))
+    begun, ended = (int(span[name]) / NANOSECONDS for name in ("startTimeUnixNano", "endTimeUnixNano"))
     if otel.RESERVATION in found:
         return otel.call_of(found, begun, ended, _parent_of(span))
     if otel.EVENT in found:
@@ -131,7 +131,7 @@ def from_span(span: Mapping[str, Any]) -> Recorded | None:
 def nanoseconds(seconds: float) -> int:
     """Seconds as whole nanoseconds. The fraction is taken apart first: a float of the whole would lose 100 ns."""
     whole = int(seconds)
-    return whole * NANO + round((seconds - whole) * NANO)
+    return whole * NANOSECONDS + round((seconds - whole) * NANOSECONDS)
 
 
 def hex_id(name: str, digits: int) -> str:
