@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from budgeted_agents.budget.attribution import Attribution
+from budgeted_agents.ledgers.contract import RATE_SCALE
 
 
 class Quote(Struct, frozen=True, gc=False):
@@ -36,7 +37,7 @@ class Quote(Struct, frozen=True, gc=False):
 
     def worst_case(self, output: int) -> int:
         """The most that the call can cost with an answer of so many tokens, in nano-USD."""
-        return self.base - (-output * self.rate // 1000)
+        return self.base - (-output * self.rate // RATE_SCALE)
 
 
 class ModelCall(Struct, frozen=True, gc=False):

@@ -21,7 +21,8 @@ from budgeted_agents.budget.window import WindowKind, window_at
 from budgeted_agents.governor.call import Quote
 from budgeted_agents.governor.holds import account, kept_for_landing, matching, scope_of
 from budgeted_agents.governor.ladder import least_output
-from budgeted_agents.ledgers.contract import Hold
+from budgeted_agents.ledgers.contract import RATE_SCALE, Hold
+from budgeted_agents.ledgers.rules import amount
 from budgeted_agents.ledgers.units import MODEL_CALLS, REQUESTS, TOKENS, USD, tool_unit
 
 MOST_PLANS = 4_096
@@ -59,9 +60,9 @@ class Plan(Struct, frozen=True):
             if unit == USD:
                 hold = Hold(hold.account, hold.limit, quote.base, quote.rate, hold.keep, hold.enforce)
             elif unit == TOKENS:
-                hold = Hold(hold.account, hold.limit, quote.input_tokens, 1000, hold.keep, hold.enforce)
+                hold = Hold(hold.account, hold.limit, quote.input_tokens, RATE_SCALE, hold.keep, hold.enforce)
             if spare:
-                hold = replace(hold, keep=hold.keep + hold.base - (-spare * hold.rate // 1000))
+                hold = replace(hold, keep=hold.keep + amount(hold, spare))
             holds.append(hold)
         return tuple(holds)
 

@@ -12,11 +12,8 @@ from typing import Any, NoReturn
 import orjson
 
 from budgeted_agents.errors import InvalidAmount, InvalidReservation
-from budgeted_agents.ledgers.contract import Account, Hold, LazyMemo, Memo
+from budgeted_agents.ledgers.contract import RATE_SCALE, Account, Hold, LazyMemo, Memo
 from budgeted_agents.money import MAX_AMOUNT
-
-RATE_SCALE = 1000
-"""A hold's ``rate`` is in thousandths of the account's unit."""
 
 MAX_ID = 200
 MAX_KEY = 2000

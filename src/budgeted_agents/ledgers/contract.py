@@ -104,6 +104,10 @@ Amounts = tuple[tuple[Account, int], ...]
 """An amount for each account of a reservation, in the account's unit and in the order of the holds."""
 
 
+RATE_SCALE = 1000
+"""A hold's ``rate`` is in thousandths of the account's unit."""
+
+
 class Hold(Struct, frozen=True, gc=False):
     """What one call would hold in one account.
 

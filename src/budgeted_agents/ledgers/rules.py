@@ -15,8 +15,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from budgeted_agents.errors import IdempotencyConflict, ReservationClosed, UnknownReservation
-from budgeted_agents.ledgers.checks import RATE_SCALE, place, to_json, too_large
+from budgeted_agents.ledgers.checks import place, to_json, too_large
 from budgeted_agents.ledgers.contract import (
+    RATE_SCALE,
     Account,
     Amounts,
     Balance,

@@ -13,6 +13,7 @@ from budgeted_agents.budget import WindowKind, window_at
 from budgeted_agents.budget.attribution import Attribution
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.governor import CALM, Candidate, ModelCall, Plan, Pressure, candidates, pressure
+from budgeted_agents.ledgers import rules
 from budgeted_agents.ledgers.contract import Hold, Refusal, Reservation
 from budgeted_agents.ledgers.units import REQUESTS, USD
 from budgeted_agents.meter.booking import announce_presumed, catch_up, give_back
@@ -216,8 +217,7 @@ def _flags(call: ModelCall, missed: str) -> tuple[str, ...]:
 def _missed(way: Candidate, holds: Sequence[Hold], reservation: Reservation) -> str:
     """The first budget that only watches and would have refused this way if it were enforced; else empty."""
     for hold, (_, held), balance in zip(holds, reservation.held, reservation.balances, strict=True):
-        needed = hold.base - (-way.floor * hold.rate // 1000)
-        if not hold.enforce and balance.available + held - hold.keep < needed:
+        if not hold.enforce and balance.available + held - hold.keep < rules.amount(hold, way.floor):
             return hold.account.budget
     return ""
 
