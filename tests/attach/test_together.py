@@ -22,7 +22,10 @@ from budgeted_agents import (
     govern_app,
     open_ledger,
 )
+from budgeted_agents.budget import Policy
+from budgeted_agents.budget.budget import LIMITS
 from budgeted_agents.errors import InvalidBudget
+from budgeted_agents.integrations.langchain.governance.joint import joint_policy
 from budgeted_agents.ledgers import Ledger
 from budgeted_agents.reports import spend_report
 from budgeted_agents.testing import LocalProvider
@@ -92,6 +95,14 @@ def test_the_tighter_budget_holds_whosever_it_is(
     assert report.cost_nanos == provider.bill_nanos <= 1_500_000
     assert report.refusals
     assert_balanced(report, provider.bill_nanos)
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_budgets_of_one_account_become_one_with_the_tighter_of_each_limit(limit: str) -> None:
+    tight, loose = (Budget(**{limit: {"*": most} if limit == "tool_calls" else most}) for most in (1, 2))
+    for one, other in ((tight, loose), (loose, tight)):
+        (budget,) = joint_policy(Policy((one,)), Policy((other,))).budgets
+        assert getattr(budget, limit) == getattr(tight, limit)
 
 
 def test_two_callbacks_on_one_ledger_charge_a_call_once(provider: LocalProvider, ledger: Ledger) -> None:

@@ -10,11 +10,21 @@ from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+import click
 import duckdb
 import pytest
 
 from budgeted_agents.cli import main
+from budgeted_agents.cli.replay import command
+from budgeted_agents.traces.audit.audit import DIMENSIONS
+from budgeted_agents.traces.audit.verdicts import VERDICTS
 from tests.cli.conftest import Command
+
+
+def test_every_grouping_and_verdict_can_be_asked_for() -> None:
+    """The best verdict is none to fail on."""
+    choices = {each.name: tuple(each.type.choices) for each in command.params if isinstance(each.type, click.Choice)}
+    assert choices == {"by": ("session", *DIMENSIONS), "fail_on": tuple(reversed(VERDICTS))[:-1]}
 
 
 @pytest.fixture

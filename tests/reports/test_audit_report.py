@@ -17,12 +17,12 @@ from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.reports.audit import AuditReport, audit_report
 from budgeted_agents.reports.audit.sheet import write_csv
 from budgeted_agents.reports.audit.table import AuditTable
-from budgeted_agents.traces.audit.audit import Audit
+from budgeted_agents.traces.audit.audit import DIMENSIONS, Audit
 from budgeted_agents.traces.call import TracedCall
 from budgeted_agents.usage import Usage
 from tests.reports.audits import HOSTILE, PRICES, mixed_report, model_call, report_of
 
-GROUPINGS = ("session", "model", "node", "tool", "tenant", "feature", "day")
+GROUPINGS = ("session", *DIMENSIONS)
 
 
 @pytest.fixture(scope="module")

@@ -213,6 +213,7 @@ def _check_thresholds(budget: Budget) -> None:
 
 
 LIMITS = ("usd", "tokens", "model_calls", "tool_calls", "loops", "depth", "context_tokens", "requests_per_minute")
+"""Fields that limit something; all but ``tool_calls``, which may be a mapping, are amounts."""
 
 _CHECKS = (_check_name, _check_dimensions, _check_zone, _check_limits, _check_context, _check_thresholds)
 

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from budgeted_agents.reports.audit import AuditReport
     from budgeted_agents.traces.audit.scan import Progress
 
+# Copied from ``traces.audit``, because the help is shown without importing that; a test compares them.
 _GROUPINGS = ("session", "model", "node", "tool", "tenant", "feature", "day")
 _VERDICTS = (
     "mismatch",
-    "constant_ratio",
     "unpriced",
     "recorded_missing",
+    "constant_ratio",
     "explained_by_logged_price",
     "explained_by_unrecorded_cache",
     "explained_by_cache_ttl",

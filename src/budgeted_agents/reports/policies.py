@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from budgeted_agents.budget import Budget, Policy
-
-_LIMITS = ("usd", "tokens", "model_calls", "tool_calls", "loops", "depth", "context_tokens", "requests_per_minute")
+from budgeted_agents.budget.budget import LIMITS
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class PolicyReport:
     @staticmethod
     def limits_of(budget: Budget) -> dict[str, Any]:
         """The limits a budget gives, by name; USD as a decimal string."""
-        given = {name: getattr(budget, name) for name in _LIMITS}
+        given = {name: getattr(budget, name) for name in LIMITS}
         limits = {name: value for name, value in given.items() if value is not None}
         return limits | {"usd": str(budget.usd)} if budget.usd is not None else limits
 

@@ -243,7 +243,7 @@ class AuditReport:
         """Flat rows for a data frame or a CSV file; money as Decimal.
 
         Args:
-            by: ``session``, ``model``, ``node``, ``tool``, ``tenant``, ``feature`` or ``day``.
+            by: ``session``, or one of ``groups``.
 
         Raises:
             KeyError: there is no such grouping.

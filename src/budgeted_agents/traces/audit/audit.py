@@ -68,7 +68,7 @@ class Cell:
 
 
 class Audit:
-    """Calls added up by session, model, node, tool, tenant, feature and day, each priced and judged.
+    """Calls added up by session and by each of ``DIMENSIONS``, each priced and judged.
 
     Memory grows with the number of sessions and names, not with the number of calls. It can be pickled; what comes
     back has no prices, and is there to be merged.

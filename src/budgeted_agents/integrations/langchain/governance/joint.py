@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from budgeted_agents.budget import Budget, Policy
+from budgeted_agents.budget.budget import LIMITS
 from budgeted_agents.governor import tightest_on_context
 from budgeted_agents.integrations.langchain.governance.governance import Governance
 from budgeted_agents.ledgers import Ledger
 from budgeted_agents.ledgers.urls import is_same_place
 
-_AMOUNTS = ("usd", "tokens", "model_calls", "loops", "depth", "context_tokens", "requests_per_minute")
+_AMOUNTS = tuple(name for name in LIMITS if name != "tool_calls")
 _SAME_ACCOUNT = ("per", "window", "timezone", "where", "mode")
 
 

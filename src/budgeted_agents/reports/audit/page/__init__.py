@@ -25,9 +25,11 @@ from budgeted_agents.reports.audit.words import (
     verdict_name,
     verdict_shares,
 )
+from budgeted_agents.traces.audit.audit import DIMENSIONS
 from budgeted_agents.traces.audit.verdicts import Verdict
 
-_GROUPS = ("model", "node", "tool", "tenant", "feature")
+_GROUPS = tuple(name for name in DIMENSIONS if name != "day")
+"""Days have a chart of their own."""
 
 
 def audit_page(report: AuditReport, top: int = 100) -> str:
