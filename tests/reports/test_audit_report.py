@@ -15,8 +15,8 @@ from rich.console import Console
 from budgeted_agents import replay
 from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.reports.audit import AuditReport, audit_report
-from budgeted_agents.reports.audit.sheet import write_csv
 from budgeted_agents.reports.audit.table import AuditTable
+from budgeted_agents.reports.csv_rows import write_rows
 from budgeted_agents.traces.audit.audit import DIMENSIONS, Audit
 from budgeted_agents.traces.call import TracedCall
 from budgeted_agents.usage import Usage
@@ -167,7 +167,7 @@ def test_amounts_are_never_cut_off(report: AuditReport) -> None:
 @pytest.mark.parametrize("by", GROUPINGS)
 def test_csv_reads_back_and_has_no_formula(report: AuditReport, by: str) -> None:
     file = StringIO(newline="")
-    write_csv(report, by, file)
+    write_rows(report.rows(by), file)
     rows = list(csv.DictReader(StringIO(file.getvalue(), newline="")))
     assert len(rows) == len(report.rows(by))
     assert sum(Decimal(row["cost_usd"] or 0) for row in rows) == sum(row["cost_usd"] or 0 for row in report.rows(by))
@@ -176,7 +176,7 @@ def test_csv_reads_back_and_has_no_formula(report: AuditReport, by: str) -> None
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@sum", "\t=1"])
 def test_a_name_is_no_formula(name: str) -> None:
     file = StringIO(newline="")
-    write_csv(report_of([model_call(1, name)]), "session", file)
+    write_rows(report_of([model_call(1, name)]).rows("session"), file)
     assert not file.getvalue().splitlines()[1].startswith(("=", "+", "-", "@", "\t"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -12,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from budgeted_agents.cli.output import AMOUNTS_AS_JSON, print_report
 from budgeted_agents.errors import JournalUnavailable
 
 if TYPE_CHECKING:
     from budgeted_agents.ledgers import Balance, TopUp
-
-_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON; amounts as integers, USD in nano-USD.")
 
 
 @click.group("budget")
@@ -33,7 +31,7 @@ def check(policy: Path, as_json: bool) -> None:
     from budgeted_agents.budget import load_policy
     from budgeted_agents.reports import PolicyReport
 
-    _print(PolicyReport(load_policy(policy)), as_json)
+    print_report(PolicyReport(load_policy(policy)), as_json)
 
 
 @command.command("show")
@@ -41,14 +39,14 @@ def check(policy: Path, as_json: bool) -> None:
 @click.option("--budget", help="Only accounts of this budget.")
 @click.option("--scope", "scopes", multiple=True, help="Only accounts of e.g. session=t1; again for more.")
 @click.option("--tenant", help="Short for --scope tenant=...")
-@_AS_JSON
+@AMOUNTS_AS_JSON
 def show(ledger: str, budget: str | None, scopes: tuple[str, ...], tenant: str | None, as_json: bool) -> None:
     """Show the balances of LEDGER (e.g. sqlite:///spend.db), those nearest to their limit first."""
     from budgeted_agents.ledgers import open_existing
     from budgeted_agents.reports import account_report
 
     scope = _scope(scopes) | ({"tenant": tenant} if tenant else {})
-    _print(account_report(open_existing(ledger), now=time.time(), budget=budget, scope=scope), as_json)
+    print_report(account_report(open_existing(ledger), now=time.time(), budget=budget, scope=scope), as_json)
 
 
 @command.command("top-up")
@@ -63,7 +61,7 @@ def show(ledger: str, budget: str | None, scopes: tuple[str, ...], tenant: str |
 @click.option("--by", required=True, help="Who grants it.")
 @click.option("--reason", default="", help="Why.")
 @click.option("--id", "id", help="Names the top-up: repeated under the same id it counts once.  [default: a new one]")
-@_AS_JSON
+@AMOUNTS_AS_JSON
 def top_up(
     ledger: str,
     budget: str,
@@ -86,7 +84,7 @@ def top_up(
     lines = known_lines(book, budget, scope, amounts_of(**given), window=window)
     told = partial(_write_down, book.url, session)
     top_up(book, lines, id=id, by=by, reason=reason, session=session, now=now, told=told)
-    _print(account_report(book, now=now, budget=budget, scope=scope), as_json)
+    print_report(account_report(book, now=now, budget=budget, scope=scope), as_json)
 
 
 def _write_down(ledger_url: str, session: str, top_up: TopUp, balance: Balance) -> None:
@@ -108,12 +106,3 @@ def _scope(scopes: Sequence[str]) -> dict[str, str]:
     if not all(name and separator and value for name, separator, value in pairs):
         raise click.UsageError("--scope wants a dimension and its value, e.g. --scope session=t1")
     return {name: value for name, _, value in pairs}
-
-
-def _print(report: Any, as_json: bool) -> None:
-    from rich.console import Console
-
-    if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2))
-    else:
-        Console().print(report)

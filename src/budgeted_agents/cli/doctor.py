@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
 import click
+
+from budgeted_agents.cli.output import print_report
 
 
 @click.command("doctor")
@@ -22,18 +23,13 @@ def command(app: str, given: str | None, run_tools: bool, as_json: bool) -> None
     APP runs on fake models, without a network, on a ledger of its own: nothing is spent. The code of its nodes is run.
     Exit code 0: clean; 1: findings; 2: APP or the input is wrong.
     """
-    from rich.console import Console
-
     from budgeted_agents.doctor import examine, load_app
     from budgeted_agents.integrations.litellm import stay_offline
 
     stay_offline()  # the app may import LiteLLM
     with _quiet(), redirect_stdout(sys.stderr):  # what the app prints is not what the doctor says
         diagnosis = examine(load_app(app), name=app, given=given, run_tools=run_tools)
-    if as_json:
-        click.echo(json.dumps(diagnosis.to_json(), indent=2))
-    else:
-        Console().print(diagnosis)
+    print_report(diagnosis, as_json)
     sys.exit(0 if diagnosis.is_clean else 1)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from budgeted_agents.cli.output import AMOUNTS_AS_JSON, print_report
+
 if TYPE_CHECKING:
     from budgeted_agents.ledgers import Ledger
 
@@ -21,8 +23,6 @@ _DAY = 86_400
 _BATCH = 1_000
 """Calls forgotten in one transaction, so that no other process waits long."""
 
-_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON; amounts as integers, USD in nano-USD.")
-
 
 @click.group("ledger")
 def command() -> None:
@@ -32,7 +32,7 @@ def command() -> None:
 @command.command("verify")
 @click.argument("ledger")
 @_JOURNAL
-@_AS_JSON
+@AMOUNTS_AS_JSON
 def verify(ledger: str, journal: Path | None, as_json: bool) -> None:
     """Compare LEDGER (e.g. sqlite:///spend.db) with its journal; nothing is changed.
 
@@ -46,7 +46,7 @@ def verify(ledger: str, journal: Path | None, as_json: bool) -> None:
 @command.command("rebuild")
 @click.argument("ledger")
 @_JOURNAL
-@_AS_JSON
+@AMOUNTS_AS_JSON
 def rebuild(ledger: str, journal: Path | None, as_json: bool) -> None:
     """Book in LEDGER what its journal says and it lacks, then compare the two.
 
@@ -92,8 +92,6 @@ def _folder(ledger: str, journal: Path | None) -> Path:
 
 
 def _compare(book: Ledger, folder: Path, as_json: bool, restore: bool = False) -> None:
-    from rich.console import Console
-
     from budgeted_agents.reports.verification import verify
     from budgeted_agents.traces.problems import Problem, Problems
     from budgeted_agents.traces.records.journal import read_journal
@@ -104,8 +102,5 @@ def _compare(book: Ledger, folder: Path, as_json: bool, restore: bool = False) -
     unusable: list[Problem] = []
     said = folded(read_journal(folder, unreadable), unusable)
     found = verify(book, said, [each for file in unreadable for each in file.kept] + unusable, restored)
-    if as_json:
-        click.echo(json.dumps(found.to_json(), indent=2))
-    else:
-        Console().print(found)
+    print_report(found, as_json)
     sys.exit(0 if found.agrees else 1)

@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any, Protocol
 
 import click
+
+AMOUNTS_AS_JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON; amounts as integers, USD in nano-USD."
+)
+
+
+class Report(Protocol):
+    """What can be printed; Rich knows how to show it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object."""
+
+
+def print_report(report: Report, as_json: bool) -> None:
+    """As JSON, or as it shows itself on a terminal."""
+    if as_json:
+        click.echo(json.dumps(report.to_json(), indent=2))
+        return
+    from rich.console import Console
+
+    Console().print(report)
 
 
 def check_one_output(as_json: bool, as_csv: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from budgeted_agents.cli.output import check_one_output, warn
+from budgeted_agents.cli.output import check_one_output, print_report, warn
 
 if TYPE_CHECKING:
     from budgeted_agents.reports.audit import AuditReport
@@ -84,7 +83,7 @@ def command(
     if parquet is not None:
         _write_calls(paths, format, prices, as_of, parquet)
     if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2))
+        print_report(report, as_json)
     elif as_csv:
         _print_csv(report, by)
     else:
@@ -112,9 +111,9 @@ def _write_calls(
 
 
 def _print_csv(report: AuditReport, by: str) -> None:
-    from budgeted_agents.reports.audit.sheet import write_csv
+    from budgeted_agents.reports.csv_rows import write_rows
 
-    write_csv(report, by, sys.stdout)
+    write_rows(report.rows(by), sys.stdout)
     warn(report.warnings)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 import click
+
+from budgeted_agents.cli.output import print_report
 
 
 @click.command("report")
@@ -14,15 +15,9 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; money as decimal strings of USD.")
 def command(ledger: str, session: str | None, as_json: bool) -> None:
     """Print what was spent on LEDGER (e.g. sqlite:///spend.db)."""
-    from rich.console import Console
-
     from budgeted_agents.ledgers import open_existing
     from budgeted_agents.reports import account_report, spend_report
 
     book = open_existing(ledger)
     now = time.time()
-    report = spend_report(book, session, now=now) if session else account_report(book, now=now)
-    if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2))
-    else:
-        Console().print(report)
+    print_report(spend_report(book, session, now=now) if session else account_report(book, now=now), as_json)

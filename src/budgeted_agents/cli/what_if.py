@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from budgeted_agents.cli.output import check_one_output, warn
+from budgeted_agents.cli.output import check_one_output, print_report, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,25 +74,21 @@ def command(
             format=format,
             progress=progress,
         )
-    _print(report, as_json, as_csv)
+    if as_csv:
+        _print_csv(report)
+    else:
+        print_report(report, as_json)
     breaches = report.breaches(fail_over=fail_over, max_cost=max_cost)
     for breach in breaches:
         click.echo(breach, err=True)
     sys.exit(1 if breaches else 0)
 
 
-def _print(report: WhatIfReport, as_json: bool, as_csv: bool) -> None:
-    from rich.console import Console
+def _print_csv(report: WhatIfReport) -> None:
+    from budgeted_agents.reports.csv_rows import write_rows
 
-    from budgeted_agents.reports.sheet import write_rows
-
-    if as_json:
-        click.echo(json.dumps(report.to_json(), indent=2))
-    elif as_csv:
-        write_rows(report.rows(), sys.stdout)
-        warn(report.warnings)
-    else:
-        Console().print(report)
+    write_rows(report.rows(), sys.stdout)
+    warn(report.warnings)
 
 
 def _policies(budgets: tuple[str, ...], files: tuple[Path, ...]) -> dict[str, Policy]:
