@@ -9,14 +9,13 @@ from contextlib import ExitStack
 from tempfile import TemporaryFile
 from typing import IO, NamedTuple
 
+from budgeted_agents.traces.audit.audit import END_OF_TIME
 from budgeted_agents.traces.call import TracedCall
 
 MOST_IN_MEMORY = 100_000
 """Calls that are sorted in memory, about 100 MB; beyond, sorted runs of so many wait in temporary files."""
 
 _CHUNK = 500
-_END_OF_TIME = 2.5e11
-"""Seconds since the epoch that a calendar of four-digit years can still show."""
 
 
 class Timed(NamedTuple):
@@ -58,7 +57,7 @@ def _timed(calls: Iterable[TracedCall]) -> Iterator[Timed]:
 
 def _moment(seconds: float) -> float:
     """A time that a calendar has, else 0; false for NaN as well."""
-    return seconds if 0 < seconds < _END_OF_TIME else 0.0
+    return seconds if 0 < seconds < END_OF_TIME else 0.0
 
 
 def _when(timed: Timed) -> tuple[float, int]:

@@ -16,14 +16,13 @@ from budgeted_agents.governor import ModelCall, output_limit, quoted, usual_answ
 from budgeted_agents.meter import Meter, Run
 from budgeted_agents.prices import DatedPrices, Price, PriceBook
 from budgeted_agents.prices.price import CacheWrite
+from budgeted_agents.traces.audit.audit import day_of
 from budgeted_agents.traces.audit.verdicts import assess
 from budgeted_agents.traces.call import CLIENT_CACHE_HIT, LOCAL_MODEL, NO_USAGE_RECORDED, TracedCall
 from budgeted_agents.usage import Usage
 
 PricesLike = PriceBook | DatedPrices | str | Path | None
 """What ``prices=`` takes: prices, a file of them, or none for the installed lists."""
-
-_DAY = 86_400
 
 
 class Tier(NamedTuple):
@@ -73,7 +72,7 @@ class Tariff:
     def tiers(self, call: TracedCall, start: float) -> Tiers | None:
         """The models that may make a call, from the one that was asked for; None if its price is not known."""
         steps_down = call.kind == "model"
-        day, is_local = int(start // _DAY), LOCAL_MODEL in call.flags
+        day, is_local = day_of(start), LOCAL_MODEL in call.flags
         key = (call.model, call.model_asked, call.provider, call.region, day, steps_down, is_local)
         if key not in self._known:
             self._known[key] = self._tiers(call, day, steps_down)

@@ -25,9 +25,14 @@ _SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
+def is_parquet(source: Source) -> bool:
+    """Whether a file begins as Parquet does."""
+    return source.head.startswith(_MAGIC)
+
+
 def mentions(source: Source, *columns: str) -> bool:
     """Whether a file is Parquet and its schema has columns of these names. Needs no DuckDB."""
-    if not source.head.startswith(_MAGIC):
+    if not is_parquet(source):
         return False
     footer = _footer(source.path)
     return all(column.encode() in footer for column in columns)

@@ -24,7 +24,7 @@ _PREMIUM = PREMIUM_PER_MILLION * 10**12
 
 _EPOCH = date(1970, 1, 1)
 _DAY = 86_400
-_END_OF_TIME = 2.5e11
+END_OF_TIME = 2.5e11
 """Seconds since the epoch that a calendar of four-digit years can still show."""
 
 _MOST_PRICES = 10_000
@@ -259,12 +259,12 @@ def day_name(day: int) -> str:
 
 def day_of(time: float) -> int:
     """The day of a time in seconds since the epoch, in days since 1970-01-01; 0 if it is no sensible time."""
-    return int(time // _DAY) if 0 < time < _END_OF_TIME else 0
+    return int(time // _DAY) if 0 < time < END_OF_TIME else 0
 
 
 def _place_of(call: TracedCall) -> PlaceKey:
     started, attribution = call.started_at, call.attribution
-    day = int(started // _DAY) if 0 < started < _END_OF_TIME else 0  # `day_of`, without a call
+    day = int(started // _DAY) if 0 < started < END_OF_TIME else 0  # `day_of`, without a call
     if not attribution:
         return (call.model, call.provider, day, call.node, "", "")
     get = attribution.get

@@ -18,7 +18,7 @@ from budgeted_agents.traces.call import TracedCall
 from budgeted_agents.traces.files import FileSource, find_files
 from budgeted_agents.traces.files.limits import MEBIBYTE
 from budgeted_agents.traces.formats import Format, PartableFormat
-from budgeted_agents.traces.formats.copies import COPY, copies
+from budgeted_agents.traces.formats.atif.copies import COPY, copies
 from budgeted_agents.traces.formats.registry import Formats
 from budgeted_agents.traces.problems import Problems
 

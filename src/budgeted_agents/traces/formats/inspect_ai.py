@@ -10,13 +10,13 @@ from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.traces.call import CLIENT_CACHE_HIT, LOCAL_MODEL, NO_USAGE_RECORDED, TracedCall
 from budgeted_agents.traces.documents import Record, read_each, record, unnumbered
 from budgeted_agents.traces.fields import cost, mapping, mappings, text
+from budgeted_agents.traces.files.unpacking import ZIP
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
 from budgeted_agents.traces.values import fingerprint, seconds
 from budgeted_agents.usage import Usage
 
 _START, _HEADER, _SAMPLES = "_journal/start.json", "header.json", "samples/"
-_ZIP = b"PK\x03\x04"
 _LOCAL = frozenset({"hf", "llama-cpp-python", "mockllm", "nnterp", "ollama", "sglang", "transformer_lens", "vllm"})
 """Providers that run a model on the user's own machine."""
 
@@ -31,7 +31,7 @@ class InspectAi:
     about = "inspect_ai logs (.eval, .json)"
 
     def detect(self, source: Source) -> bool:
-        if source.head.startswith(_ZIP):
+        if source.head.startswith(ZIP):
             return _START.encode() in source.head or _HEADER.encode() in source.head
         return {"version", "eval.task", "eval.model"} <= source.outline
 
@@ -55,7 +55,7 @@ class _Log:
 
     def calls(self) -> Iterator[TracedCall]:
         """What its samples tell."""
-        is_archive = self._source.head.startswith(_ZIP)
+        is_archive = self._source.head.startswith(ZIP)
         for sample in self._archived() if is_archive else self._written(record(self._source)):
             name = f"{text(self._spec.get('task'), 'task')}/{text(sample.get('id'))}/{text(sample.get('epoch'), 1)}"
             session = f"{name}@{self._run}"

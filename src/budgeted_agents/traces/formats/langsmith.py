@@ -60,7 +60,7 @@ class LangSmith:
 
     def read(self, source: Source) -> Iterator[TracedCall]:
         problems, threads = source.problems, _Threads()
-        runs = unnumbered(_rows(source)) if source.head.startswith(b"PAR1") else _runs(records(source), problems)
+        runs = unnumbered(_rows(source)) if parquet.is_parquet(source) else _runs(records(source), problems)
         return threads.told(read_each(runs, lambda line, run: _calls(run, threads, problems, line), problems))
 
 

@@ -13,7 +13,7 @@ from budgeted_agents.traces import parquet
 from budgeted_agents.traces.call import CACHE_TTL_UNKNOWN, ESTIMATED, NO_USAGE_RECORDED, Kind, TracedCall
 from budgeted_agents.traces.documents import Record, read_each, unnumbered
 from budgeted_agents.traces.fields import cost, identity, mapping, mappings, names, numbers, text
-from budgeted_agents.traces.formats.langfuse.tables import is_parquet, renamed, table_of, text_rows
+from budgeted_agents.traces.formats.langfuse.tables import renamed, table_of, text_rows
 from budgeted_agents.traces.formats.langfuse.traces import context_of, with_traces
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.sources import Source
@@ -42,7 +42,7 @@ class Langfuse:
 
     def read(self, source: Source) -> Iterator[TracedCall]:
         """Its calls. Traces without observations have none, and scores neither."""
-        if is_parquet(source) and table_of(source) != "observations":
+        if parquet.is_parquet(source) and table_of(source) != "observations":
             return iter(())
         problems = source.problems
         calls = (numbered for numbered in _observations(source) if text(numbered[1].get("type")) in _KINDS)
@@ -54,7 +54,7 @@ FORMAT = Langfuse()
 
 def _observations(source: Source) -> Iterator[tuple[int, Record]]:
     """All observations, one flat record each, under the names that the blob storage export uses."""
-    if is_parquet(source):
+    if parquet.is_parquet(source):
         yield from unnumbered(_rows(source))
         return
     for line, record in text_rows(source):

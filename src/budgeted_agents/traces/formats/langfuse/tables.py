@@ -24,7 +24,7 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 def table_of(source: Source) -> Table | None:
     """Which table a file has; traces that bring their observations along are one of those. None if it is no export."""
-    if is_parquet(source):
+    if parquet.is_parquet(source):
         return _table_of_parquet(source)
     columns = {_snake(path) for path in source.outline} or _header(source.head)
     if (
@@ -35,11 +35,6 @@ def table_of(source: Source) -> Table | None:
     ):
         return "observations"
     return "traces" if columns >= _OF_TRACES else "scores" if columns >= _OF_SCORES else None
-
-
-def is_parquet(source: Source) -> bool:
-    """Whether a file is no text."""
-    return source.head.startswith(b"PAR1")
 
 
 def text_rows(source: Source) -> Iterator[tuple[int, Record]]:

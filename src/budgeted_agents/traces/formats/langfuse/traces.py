@@ -18,7 +18,7 @@ from budgeted_agents.traces import parquet
 from budgeted_agents.traces.documents import Record
 from budgeted_agents.traces.fields import text
 from budgeted_agents.traces.files import FileSource
-from budgeted_agents.traces.formats.langfuse.tables import is_parquet, renamed, text_rows
+from budgeted_agents.traces.formats.langfuse.tables import renamed, text_rows
 from budgeted_agents.traces.sources import Source
 
 _SAID = ("session_id", "user_id", "environment", "tags")
@@ -95,6 +95,6 @@ def _beside(path: Path) -> list[Path]:
 
 
 def _rows(source: Source) -> Iterator[Record]:
-    if is_parquet(source):
+    if parquet.is_parquet(source):
         return parquet.rows(source, _COLUMNS)
     return (renamed(row) for _, row in text_rows(source))

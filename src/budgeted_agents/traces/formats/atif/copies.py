@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from budgeted_agents.traces.files import FileSource
-from budgeted_agents.traces.formats.atif import FORMAT
+from budgeted_agents.traces.formats.atif.format import FORMAT
 from budgeted_agents.traces.formats.atif.trials import AGENT, TRAJECTORY, told_beside
 from budgeted_agents.traces.formats.registry import Formats
 
