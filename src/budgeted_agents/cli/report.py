@@ -12,7 +12,12 @@ from budgeted_agents.cli.output import print_report
 @click.command("report")
 @click.argument("ledger")
 @click.option("--session", help="One session, call by call; without it, the balance of every account.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; money as decimal strings of USD.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON; fields named *_usd as decimal strings of USD, all other amounts as integers, USD in nano-USD.",
+)
 def command(ledger: str, session: str | None, as_json: bool) -> None:
     """Print what was spent on LEDGER (e.g. sqlite:///spend.db)."""
     from budgeted_agents.ledgers import open_existing

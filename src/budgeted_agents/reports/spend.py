@@ -74,7 +74,9 @@ class SpendReport:
         return tuple(call for call in self.model_calls if call.model_used != call.model_asked)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON object; money as decimal strings of USD, other amounts as integers."""
+        """A JSON object. Fields named ``*_usd`` are decimal strings of USD; all other amounts are integers in the
+        account's unit (nano-USD for ``usd``; ``cost`` and ``reserved`` of calls too).
+        """
         return {
             "session": self.session,
             "cost_usd": str(self.cost_usd),
