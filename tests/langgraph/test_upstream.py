@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 from importlib import import_module
 from typing import Any
 
@@ -15,19 +16,21 @@ from langchain_core.runnables import RunnableConfig  # noqa: TC002 -- LangGraph 
 RELIED_ON = [
     ("langgraph._internal._constants", "CONF", "writing from inside a task (integrations/langgraph/pregel.py)"),
     ("langgraph._internal._constants", "CONFIG_KEY_SEND", "writing from inside a task (pregel.py)"),
-    ("langgraph._internal._constants", "CONFIG_KEY_READ", "what a task has written (pregel.py)"),
+    ("langgraph._internal._constants", "CONFIG_KEY_READ", "writes and channels of a task (pregel.py, channel.py)"),
     ("langgraph._internal._constants", "TASKS", "edges made by Send (pregel.py)"),
     ("langgraph._internal._constants", "ERROR", "marking a refused task as not cacheable (pregel.py)"),
-    ("langgraph._internal._runnable", "RunnableCallable", "the finalizer's node (compiled.py)"),
+    ("langgraph._internal._runnable", "RunnableCallable", "the finalizer's node (twins.py)"),
     ("langgraph._internal._runnable", "RunnableSeq.invoke", "GovernedSeq overrides it (node.py)"),
     ("langgraph._internal._runnable", "RunnableSeq.ainvoke", "GovernedSeq overrides it (node.py)"),
     ("langgraph._internal._runnable", "RunnableSeq.astream", "GovernedSeq overrides it (node.py)"),
     ("langgraph._internal._runnable", "coerce_to_runnable", "a user's finalizer as a runnable (landing.py)"),
-    ("langgraph.graph._node", "StateNodeSpec", "attaching the finalizer (compiled.py)"),
-    ("langgraph.graph.state", "CompiledStateGraph.attach_node", "attaching the finalizer (compiled.py)"),
+    ("langgraph.graph._node", "StateNodeSpec", "attaching the finalizer (twins.py)"),
+    ("langgraph.graph.state", "CompiledStateGraph.attach_node", "attaching the finalizer (twins.py)"),
     ("langgraph.pregel", "Pregel.stream", "every synchronous entry point ends in it (compiled.py)"),
     ("langgraph.pregel", "Pregel.astream", "every asynchronous entry point ends in it (compiled.py)"),
     ("langgraph.pregel", "Pregel.copy", "with_config ends in it (compiled.py)"),
+    ("langgraph.pregel", "Pregel._output_mapper", "given to copies (twins.py)"),
+    ("langgraph.pregel", "Pregel._state_mapper", "given to copies (twins.py)"),
     ("langgraph.pregel._read", "DEFAULT_BOUND", "nodes without a function (node.py)"),
     ("langgraph.pregel._read", "PregelNode.node", "GovernedNode overrides it (node.py)"),
     ("langgraph.pregel._read", "PregelNode.flat_writers", "edges are writers (node.py)"),
@@ -36,6 +39,7 @@ RELIED_ON = [
     ("langgraph.prebuilt", "ToolNode._execute_tool_async", "each call of a tool is admitted there (tools.py)"),
     ("langgraph.prebuilt", "ToolNode._func", "bound again on the copy (tools.py)"),
     ("langgraph.prebuilt", "ToolNode._afunc", "bound again on the copy (tools.py)"),
+    ("langgraph.checkpoint.serde._msgpack", "STRICT_MSGPACK_ENABLED", "unsafe checkpoints (doctor/setup.py)"),
     ("langchain_core.runnables.config", "var_child_runnable_config", "the enclosing config (governance.py)"),
     ("langchain_core.tracers.context", "register_configure_hook", "the handler sees every call (governance.py)"),
     ("langchain_core.language_models", "BaseChatModel._generate", "budgeted_model overrides it (governed_model.py)"),
@@ -43,7 +47,10 @@ RELIED_ON = [
     ("langchain_core.language_models", "BaseChatModel._stream", "budgeted_model overrides it (governed_model.py)"),
     ("langchain_core.language_models", "BaseChatModel._astream", "budgeted_model overrides it (governed_model.py)"),
     ("langchain_core.language_models", "BaseChatModel._get_ls_params", "marks conducted models (governed_model.py)"),
-    ("langchain_core.tools", "BaseTool._to_args_and_kwargs", "arguments that do not fit (handler.py)"),
+    ("langchain_core.language_models", "BaseChatModel._generate_with_cache", "told the call's id (conductor.py)"),
+    ("langchain_core.language_models", "BaseChatModel._agenerate_with_cache", "told the call's id (conductor.py)"),
+    ("langchain_core.runnables.configurable", "RunnableConfigurableFields._prepare", "stays ours (governed_model.py)"),
+    ("langchain_core.tools", "BaseTool._to_args_and_kwargs", "arguments that do not fit (tool_events.py)"),
     ("langchain_openai", "ChatOpenAI.model_fields.root_client", "its SDK's retries are turned off (clients.py)"),
     ("langchain_openai", "ChatOpenAI.model_fields.root_async_client", "likewise (clients.py)"),
     ("langchain_openai", "ChatOpenAI.model_fields.use_responses_api", "what its limit is called (introspect.py)"),
@@ -130,6 +137,67 @@ def test_a_task_still_reads_behind_what_it_has_written() -> None:
     graph.add_edge(START, "work")
     assert asyncio.run(graph.compile().ainvoke({"messages": [], "visits": 0}))["visits"] == 7
     assert found == [True]
+
+
+def test_a_task_still_reads_from_the_channels_of_its_graph() -> None:
+    """The run of an agent is found there (integrations/langchain/middleware/channel.py)."""
+    from langgraph.graph import START, StateGraph
+
+    from tests.langgraph.support import State
+
+    found: list[set[str]] = []
+
+    def work(state: State, config: RunnableConfig) -> None:
+        found.append(set(config["configurable"]["__pregel_read"].args[1]))
+
+    graph: Any = StateGraph(State)
+    graph.add_node("work", work)
+    graph.add_edge(START, "work")
+    app = graph.compile()
+    app.invoke({"messages": [], "visits": 0})
+    assert found == [set(app.channels)]
+
+
+def test_a_nodes_own_chain_is_still_tagged_with_its_step() -> None:
+    """Visits of nodes of plain graphs are told by it (integrations/langgraph/loops.py)."""
+    from langchain_core.callbacks import BaseCallbackHandler
+    from langgraph.graph import START, StateGraph
+
+    from tests.langgraph.support import State
+
+    found: list[Any] = []
+
+    class Tags(BaseCallbackHandler):
+        def on_chain_start(self, *args: Any, tags: list[str] | None = None, **kwargs: Any) -> None:
+            found.append(tags)
+
+    graph: Any = StateGraph(State)
+    graph.add_node("work", lambda state: None)
+    graph.add_edge(START, "work")
+    graph.compile().invoke({"messages": [], "visits": 0}, {"callbacks": [Tags()]})
+    assert ["graph:step:1"] in found
+
+
+def test_what_is_set_beside_a_constructor_is_still_called_so() -> None:
+    """Copies of graphs are given it (integrations/langgraph/twins.py), and the doctor reads it (doctor/setup.py)."""
+    from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+    from langgraph.graph import START, StateGraph
+
+    from tests.langgraph.support import State
+
+    graph: Any = StateGraph(State)
+    graph.add_node("work", lambda state: None)
+    graph.add_edge(START, "work")
+    assert {"_output_mapper", "_state_mapper", "_serde_allowlist"} <= vars(graph.compile()).keys()
+    assert hasattr(JsonPlusSerializer(), "_allowed_msgpack_modules")
+
+
+def test_native_streaming_is_still_told_by_the_methods_we_take_away() -> None:
+    """With it, calls would go past what a budgeted model conducts (integrations/langchain/models/governed_model.py)."""
+    from langchain_core.language_models import chat_models
+
+    names = set(re.findall(r'"(_a?stream_chat_model_events)"', inspect.getsource(chat_models)))
+    assert names == {"_stream_chat_model_events", "_astream_chat_model_events"}
 
 
 def test_an_empty_interrupt_is_still_neither_retried_nor_raised() -> None:

@@ -1,6 +1,8 @@
 """What must be known of a chat model before it can be budgeted: its name, its output limit, its hidden retries.
 
-Chat-model classes name these things differently. The differences live in the tables of this file and nowhere else.
+Chat-model classes name these things differently. What is known of their fields and arguments stands in this file; of
+their SDKs' clients, in ``clients``. Models that are only seen by a callback, and embeddings, are read where they are
+observed (``callbacks.observed``, ``callbacks.embeddings``).
 """
 
 from __future__ import annotations
