@@ -12,7 +12,7 @@ import genai_prices
 import pytest
 
 from budgeted_agents.errors import InvalidPrice
-from budgeted_agents.prices import DatedPrices, Price, PriceBook
+from budgeted_agents.prices import DatedPrices, Price, PriceBook, PricesLike
 from budgeted_agents.prices.dated import parse_day
 from budgeted_agents.prices.history import PriceHistory
 from budgeted_agents.usage import Usage
@@ -108,6 +108,23 @@ def test_a_region_costs_more_by_a_user_s_own_list(tmp_path: Path) -> None:
 def test_as_of_prices_every_call_on_one_day() -> None:
     prices = DatedPrices.load(as_of=date(2025, 5, 1))
     assert {input_price(prices.on(on, "o3")) for on in (0, day("2024-01-01"), day("2026-01-01"))} == {"0.00001"}
+
+
+def test_as_of_holds_for_whatever_prices_are_given(dated_file: Path) -> None:
+    given: list[PricesLike] = [dated_file, str(dated_file), DatedPrices.load(dated_file)]
+    for prices in given:
+        found = DatedPrices.of(prices, as_of=date(2025, 3, 1))
+        assert {input_price(found.on(on, "m")) for on in (0, day("2026-01-01"))} == {"0.000001"}
+        assert input_price(DatedPrices.of(prices).on(day("2026-01-01"), "m")) == "0.000002"
+    book = PriceBook({"m": row("0.000003")})
+    assert input_price(DatedPrices.of(book, as_of=date(2025, 3, 1)).on(0, "m")) == "0.000003"
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "azure/gpt-4o", "models/gemini-2.5-pro", "ollama/own", "no-such-model"])
+def test_an_empty_provider_or_region_is_none_given(model: str) -> None:
+    prices = DatedPrices.load()
+    assert prices.on(0, model, "", "") is prices.on(0, model)
+    assert PriceBook.default().find(model, "", "") is PriceBook.default().find(model)
 
 
 def test_without_a_history_the_current_list_holds() -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 from decimal import Decimal
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import polars
@@ -14,13 +15,15 @@ from rich.console import Console
 
 from budgeted_agents import replay
 from budgeted_agents.errors import InvalidTrace
+from budgeted_agents.prices import PriceBook, PricesLike
 from budgeted_agents.reports.audit import AuditReport, audit_report
 from budgeted_agents.reports.audit.table import AuditTable
 from budgeted_agents.reports.csv_rows import write_rows
+from budgeted_agents.reports.replay import export
 from budgeted_agents.traces.audit.audit import DIMENSIONS, Audit
 from budgeted_agents.traces.call import TracedCall
 from budgeted_agents.usage import Usage
-from tests.reports.audits import HOSTILE, PRICES, mixed_report, model_call, report_of
+from tests.reports.audits import HOSTILE, PRICES, ROWS, mixed_report, model_call, report_of
 
 GROUPINGS = ("session", *DIMENSIONS)
 
@@ -178,6 +181,16 @@ def test_a_name_is_no_formula(name: str) -> None:
     file = StringIO(newline="")
     write_rows(report_of([model_call(1, name)]).rows("session"), file)
     assert not file.getvalue().splitlines()[1].startswith(("=", "+", "-", "@", "\t"))
+
+
+def test_prices_are_a_book_dated_or_a_file(tmp_path: Path) -> None:
+    traces, file = tmp_path / "calls.jsonl", tmp_path / "prices.json"
+    traces.write_text(json.dumps({"id": "1", "session": "s", "model": "small", "input_tokens": 1000}))
+    file.write_text(json.dumps(ROWS))
+    given: list[PricesLike] = [PriceBook(ROWS), PRICES, file, str(file)]
+    costs = [replay(traces, prices=prices).totals.cost_usd for prices in given]
+    assert costs == [Decimal("0.001")] * 4
+    assert [export(traces, tmp_path / "calls.parquet", prices=prices) for prices in given] == [1] * 4
 
 
 def test_no_number_of_processes_is_refused() -> None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 from decimal import Decimal
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ class PriceBook:
         Args:
             model: its name, with or without provider: ``gpt-4o``, ``azure/gpt-4o``, ``claude-opus-4-6[1m]``.
             provider: who serves it, if the name does not say: LiteLLM's, LangChain's or OpenTelemetry's word for it.
+                Here as for a region, empty is not given.
             region: where the call is served, if the provider charges more there: ``eu`` or ``us`` (OpenAI's data
                 residency), ``us`` (Claude's inference geography), a Vertex AI location other than ``global``.
 
@@ -126,7 +128,10 @@ class PriceBook:
         return found
 
     def find(self, model: str, provider: str | None = None, region: str | None = None) -> Price | None:
-        """The same, or None if no row prices the model by the token.
+        """The price of a model, or None if no row prices it by the token.
+
+        Args:
+            model, provider, region: as for `price`.
 
         Raises:
             InvalidPrice: if its row holds a bad price.
@@ -174,3 +179,14 @@ class PriceBook:
         if name is not None:
             return UnknownPrice(model, hint=f"{self._sources[name]}: {name!r} has no price per token.")
         return UnknownPrice(model, get_close_matches(model, self._rows, n=3, cutoff=0.6))
+
+
+@lru_cache(maxsize=512)
+def free_price(model: str, source: str = "free") -> Price:
+    """The price of a model that costs nothing, or of one whose price nobody asks for.
+
+    Args:
+        model: its name.
+        source: what the `Price` says of where it comes from.
+    """
+    return PriceBook({model: {"input_cost_per_token": 0, "output_cost_per_token": 0}}, source).price(model)

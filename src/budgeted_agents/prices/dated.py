@@ -59,36 +59,63 @@ class DatedPrices:
         history = PriceHistory() if PriceHistory.is_installed() else None
         return cls(PriceBook.default(), own=own, history=history, as_of=as_of)
 
-    def on(self, day: int, model: str, provider: str = "", region: str = "") -> Price | None:
+    @classmethod
+    def of(cls, prices: PricesLike, as_of: date | None = None) -> DatedPrices:
+        """What ``prices=`` was given: a book, whose prices hold on any day; dated prices; or a file, as for `load`.
+
+        Args:
+            prices: one of them, or None for the lists that are installed.
+            as_of: price every call as on this day.
+
+        Raises:
+            InvalidPrice: the file cannot be read, or has a bad price or date.
+        """
+        if isinstance(prices, PriceBook):
+            return cls(prices, as_of=as_of)
+        if not isinstance(prices, DatedPrices):
+            return cls.load(prices, as_of)
+        return prices if as_of is None else prices.as_on(as_of)
+
+    def as_on(self, day: date) -> DatedPrices:
+        """These prices with every call priced as on one day."""
+        return DatedPrices(self._current, own=dict(self._own), history=self._history, as_of=day)
+
+    def on(self, day: int, model: str, provider: str | None = None, region: str | None = None) -> Price | None:
         """The price of a model on a day, or None.
 
         Args:
             day: days since 1970-01-01; 0 if unknown, which is priced as today.
             model: its name, with or without provider.
-            provider: who serves it, if the name does not say.
-            region: where the call is served, if the provider charges more there. Former prices are the current list's
-                factor dearer, because the history does not know regions.
+            provider: who serves it, if the name does not say; empty is not given.
+            region: where the call is served, if the provider charges more there; empty is not given. Former prices are
+                the current list's factor dearer, because the history does not know regions.
         """
         when = self._as_of or (_EPOCH + timedelta(days=day) if day else datetime.now(UTC).date())
         return (
             self._of_own(when, model, provider, region)
             or self._of_history(when, model, provider, region, only_former=True)
-            or self._current.find(model, provider or None, region or None)
+            or self._current.find(model, provider, region)
             or self._of_history(when, model, provider, region, only_former=False)
         )
 
-    def _of_own(self, when: date, model: str, provider: str, region: str) -> Price | None:
+    def _of_own(self, when: date, model: str, provider: str | None, region: str | None) -> Price | None:
         """From the newest list of that time that has the model, else from the oldest that has it."""
         out = bisect_right([day for day, _ in self._own], when)
         books = [*(book for _, book in reversed(self._own[:out])), *(book for _, book in self._own[out:])]
-        found = (book.find(model, provider or None, region or None) for book in books)
+        found = (book.find(model, provider, region) for book in books)
         return next((price for price in found if price is not None), None)
 
-    def _of_history(self, when: date, model: str, provider: str, region: str, *, only_former: bool) -> Price | None:
+    def _of_history(
+        self, when: date, model: str, provider: str | None, region: str | None, *, only_former: bool
+    ) -> Price | None:
         if self._history is None:
             return None
-        surcharge = self._current.surcharge(model, provider or None, region) if region else None
+        surcharge = self._current.surcharge(model, provider, region) if region else None
         return self._history.on(when, model, provider, only_former=only_former, surcharge=surcharge)
+
+
+PricesLike = PriceBook | DatedPrices | str | Path | None
+"""What ``prices=`` takes: prices, a file of them, or None for the installed lists."""
 
 
 def parse_day(day: date | str | None) -> date | None:

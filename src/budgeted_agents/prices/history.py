@@ -82,7 +82,7 @@ class PriceHistory:
         self,
         day: date,
         model: str,
-        provider: str = "",
+        provider: str | None = None,
         *,
         only_former: bool = False,
         surcharge: Decimal | None = None,
@@ -96,7 +96,7 @@ class PriceHistory:
             only_former: only a price that has been replaced by another since.
             surcharge: a factor on every rate, for the region of the call, which the list does not know.
         """
-        word = litellms_word(provider)
+        word = litellms_word(provider or "")
         try:
             found, entry = self._snapshot.find_provider_model(
                 model, None, _PROVIDERS.get(word, word) or "litellm", None

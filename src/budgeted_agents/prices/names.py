@@ -90,12 +90,12 @@ def _shortened(name: str, provider: str | None) -> Iterator[tuple[str, str | Non
 
 
 def _owned(name: str, owner: str | None, rows: Rows) -> bool:
-    return name in rows and (owner is None or _belongs(rows[name], owner))
+    return name in rows and (not owner or _belongs(rows[name], owner))
 
 
 def _serves(row: Mapping[str, Any], provider: str | None, rows: Rows) -> bool:
     """Whether a bare row may price a call to a provider; a provider no list has heard of is no reason to refuse."""
-    return provider is None or _belongs(row, provider) or not any(_is_by(other, provider) for other in rows.values())
+    return not provider or _belongs(row, provider) or not any(_is_by(other, provider) for other in rows.values())
 
 
 def _belongs(row: Mapping[str, Any], provider: str) -> bool:

@@ -112,7 +112,11 @@ class Price:
         return -(-self.exact_cost(usage, service_tier, size) // ATTO_PER_NANO)
 
     def exact_cost(self, usage: Usage, service_tier: str | None = None, size: int | None = None) -> int:
-        """The same before it is rounded: atto-USD."""
+        """Cost of one call in atto-USD, not rounded.
+
+        Args:
+            usage, service_tier, size: as for `cost`.
+        """
         table = self._tables.get(service_tier)
         if table is None:
             table = self._table(service_tier)

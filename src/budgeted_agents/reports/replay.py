@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from budgeted_agents.errors import InvalidTrace
-from budgeted_agents.prices import DatedPrices
+from budgeted_agents.prices import DatedPrices, PricesLike
 from budgeted_agents.prices.dated import parse_day
 from budgeted_agents.prices.history import PriceHistory
 from budgeted_agents.reports.audit import AuditReport, FileAudit, audit_report, file_audit
@@ -22,7 +22,7 @@ def replay(
     paths: Paths,
     *,
     format: str | None = None,
-    prices: str | Path | None = None,
+    prices: PricesLike = None,
     as_of: date | str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -32,7 +32,8 @@ def replay(
     Args:
         paths: files, folders, and patterns such as ``logs/**/*.jsonl``.
         format: what the files are; detected for each file if not given.
-        prices: a price list whose prices win: JSON in LiteLLM's shape, or several such lists by date.
+        prices: what models cost: a file whose prices win (JSON in LiteLLM's shape, or several such lists by date), or a
+            ``PriceBook`` or ``DatedPrices``, which are asked alone.
         as_of: price every call as on this day (``"2025-06-11"``, ``"today"``); by default each as on its own.
         workers: how many processes read; by default as many as are worth their start.
         progress: told now and then how many bytes of how many are done.
@@ -44,7 +45,7 @@ def replay(
     if workers is not None and workers < 1:
         remedy = "Give a number from 1 on, or None for as many as are worth their start"
         raise InvalidTrace("is no number of processes", field="workers", value=workers, place="replay", remedy=remedy)
-    load = partial(DatedPrices.load, prices, parse_day(as_of))
+    load = partial(DatedPrices.of, prices, parse_day(as_of))
     scanned = scan(_several(paths), format=format, prices=load, workers=workers, progress=progress)
     files = [file_audit(result) for result in scanned.files]
     _check_readable(files)
@@ -56,7 +57,7 @@ def export(
     file: str | Path,
     *,
     format: str | None = None,
-    prices: str | Path | None = None,
+    prices: PricesLike = None,
     as_of: date | str | None = None,
 ) -> int:
     """Write the calls of traces to a Parquet file, each with its prices, for an audit in SQL.
@@ -72,7 +73,7 @@ def export(
         InvalidTrace: there is nothing at a path, DuckDB is not installed, or the file cannot be written.
         InvalidPrice: the price list or the day is bad.
     """
-    dated = DatedPrices.load(prices, parse_day(as_of))
+    dated = DatedPrices.of(prices, parse_day(as_of))
     return write_parquet(trace_calls(_several(paths), format=format), dated, Path(file))
 
 
@@ -80,7 +81,7 @@ def _several(paths: Paths) -> Iterable[str | Path]:
     return [paths] if isinstance(paths, str | Path) else paths
 
 
-def _on_prices(prices: str | Path | None, as_of: date | str | None) -> list[str]:
+def _on_prices(prices: PricesLike, as_of: date | str | None) -> list[str]:
     if prices is not None or as_of is not None or PriceHistory.is_installed():
         return []
     return ["All calls are priced by today's list: former prices come with budgeted-agents[replay]."]

@@ -118,7 +118,13 @@ def spend_report(ledger: Ledger, session: str, *, now: float) -> SpendReport:
 
 
 def spend_as_it_stands(ledger: Ledger, session: str) -> SpendReport:
-    """The same where overdue reservations have been presumed already."""
+    """Fold a session's entries and notes into its report, as they are: an overdue reservation counts as a call in
+    flight, unless somebody has presumed it before.
+
+    Args:
+        ledger: where the money is kept.
+        session: the session's id.
+    """
     entries = list(ledger.entries(session))
     notes = list(ledger.notes(session))
     added = top_ups(notes)

@@ -33,7 +33,7 @@ from budgeted_agents.meter import (
     settle_tool,
     until_pause,
 )
-from budgeted_agents.prices import PriceBook
+from budgeted_agents.prices import PriceBook, free_price
 from budgeted_agents.simulation.order import Timed
 from budgeted_agents.simulation.session import Moment, Session, name_of
 from budgeted_agents.simulation.stated import book_stated
@@ -41,7 +41,6 @@ from budgeted_agents.simulation.tiers import (
     Tariff,
     Tier,
     Tiers,
-    free_price,
     is_without_usage,
     model_call,
     moved,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -14,15 +12,12 @@ from msgspec.structs import replace
 from budgeted_agents.errors import UnknownPrice
 from budgeted_agents.governor import ModelCall, output_limit, quoted, usual_answer
 from budgeted_agents.meter import Meter, Run
-from budgeted_agents.prices import DatedPrices, Price, PriceBook
+from budgeted_agents.prices import DatedPrices, Price, PriceBook, PricesLike, free_price
 from budgeted_agents.prices.price import CacheWrite
 from budgeted_agents.traces.audit.audit import day_of
 from budgeted_agents.traces.audit.verdicts import assess
 from budgeted_agents.traces.call import CLIENT_CACHE_HIT, LOCAL_MODEL, NO_USAGE_RECORDED, TracedCall
 from budgeted_agents.usage import Usage
-
-PricesLike = PriceBook | DatedPrices | str | Path | None
-"""What ``prices=`` takes: prices, a file of them, or none for the installed lists."""
 
 
 class Tier(NamedTuple):
@@ -58,10 +53,7 @@ class Tariff:
 
     def __init__(self, prices: PricesLike = None, models: Sequence[str] = (), as_of: date | None = None) -> None:
         self._book = prices if isinstance(prices, PriceBook) else PriceBook.default()
-        if isinstance(prices, PriceBook):
-            self._prices = DatedPrices(prices, as_of=as_of)
-        else:
-            self._prices = prices if isinstance(prices, DatedPrices) else DatedPrices.load(prices, as_of)
+        self._prices = DatedPrices.of(prices, as_of)
         self._models = (models,) if isinstance(models, str) else tuple(dict.fromkeys(models))
         self._known: dict[tuple[object, ...], Tiers | None] = {}
         for model in self._models:
@@ -99,7 +91,7 @@ class Tariff:
         return _place(call.model_asked, self._prices.on(day, call.model_asked, call.provider), listed)
 
     def _on(self, day: int, model: str, region: str) -> Price:
-        return self._prices.on(day, model, "", region) or self._book.price(model)
+        return self._prices.on(day, model, region=region) or self._book.price(model)
 
 
 def _place(name: str, price: Price | None, models: Sequence[Tier]) -> int | None:
@@ -109,12 +101,6 @@ def _place(name: str, price: Price | None, models: Sequence[Tier]) -> int | None
         if listed.rpartition("/")[2] == bare or (price is not None and listed_price.model == price.model):
             return index
     return None
-
-
-@lru_cache(maxsize=256)
-def free_price(model: str) -> Price:
-    """The price of a model that costs nothing, or of one whose price no budget asks for."""
-    return PriceBook({model: {"input_cost_per_token": 0, "output_cost_per_token": 0}}, source="free").price(model)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from budgeted_agents.budget import Budget, BudgetLike, Policy, as_policy
 from budgeted_agents.errors import InvalidPolicy, InvalidTrace
+from budgeted_agents.prices import PricesLike
 from budgeted_agents.prices.dated import parse_day
 from budgeted_agents.reports.audit import file_audit, reading_warnings
 from budgeted_agents.simulation.order import in_time_order
 from budgeted_agents.simulation.report import PolicyWhatIf, WhatIfReport
 from budgeted_agents.simulation.simulation import Simulation
-from budgeted_agents.simulation.tiers import PricesLike, Tariff
+from budgeted_agents.simulation.tiers import Tariff
 from budgeted_agents.traces.audit.folding import FileResult
 from budgeted_agents.traces.audit.scan import trace_calls
 from budgeted_agents.traces.call import TracedCall
@@ -46,7 +47,8 @@ def what_if(
         calls: files, folders and patterns of traces; or ``TracedCall``\\ s.
         policies: budgets or policy files, by name; without names, they are named after their file or budgets.
         models: models that calls may step down to, best first.
-        prices: what models cost: a ``PriceBook``, or a JSON file in the shape of LiteLLM's list, or of several by date.
+        prices: what models cost: a ``PriceBook``, ``DatedPrices``, or a JSON file in the shape of LiteLLM's list, or of
+            several by date.
         as_of: price every call as on this day (``"2025-06-11"``, ``"today"``); by default each as on its own.
         output_limit: the output limit that each call asks for, in tokens; by default its model's longest answer.
         format: the name of the format all files are in; detected if not given.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
@@ -26,7 +25,7 @@ from budgeted_agents.integrations.langchain.calls.messages import (
 )
 from budgeted_agents.integrations.langchain.governance.governance import Governance, landing_budgets
 from budgeted_agents.meter import Meter
-from budgeted_agents.prices import Price, PriceBook
+from budgeted_agents.prices import Price, free_price
 
 REGION = "inference_geo"
 """The argument by which a call asks for a region (Claude's)."""
@@ -193,7 +192,7 @@ def price_of(governance: Governance, name: str, provider: str | None, region: st
     except UnknownPrice:
         if any(budget.usd is not None for budget in governance.meter.policy.budgets):
             raise
-        return _unpriced(name)
+        return free_price(name, UNPRICED)
 
 
 def price_as_served(meter: Meter, price: Price, region: str | None) -> Price:
@@ -203,9 +202,3 @@ def price_as_served(meter: Meter, price: Price, region: str | None) -> Price:
 
 UNPRICED = "unpriced"
 """Source of the price of a model nobody knows the price of, where no budget counts money."""
-
-
-@lru_cache(maxsize=256)
-def _unpriced(name: str) -> Price:
-    row = {name: {"input_cost_per_token": 0, "output_cost_per_token": 0}}
-    return PriceBook(row, source=UNPRICED).price(name)
