@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
+import threading
 from collections.abc import Iterator
 from typing import Annotated, Any, TypedDict, get_origin
 
@@ -20,6 +21,7 @@ from langgraph.types import Command, Send
 from budgeted_agents import Budget, BudgetedGraph, BudgetExceeded, budgeted_model, open_ledger
 from budgeted_agents.ledgers.contract import Account
 from budgeted_agents.testing import LocalProvider, Reply, Request, ToolCall, fixed
+from budgeted_agents.traces import BudgetEvent
 from tests.langgraph.support import State, assert_all_kept, openai_model, serving, slim, thread
 
 BEGIN = {"messages": [], "visits": 0}
@@ -394,3 +396,37 @@ def test_a_list_of_anything_else_gets_no_message(provider: LocalProvider) -> Non
     graph.add_edge(START, "write")
     graph.add_edge("write", "write")
     assert graph.compile().invoke(["one"], thread()) == ["one", "A short answer."]
+
+
+@pytest.mark.parametrize("other", ["land", "suspend"])
+@pytest.mark.parametrize("first", ["raises", "other"])
+def test_of_two_refusals_in_one_step_the_one_that_is_to_raise_does(
+    other: Any, first: str, provider: LocalProvider
+) -> None:
+    """Whichever comes first."""
+    refused = threading.Event()
+    model = openai_model(provider, max_tokens=100)
+
+    def budget(name: str, way: Any) -> Budget:
+        return Budget(name=name, model_calls=1, where={"node": (name,)}, on_exhausted=way, landing_reserve=0)
+
+    def node(name: str) -> Any:
+        def work(state: Any) -> Any:
+            if name != first:
+                assert refused.wait(60)
+            return {"messages": [model.invoke("Go on."), model.invoke("Go on.")]}
+
+        return work
+
+    def listen(event: BudgetEvent) -> None:
+        if event.kind == "refusal":
+            refused.set()
+
+    budgets = [budget("other", other), budget("raises", "raise")]
+    graph: Any = BudgetedGraph(Chat, budget=budgets, listeners=(listen,))
+    for name in ("raises", "other"):
+        graph.add_node(name, node(name))
+        graph.add_edge(START, name)
+    app = graph.compile(checkpointer=InMemorySaver())
+    with pytest.raises(BudgetExceeded, match="Budget 'raises'"):
+        app.invoke(QUESTION, thread())

@@ -7,12 +7,13 @@ import operator
 from typing import Annotated, Any, TypedDict
 
 import pytest
-from langchain_core.messages import AnyMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
+from langgraph.cache.memory import InMemoryCache
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
-from langgraph.types import Command, interrupt
+from langgraph.types import CachePolicy, Command, interrupt
 
 from budgeted_agents import Budget, BudgetedGraph, CostCallback, budgeted_model
 from budgeted_agents.testing import LocalProvider, Reply, Request, ToolCall
@@ -240,3 +241,42 @@ def test_a_tool_called_by_hand_is_capped_too() -> None:
     assert CALLED == ["search", "search"]
     assert len(app.spend(thread()).refusals) == 1
     assert app.spend(thread()).landing
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_refusal_is_not_served_from_the_node_cache_to_who_has_budget(is_async: bool) -> None:
+    searched: list[str] = []
+
+    @tool
+    def look_for(subject: str) -> str:
+        """Searches."""
+        searched.append(subject)
+        return f"found {subject}"
+
+    def plan(state: Any) -> Any:
+        subject = state["messages"][-1].text
+        return {
+            "messages": [AIMessage("", tool_calls=[{"name": "look_for", "args": {"subject": subject}, "id": "call"}])]
+        }
+
+    graph: Any = BudgetedGraph(MessagesState, budget=Budget(tool_calls=1))
+    graph.add_node("plan", plan)
+    by_subject = CachePolicy(key_func=lambda state: state["messages"][-1].tool_calls[0]["args"]["subject"].encode())
+    graph.add_node("tools", ToolNode([look_for]), cache_policy=by_subject)
+    graph.add_edge(START, "plan")
+    graph.add_edge("plan", "tools")
+    app = graph.compile(cache=InMemoryCache(), checkpointer=InMemorySaver())
+
+    def answer(subject: str, session: str) -> str:
+        state: Any = {"messages": [("user", subject)]}
+        config = thread(session)
+        ended = asyncio.run(app.ainvoke(state, config)) if is_async else app.invoke(state, config)
+        assert app.get_state(config).next == ()
+        return str(ended["messages"][-1].text)
+
+    assert answer("cats", "one") == "found cats"
+    assert answer("dogs", "one").startswith("This tool was not called")
+    assert answer("dogs", "two") == "found dogs"
+    assert answer("birds", "one").startswith("This tool was not called")
+    assert answer("dogs", "one") == "found dogs"  # out of the cache, which costs nothing
+    assert searched == ["cats", "dogs"]

@@ -22,6 +22,7 @@ class Run:
         may_wait: whether a call may block its thread while other calls settle.
         depth: how many agents this one runs inside of, itself included.
         exhausted: the first refusal that ended ordinary work, if any.
+        stopped: refusals that were to stop the run where it is, in place of landing.
         landed: how the run was landed, once it was.
         unavailable: names of models to step down to that have turned a call down for good.
     """
@@ -33,6 +34,7 @@ class Run:
     depth: int = 1
     exhausted: BudgetExceeded | None = None
     landed: str | None = None
+    stopped: list[BudgetExceeded] = field(default_factory=list)
     unavailable: set[str] = field(default_factory=set)
     _rearmed: bool = False
     _tiers: dict[Tiers, int] = field(default_factory=dict)

@@ -272,6 +272,7 @@ def _raise_if_asked(handler: BudgetHandler) -> None:
     Inside another graph a refusal leaves this one as an interrupt, unless its budget says otherwise.
     """
     governance = handler.governance
-    refusal = governance.run.exhausted
-    if refusal is not None and on_exhausted(governance, refusal) == "raise":
-        raise BudgetExceeded(refusal.message, **refusal.particulars)
+    run = governance.run
+    for refusal in [*run.stopped, *([run.exhausted] if run.exhausted else [])]:
+        if on_exhausted(governance, refusal) == "raise":
+            raise BudgetExceeded(refusal.message, **refusal.particulars)

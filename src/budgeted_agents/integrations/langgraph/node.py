@@ -111,6 +111,7 @@ class GovernedSeq(RunnableSeq):
             raise error
         if on_exhausted(governance, refusal) != "land" or not self.settings.lands:
             governance.run.exhaust(refusal)
+            governance.run.stopped.append(refusal)
             raise error if isinstance(error, GraphInterrupt) else BudgetInterrupt(refusal)
         if not pregel.has_written(config):
             scope.governance.steps.append(scope.answers)

@@ -26,6 +26,7 @@ from budgeted_agents.integrations.langchain.governance.tool_calls import (
     is_of_the_tool,
     refused_call,
 )
+from budgeted_agents.integrations.langgraph import pregel
 from budgeted_agents.meter import adrive, drive
 
 
@@ -86,6 +87,7 @@ def _answer(scope: Scope, request: ToolCallRequest, error: Exception) -> ToolMes
     lands = on_exhausted(governance, refusal) == "land"
     if not is_of_the_tool(refusal) and not (lands and scope.pass_on(refusal, governance)):
         raise error
+    pregel.write_error(request.runtime.config, refusal)
     return refused_call(request, refusal, texts(scope.answers.values()))
 
 
