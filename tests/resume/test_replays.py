@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
-from langgraph.graph import END, START
+from langgraph.graph import END, START, MessagesState
 from langgraph.types import Command, RetryPolicy, interrupt
 
 from budgeted_agents import Budget, BudgetedGraph, budgeted_model
@@ -185,3 +186,36 @@ def test_after_a_top_up_a_new_turn_on_a_landed_thread_works(provider: LocalProvi
     assert state["messages"][-1].usage_metadata["output_tokens"] == 30
     charged(app, provider, 3)
     assert app.spend(thread()).landing == ""
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_a_person_has_answered_is_not_asked_again_after_a_suspension(
+    by_id: bool, is_async: bool, provider: LocalProvider, saver: Any
+) -> None:
+    if is_async and isinstance(saver, SqliteSaver):
+        saver = InMemorySaver()  # this one has no asynchronous methods
+    model = openai_model(provider, max_tokens=40)
+
+    def work(state: Any) -> Any:
+        model.invoke("First.")
+        answer = interrupt("sure?")
+        return {"messages": [AIMessage(f"{answer}: {model.invoke('Second.').text}")]}
+
+    graph: Any = BudgetedGraph(MessagesState, budget=Budget(model_calls=2, on_exhausted="suspend"))
+    graph.add_node("work", work)
+    graph.add_edge(START, "work")
+    app = graph.compile(checkpointer=saver)
+
+    def run(value: Any) -> Any:
+        return asyncio.run(app.ainvoke(value, thread())) if is_async else app.invoke(value, thread())
+
+    (question,) = run({"messages": [("user", "Go.")]})["__interrupt__"]
+    stopped = run(Command(resume={question.id: "yes"} if by_id else "yes"))
+    assert not stopped.get("__interrupt__")
+    assert app.get_state(thread()).next == ("work",)
+    app.top_up(thread(), model_calls=9, by="ada")
+    ended = run(None)
+    assert not ended.get("__interrupt__")
+    assert ended["messages"][-1].text.startswith("yes: ")
+    charged(app, provider, 4)

@@ -112,7 +112,9 @@ class GovernedSeq(RunnableSeq):
         if on_exhausted(governance, refusal) != "land" or not self.settings.lands:
             governance.run.exhaust(refusal)
             governance.run.stopped.append(refusal)
-            raise error if isinstance(error, GraphInterrupt) else BudgetInterrupt(refusal)
+            interrupt = error if isinstance(error, GraphInterrupt) else BudgetInterrupt(refusal)
+            pregel.keep_answers(config, interrupt)
+            raise interrupt
         if not pregel.has_written(config):
             scope.governance.steps.append(scope.answers)
         self._land(governance, scope, config, refusal)

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from langgraph._internal._constants import CONF, CONFIG_KEY_READ, CONFIG_KEY_SEND, ERROR, TASKS
+from langgraph._internal._constants import CONF, CONFIG_KEY_READ, CONFIG_KEY_SEND, ERROR, RESUME, TASKS
 from langgraph._internal._runnable import RunnableCallable, RunnableSeq, coerce_to_runnable
+from langgraph.errors import GraphInterrupt
 from langgraph.graph._node import StateNodeSpec
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel import Pregel
@@ -33,6 +34,7 @@ __all__ = [
     "StateNodeSpec",
     "coerce_to_runnable",
     "has_written",
+    "keep_answers",
     "shut_edges",
     "task_metadata",
     "write",
@@ -67,6 +69,20 @@ def _writes(config: RunnableConfig) -> deque[tuple[str, Any]]:
 def write_error(config: RunnableConfig, error: BaseException) -> None:
     """Mark the task as not cacheable: a refusal must not be answered from the node cache once there is money again."""
     write(config, ERROR, error)
+
+
+class _NoQuestion(list[Any]):
+    """Nothing to ask, which LangGraph takes for something all the same."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def keep_answers(config: RunnableConfig, interrupt: GraphInterrupt) -> None:
+    """Have the answers that people gave in this task kept for when it is run again. LangGraph keeps those given by an
+    interrupt's id only beside another question."""
+    if any(channel == RESUME for channel, _ in _writes(config)):
+        interrupt.args = (_NoQuestion(),)
 
 
 def task_metadata(config: RunnableConfig | None) -> Mapping[str, Any]:
