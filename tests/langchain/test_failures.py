@@ -16,6 +16,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessage
 
 from budgeted_agents import Budget, BudgetExceeded, budgeted_model
 from budgeted_agents.integrations.langchain.calls.answers import said
+from budgeted_agents.integrations.litellm import chat_model
 from budgeted_agents.reports import SpendReport
 from budgeted_agents.testing import LocalProvider, Reply, Request, fixed
 from tests.langchain.support import Governed, anthropic_model, gemini_model, litellm_model
@@ -48,14 +49,44 @@ def asking(model: Any) -> Any:
 
 @EVERY
 @pytest.mark.parametrize("status", [429, 500, 503])
-@pytest.mark.parametrize("options", [{"max_retries": 0}, {}], ids=str)
-def test_no_sdk_retries_by_itself(build: str, status: int, options: dict[str, int]) -> None:
-    """Attempts by default, where a class makes some, are made one by one, each reserved."""
+def test_no_sdk_retries_by_itself(build: str, status: int) -> None:
     with serving(lambda request: Reply("no", status=status, headers={"retry-after": "0"})) as provider:
-        report = Governed().run(asking(MODELS[build](provider, **options)))
-        assert len(provider.requests) == 1 or not options
-        assert outcomes(report) == ["released"] * len(provider.requests)
+        report = Governed().run(asking(MODELS[build](provider, max_retries=0)))
+        assert len(provider.requests) == 1
+        assert outcomes(report) == ["released"]
         assert report.cost_nanos == 0
+
+
+PLAIN: dict[str, Any] = {
+    "openai": lambda provider: openai_model(provider, max_tokens=100),
+    "anthropic": anthropic_model,
+    "litellm": lambda provider: chat_model(
+        "openai/gpt-4o", api_base=provider.base_url, api_key="sk-local", max_tokens=100
+    ),
+}
+
+
+@pytest.mark.parametrize("build", PLAIN)
+def test_the_retries_a_class_makes_unasked_are_made_as_well_and_each_is_reserved(build: str) -> None:
+    with serving(lambda request: Reply("no", status=503, headers={"retry-after": "0"})) as provider:
+        asking(PLAIN[build](provider))()
+        attempts = len(provider.requests)
+        report = Governed().run(asking(budgeted_model(PLAIN[build](provider))))
+        assert len(provider.requests) - attempts == attempts > 1
+        assert outcomes(report) == ["released"] * attempts
+        assert report.cost_nanos == 0
+
+
+def test_what_gemini_calls_retries_are_attempts() -> None:
+    with serving(lambda request: Reply("no", status=503, headers={"retry-after": "0"})) as provider:
+        Governed().run(asking(budgeted_model(gemini_model(provider, max_retries=1))))
+        assert len(provider.requests) == 1
+
+
+def test_retries_turned_off_below_litellm_stay_off() -> None:
+    with serving(lambda request: Reply("no", status=503, headers={"retry-after": "0"})) as provider:
+        Governed().run(asking(litellm_model(provider, model_kwargs={"max_retries": 0})))
+        assert len(provider.requests) == 1
 
 
 @EVERY

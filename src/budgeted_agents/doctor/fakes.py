@@ -174,18 +174,12 @@ def _answer(
             metered=_is_metered(manager),
             where=stacks.users_place(stacks.frames_here(2)),
             node=str(metadata.get("langgraph_node") or ""),
-            retries=0 if SELF_METERED in metadata else _retries_of(model),
+            retries=0 if SELF_METERED in metadata else introspect.retries_of(model),
             without_usage=stream and not _is_asked_for_usage(model, arguments),
         )
         _log.add(call)
     usage = {"input_tokens": tokens, "output_tokens": output, "total_tokens": tokens + output}
     return answer(messages, arguments, usage)
-
-
-def _retries_of(model: BaseChatModel) -> int:
-    """How often the class, or the provider's client that it holds, would send a failed request again."""
-    client = getattr(getattr(model, "root_client", None), "max_retries", 0)
-    return max(introspect.retries_of(model), client if isinstance(client, int) else 0)
 
 
 def _is_asked_for_usage(model: BaseChatModel, arguments: Any) -> bool:

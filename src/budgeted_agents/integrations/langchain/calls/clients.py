@@ -15,6 +15,9 @@ _CLIENT_PATHS = {"root_client": "client", "root_async_client": "async_client"}
 
 _LITELLM = "langchain_litellm"
 
+_SDK_RETRIES = 2
+"""What LiteLLM has an SDK's client do unless it is told otherwise."""
+
 _CACHED_CLIENTS = ("_client", "_async_client")
 """langchain-anthropic: clients made on first use from the model's own fields."""
 
@@ -33,6 +36,17 @@ def without_client_retries(model: BaseChatModel) -> None:
         # ChatLiteLLM's own max_retries is for LangChain; the one below it reaches the provider's SDK.
         pass_on(model, max_retries=0)
         _set(model, "max_retries", 1)
+
+
+def client_retries(model: BaseChatModel) -> int | None:
+    """How often the SDK client below a model retries by itself; None where the model's own setting decides that."""
+    if is_litellms(model):
+        given: dict[str, Any] = getattr(model, "model_kwargs", None) or {}
+        return None if "max_retries" in model.model_fields_set else given.get("max_retries", _SDK_RETRIES)
+    if getattr(model, "max_retries", None) is not None:
+        return None
+    clients = [client for root in _CLIENT_PATHS if (client := getattr(model, root, None)) is not None]
+    return max((client.max_retries for client in clients if hasattr(client, "max_retries")), default=None)
 
 
 def is_litellms(model: BaseChatModel) -> bool:

@@ -14,7 +14,12 @@ from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
 
-from budgeted_agents.integrations.langchain.calls.clients import is_litellms, pass_on, without_client_retries
+from budgeted_agents.integrations.langchain.calls.clients import (
+    client_retries,
+    is_litellms,
+    pass_on,
+    without_client_retries,
+)
 from budgeted_agents.prices.price import LEAST_EFFORTS
 
 LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
@@ -195,10 +200,18 @@ _RESIDENCY = ".api.openai.com"
 """Hosts of OpenAI's data residency are a region before this: ``eu.api.openai.com``."""
 
 
+_COUNT_ATTEMPTS = frozenset({"google_genai", "google_vertexai"})
+"""Whose ``max_retries`` counts the first attempt as well: 1 is none."""
+
+
 def retries_of(model: BaseChatModel) -> int:
-    """How often the class itself would send a failed request again."""
-    retries = getattr(model, "max_retries", None)
-    return retries if isinstance(retries, int) and retries > 0 else 0
+    """How often a failed request would be sent again: as the model says or, where it says nothing, its client."""
+    retries = client_retries(model)
+    if retries is None:
+        retries = getattr(model, "max_retries", None)
+    if not isinstance(retries, int):
+        return 0
+    return max(retries - (provider_of(model) in _COUNT_ATTEMPTS), 0)
 
 
 def as_called(model: BaseChatModel, *, instead: bool = False) -> BaseChatModel:
