@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import os
 import sqlite3
 import threading
@@ -15,6 +16,7 @@ import pytest
 from budgeted_agents.errors import LedgerUnavailable
 from budgeted_agents.ledgers import Account, Hold, Ledger, Reservation
 from budgeted_agents.ledgers.sqlite import SqliteLedger
+from budgeted_agents.ledgers.sqlite.turns import Turns
 
 ACCOUNT = Account("session", (("session", "s1"),))
 
@@ -35,6 +37,10 @@ def held(ledger: Ledger) -> int:
     return ledger.balances([ACCOUNT])[0].held
 
 
+def descriptors() -> int:
+    return sum(1 for _ in Path("/dev/fd").iterdir())
+
+
 def test_one_file_opened_twice_is_one_ledger(ledger: SqliteLedger, tmp_path: Path) -> None:
     other = SqliteLedger(tmp_path / "spend.db")
     reserve(ledger, "a", 3)
@@ -43,6 +49,42 @@ def test_one_file_opened_twice_is_one_ledger(ledger: SqliteLedger, tmp_path: Pat
     other.close()
     reserve(ledger, "c", 5)
     assert held(ledger) == 12
+
+
+def test_a_file_opened_by_a_link_is_the_same_ledger(ledger: SqliteLedger, tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to("spend.db")
+    with contextlib.closing(SqliteLedger(tmp_path / "link.db")) as linked:
+        reserve(linked, "a", 3)
+        assert linked.url == ledger.url
+    assert not list(tmp_path.glob("link.db?*"))
+
+
+def test_ledgers_that_are_dropped_leave_nothing_open(tmp_path: Path) -> None:
+    gc.collect()
+    before = descriptors()
+    for _ in range(5):
+        reserve(SqliteLedger(tmp_path / "spend.db"), "a")
+    gc.collect()
+    assert descriptors() <= before
+
+
+def test_a_queue_that_was_given_up_leaves_nothing_open_and_closes_nothing_of_others(tmp_path: Path) -> None:
+    path, first = tmp_path / "queue", Turns(tmp_path / "queue", 0.01)
+    gc.collect()
+    before = descriptors()
+    second = Turns(path, 0.01)
+    with first.turn():
+        with pytest.raises(LedgerUnavailable, match=r"kept .* locked"), second.turn():
+            pass
+        waiters = [thread for thread in threading.enumerate() if thread.name == "ledger-queue"]
+    for waiter in waiters:
+        waiter.join()
+    with (tmp_path / "other").open("w"):  # it has the number of the descriptor that was given up
+        with second.turn():
+            pass
+        del second
+        assert descriptors() == before + 1
+    first.close()
 
 
 def test_what_was_written_is_there_when_the_file_is_opened_again(tmp_path: Path) -> None:

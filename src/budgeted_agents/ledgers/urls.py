@@ -65,9 +65,14 @@ def is_same_place(one: str, other: str) -> bool:
     first, second = place_of(one), place_of(other)
     if first == second:
         return first != "memory://"
-    if not first.startswith(_FILE) or not second.startswith(_FILE):
-        return False
-    return realpath(first.removeprefix(_FILE)) == realpath(second.removeprefix(_FILE))
+    file = file_of(first)
+    return file is not None and file == file_of(second)
+
+
+def file_of(url: str) -> str | None:
+    """The file of a ledger's URL, by its one path that goes through no link; None if the ledger has no file."""
+    path = place_of(url).removeprefix(_FILE)
+    return realpath(path) if path and url.startswith(_FILE) else None
 
 
 def _refused(url: str, problem: str) -> InvalidLedger:

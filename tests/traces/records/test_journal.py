@@ -189,6 +189,8 @@ def test_text_that_is_no_unicode_is_told(journal: Journal) -> None:
 def test_a_ledger_in_a_file_has_its_journal_beside_it(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/spend.db"
     assert open_journal(None, url) == open_journal(True, url) == Journal(tmp_path / "spend.db.journal")
+    (tmp_path / "link.db").symlink_to("spend.db")
+    assert open_journal(None, f"sqlite:///{tmp_path}/link.db") == open_journal(None, url)
     assert beside("memory://") is None
     assert open_journal(None, "memory://") is None
     assert open_journal(False, url) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from os.path import realpath
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -50,9 +51,9 @@ class SqliteLedger:
     blocking = True
 
     def __init__(self, path: str | Path, journal: str = "") -> None:
-        absolute = Path(path).absolute()
-        self.url = str(LedgerUrl(f"sqlite:///{absolute}", journal))
-        self._store = Store(absolute)
+        file = Path(realpath(path))  # what stands beside it, its queue and its journal, is one for all paths to it
+        self.url = str(LedgerUrl(f"sqlite:///{file}", journal))
+        self._store = Store(file)
         self._store.open()
 
     def reserve(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Lock, Thread
@@ -52,16 +53,20 @@ class Turns:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Leave the queue."""
-        os.close(self._file)
+        """Leave the queue. Who is dropped without it leaves as well."""
+        self._closing()
 
     def _opened(self) -> int:
-        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._closing = weakref.finalize(self, os.close, file)
+        self._closing.atexit = False  # other threads may still write then
+        return file
 
     def _wait(self) -> None:
         waiter = _Waiter(self._file)
         if not waiter.acquired(self._patience):
-            self._file = self._opened()  # the waiter closes the old one when its turn comes at last
+            self._closing.detach()  # the waiter closes the old one when its turn comes at last
+            self._file = self._opened()
             raise LedgerUnavailable(
                 f"Another process has kept {self._path} locked for {self._patience:g} seconds, so no call is admitted. "
                 "Look for a worker that is stopped or hangs."

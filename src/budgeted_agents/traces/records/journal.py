@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from budgeted_agents.errors import InvalidJournal, InvalidTrace, JournalUnavailable
-from budgeted_agents.ledgers.urls import is_off, parsed, place_of
+from budgeted_agents.ledgers.urls import file_of, is_off, parsed
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.records import spans
 from budgeted_agents.traces.records.content import Content
@@ -227,8 +227,8 @@ def open_journal(journal: JournalLike, ledger_url: str) -> Journal | None:
 
 def beside(ledger_url: str) -> Path | None:
     """The folder beside a ledger's file; None if the ledger has no file."""
-    scheme, _, path = place_of(ledger_url).partition(":///")
-    return Path(f"{path}{SUFFIX}") if scheme == "sqlite" and path else None
+    file = file_of(ledger_url)
+    return None if file is None else Path(f"{file}{SUFFIX}")
 
 
 def _folder(given: object) -> Path:
