@@ -11,7 +11,11 @@ from typing import Any
 
 
 class BudgetedAgentsError(Exception):
-    """Root of every error raised by this library."""
+    """Root of every error raised by this library. All can be copied and pickled, as process pools do with them."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own would call __init__ with the message alone.
+        return _made_again, (type(self), self.args), self.__dict__
 
 
 class InvalidInput(BudgetedAgentsError, ValueError):
@@ -176,6 +180,10 @@ class UnknownReservation(LedgerError, LookupError):
 
 class ReservationClosed(LedgerError):
     """The reservation was already settled or released, so the verb cannot apply to it."""
+
+
+def _made_again(cls: type[BudgetedAgentsError], args: tuple[Any, ...]) -> BudgetedAgentsError:
+    return cls.__new__(cls, *args)
 
 
 def _shown(value: object, limit: int = 80) -> str:

@@ -18,8 +18,8 @@ class RaisedAnew(BudgetExceeded):
     def __init__(self, refusal: BudgetExceeded, message: str = "") -> None:
         super().__init__(message or refusal.message, **refusal.particulars)
 
-    def __reduce__(self) -> tuple[type[BudgetExceeded], tuple[str]]:
-        return BudgetExceeded, (self.message,)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BudgetExceeded(self.message, **self.particulars).__reduce__()
 
 
 class BudgetInterrupt(RaisedAnew, GraphInterrupt):
