@@ -77,6 +77,24 @@ def test_a_budget_for_a_model_class_governs_the_tiers_of_that_class_only() -> No
     assert [hold.account.budget for hold in holds(premium, mini, both, quote=MINI)] == ["mini"]
 
 
+@pytest.mark.parametrize(
+    ("called", "named", "is_bound"),
+    [
+        ("gpt-4o", "gpt-4o", True),
+        ("openai/gpt-4o", "gpt-4o", True),
+        ("gpt-4o", "openai/gpt-4o", True),
+        ("openrouter/openai/gpt-4o", "openai/gpt-4o", True),
+        ("azure/gpt-4o", "openai/gpt-4o", False),
+        ("gpt-4o-mini", "gpt-4o", False),
+        ("openai/gpt-4o", "4o", False),
+        ("gpt-4o", "openai/", False),
+    ],
+)
+def test_a_model_is_meant_by_its_name_with_or_without_its_provider(called: str, named: str, is_bound: bool) -> None:
+    budget = Budget(model_calls=1, where={"model": ("other", named)})
+    assert bool(holds(budget, quote=Quote(0, called, None, 1, 1, 1, 1, 1))) is is_bound
+
+
 def test_an_account_may_be_kept_per_model() -> None:
     budget = Budget(per=("model", "model_class"), usd=1)
     (first,), (second,) = holds(budget), holds(budget, quote=MINI)

@@ -100,6 +100,11 @@ class Policy:
         return None
 
 
+def is_same_model(one: str, other: str) -> bool:
+    """Whether two names may be one model's: a name without its provider is the model's, whoever serves it."""
+    return one == other or one.endswith(f"/{other}") or other.endswith(f"/{one}")
+
+
 BudgetLike = Policy | Budget | Sequence[Budget] | str | os.PathLike[str] | None
 """What ``budget=`` takes everywhere: one budget, several, a policy file, or none."""
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from budgeted_agents.budget.attribution import UNATTRIBUTED, Attribution
 from budgeted_agents.budget.budget import Budget
-from budgeted_agents.budget.policy import Policy
+from budgeted_agents.budget.policy import Policy, is_same_model
 from budgeted_agents.budget.window import window_at
 from budgeted_agents.ledgers.contract import Account
 
@@ -18,8 +18,15 @@ account = lru_cache(maxsize=16_384)(Account)
 def matching(policy: Policy, attribution: Attribution) -> Iterator[Budget]:
     """Budgets that govern a call with this attribution."""
     for budget in policy.budgets:
-        if not budget.where or all(attribution.get(name) in values for name, values in budget.where.items()):
+        if all(_is_meant(name, attribution.get(name), values) for name, values in budget.where.items()):
             yield budget
+
+
+def _is_meant(dimension: str, value: str | None, values: tuple[str, ...]) -> bool:
+    """Whether a budget that is bound to some values of a dimension is bound to this one."""
+    if dimension == "model" and value is not None:
+        return any(is_same_model(value, name) for name in values)
+    return value in values
 
 
 def scope_of(budget: Budget, attribution: Attribution) -> tuple[tuple[str, str], ...]:
