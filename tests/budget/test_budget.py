@@ -26,6 +26,7 @@ NAME = "Use at most 100 printable characters, none of them a space at an end"
 CONTEXT = "Say from how many input tokens on, e.g. context_tokens=16_000"
 ZONE = 'Use an IANA name, e.g. "Europe/Paris"'
 SEVERAL = 'Give a name, or several, e.g. ("tenant", "feature")'
+IN_ORDER = 'Give them in an order, e.g. ("tenant", "user"), the same one wherever the ledger is used'
 ALERT_FIRST = "Alert first, then downgrade: give a downgrade_at that is not below alert_at"
 TO_MATCH = 'Name the values to match, e.g. {"model_class": ("premium",)}'
 
@@ -91,6 +92,9 @@ BAD: list[tuple[dict[str, Any], str, object, str]] = [
     ({"per": 5}, "per", 5, SEVERAL),
     ({"per": [1]}, "per.0", 1, "Give text"),
     ({"per": "cost center"}, "per", "cost center", 'Use names such as "tenant"'),
+    ({"per": {"user"}}, "per", {"user"}, IN_ORDER),
+    ({"per": frozenset({"user"})}, "per", frozenset({"user"}), IN_ORDER),
+    ({"per": {"user": 1}.keys()}, "per", {"user": 1}.keys(), IN_ORDER),
     ({"per": ("user", "user")}, "per", ("user", "user"), "Name each dimension once"),
     ({"where": "premium"}, "where", "premium", TO_MATCH.replace("Name the values to match", "Give a mapping")),
     ({"where": {"model_class": [1]}}, "where.model_class.0", 1, "Give text"),

@@ -72,6 +72,25 @@ def test_everything_that_budget_takes_becomes_a_policy(tmp_path: Path) -> None:
     assert as_policy(path) == as_policy(str(path)) == SAME
 
 
+@pytest.mark.parametrize("value", [[], (), Policy()])
+def test_no_budget_at_all_is_said_with_none(value: Any) -> None:
+    with pytest.raises(InvalidPolicy, match="lists no budget, so nothing would be limited") as caught:
+        as_policy(value)
+    assert caught.value.remedy.endswith(", or None for no limit")
+
+
+@pytest.mark.parametrize(("classes", "named"), [({}, ""), ({"premium": ("gpt-4o",)}, ", or write one of 'premium'")])
+def test_a_budget_bound_to_a_class_that_is_not_defined_is_refused(
+    classes: dict[str, tuple[str, ...]], named: str
+) -> None:
+    bound = Budget(name="bound", usd=1, where={"model_class": ("premium", "premum") if classes else "premum"})
+    with pytest.raises(InvalidBudget) as caught:
+        Policy((Budget(usd=1), bound), classes)
+    error = caught.value
+    assert (error.field, error.value, error.place) == ("where.model_class", "premum", "budgets[1]")
+    assert error.remedy == f"Define it in [model_classes] of a policy file{named}"
+
+
 @pytest.mark.parametrize("value", [5, 1.0, {"usd": 1}, ["1.00"], [Budget(usd=1), None], object])
 def test_anything_else_is_refused(value: Any) -> None:
     with pytest.raises(InvalidPolicy) as caught:
@@ -116,6 +135,13 @@ BAD_FILES: list[tuple[str, str | bytes, str, str, str]] = [
     ("p.json", '{"budgets": [{"usd": 1e999}]}', "usd", ": budgets[0]", "is not a finite number"),
     ("p.json", '{"budgets": [{"tokens": 1e3}]}', "tokens", ": budgets[0]", "valid integer"),
     ("p.toml", "[[budgets]]\nusd = 1\ntokns = 5", "tokns", ": budgets[0]", "is not a field of Budget"),
+    (
+        "p.toml",
+        ONE + 'where = { model_class = ["premum"] }\n[model_classes]\npremium = ["gpt-4o"]',
+        "where.model_class",
+        ": budgets[0]",
+        "is a model class that the policy does not define",
+    ),
     ("p.toml", ONE + ONE, "name", ": budgets", "two budgets have this name"),
 ]
 

@@ -22,7 +22,7 @@ SESSION = (("session", "s1"),)
 
 
 def holds(*budgets: Budget, quote: Quote = QUOTE, landing: frozenset[str] = frozenset()) -> tuple[Hold, ...]:
-    return model_plan(Policy(budgets), WHO, quote, now=NOON, landing=landing).holds(quote)
+    return model_plan(Policy(budgets, {"premium": ("gpt-4o",)}), WHO, quote, now=NOON, landing=landing).holds(quote)
 
 
 def test_one_hold_for_each_limit_of_a_budget() -> None:

@@ -18,7 +18,8 @@ POLICY = Policy(
         Budget(name="tenant-day", per="tenant", window="day", timezone="Europe/Paris", usd=100, mode="shadow"),
         Budget(name="premium", per="model", where={"model_class": "premium"}, model_calls=5),
         Budget(name="search", per=(), where={"tool": "search"}, window="hour", tool_calls=3),
-    )
+    ),
+    {"premium": ("gpt-4o",)},
 )
 NONE: frozenset[str] = frozenset()
 

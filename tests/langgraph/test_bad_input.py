@@ -15,6 +15,7 @@ from budgeted_agents.testing import fixed
 from tests.langgraph.support import State, openai_model, serving, slim, thread
 
 B = Budget(usd=1)
+PREMIUM = Budget(usd=1, where={"model_class": "premium"})
 BEGIN = {"messages": [], "visits": 0}
 
 
@@ -42,6 +43,11 @@ CASES: dict[str, tuple[Any, str]] = {
     "a runnable for a graph": (lambda: budgeted(RunnableLambda(str), budget=B), "graph"),  # type: ignore[type-var]
     "None for a graph": (lambda: budgeted(None, budget=B), "graph"),  # type: ignore[type-var]
     "a number for a budget": (lambda: built(budget=1), "budget"),
+    "a budget without its name": (lambda: BudgetedGraph(State, B), "context_schema"),  # type: ignore[arg-type]
+    "budgets without their name": (lambda: BudgetedGraph(State, [B]), "context_schema"),  # type: ignore[arg-type]
+    "a policy without its name": (lambda: BudgetedGraph(State, "policy.toml"), "context_schema"),  # type: ignore[arg-type]
+    "an empty list of budgets": (lambda: built(budget=[]), "budget"),
+    "a model class nobody defined": (lambda: built(budget=PREMIUM), "where.model_class"),
     "a list with something else": (lambda: built(budget=[B, "more"]), "budget"),
     "two budgets of one name": (lambda: built(budget=[B, B]), "name"),
     "a policy file that is not there": (lambda: built(budget="/nowhere/policy.toml"), "budget"),

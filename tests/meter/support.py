@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from budgeted_agents.budget import Budget, as_policy
+from budgeted_agents.budget import Budget, Policy
 from budgeted_agents.errors import LedgerUnavailable
 from budgeted_agents.governor import ModelCall, Quote
 from budgeted_agents.ledgers.contract import Balance, Ledger
@@ -67,8 +67,7 @@ class Rig:
     run: Run = field(default_factory=lambda: Run("r1", "s1"))
 
     def __post_init__(self) -> None:
-        policy = as_policy(list(self.budgets))
-        object.__setattr__(policy, "model_classes", self.classes)
+        policy = Policy(tuple(self.budgets), self.classes)
         self.meter = Meter(policy, self.ledger, PRICES, listeners=(self.events.append,), clock=self.clock)
 
     def call(

@@ -46,7 +46,8 @@ def test_progress_is_told() -> None:
     [
         ({}, "is empty"),
         ([], "is empty"),
-        ({"a": []}, "is empty"),
+        ({"a": None}, "is empty"),
+        ({"a": []}, "lists no budget"),
         ([Budget(usd=1), Budget(usd=2)], "two policies alike"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from decimal import Decimal
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -32,6 +32,14 @@ def _tuple_of_names(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def _ordered_names(value: object) -> object:
+    """The names of ``per``. Their order is in an account's key, and a set's is another one in each process."""
+    if isinstance(value, Set):
+        remedy = 'Give them in an order, e.g. ("tenant", "user"), the same one wherever the ledger is used'
+        raise _Contradiction("per", value, "is a set, whose order differs from process to process", remedy)
+    return _tuple_of_names(value)
+
+
 def _choices(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
@@ -51,7 +59,8 @@ class Budget(BaseModel):
     Attributes:
         name: names the budget in accounts, messages and reports; made from ``per`` and ``window`` if not given.
         per: the dimensions an account is kept for: ``("session",)`` is one account a session (``thread_id``),
-            ``("tenant", "feature")`` one for each pair, ``("run",)`` one for each invocation, ``()`` one for all.
+            ``("tenant", "feature")`` one for each pair, ``("run",)`` one for each invocation, ``()`` one for all. Their
+            order is part of an account's name.
         window: ``None`` (never starts afresh), ``minute``, ``hour``, ``day``, ``week``, ``month`` or ``year``.
         timezone: whose calendar days and longer windows follow (IANA name).
         where: only calls whose attribution has one of these values, e.g. ``{"model_class": ("premium",)}``.
@@ -80,7 +89,7 @@ class Budget(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
     name: str = ""
-    per: Annotated[tuple[str, ...], BeforeValidator(_tuple_of_names)] = ("session",)
+    per: Annotated[tuple[str, ...], BeforeValidator(_ordered_names)] = ("session",)
     window: WindowKind | None = None
     timezone: str = "UTC"
     where: Annotated[Mapping[str, tuple[str, ...]], BeforeValidator(_choices)] = Field(default_factory=dict)

@@ -39,6 +39,9 @@ class Policy:
     Attributes:
         budgets: with distinct names.
         model_classes: class name to model-name patterns (``*`` and ``?``); the first class that matches counts.
+
+    Raises:
+        InvalidBudget: two budgets share a name, or one is bound to a model class that there is not.
     """
 
     budgets: tuple[Budget, ...] = ()
@@ -54,6 +57,21 @@ class Policy:
                     value=name,
                     place="budgets",
                     remedy="Give each budget a name of its own",
+                )
+        for index, budget in enumerate(self.budgets):
+            self._check_classes(budget, f"budgets[{index}]")
+
+    def _check_classes(self, budget: Budget, place: str) -> None:
+        """No call would ever match a class that is not defined."""
+        known = ", ".join(map(repr, self.model_classes))
+        for name in budget.where.get("model_class", ()):
+            if name not in self.model_classes:
+                raise InvalidBudget(
+                    "is a model class that the policy does not define, so the budget would limit nothing",
+                    field="where.model_class",
+                    value=name,
+                    place=place,
+                    remedy=f"Define it in [model_classes] of a policy file{known and f', or write one of {known}'}",
                 )
 
     @cached_property
@@ -113,26 +131,27 @@ def as_policy(budget: BudgetLike) -> Policy:
     """The policy that a ``budget=`` argument means.
 
     Raises:
-        InvalidPolicy: the file cannot be read or understood.
-        InvalidBudget: a budget is wrong, or two share a name.
+        InvalidPolicy: the file cannot be read or understood, or no budget is listed.
+        InvalidBudget: a budget is wrong, two share a name, or one is bound to a model class that there is not.
     """
     if budget is None:
         return Policy()
-    if isinstance(budget, Policy):
-        return budget
     if isinstance(budget, Budget):
         return Policy((budget,))
     if isinstance(budget, str | os.PathLike):
         return load_policy(Path(budget))
     if isinstance(budget, list | tuple) and all(isinstance(item, Budget) for item in budget):
-        return Policy(tuple(budget))
-    raise InvalidPolicy(
-        "is neither a Budget, a list of them, nor a policy file",
-        field="budget",
-        value=budget,
-        place="budget=",
-        remedy='Write Budget(usd="1.00"), [Budget(...), ...] or "policy.toml"',
-    )
+        budget = Policy(tuple(budget))
+    if not isinstance(budget, Policy):
+        raise _refused("is neither a Budget, a list of them, nor a policy file", budget)
+    if not budget.budgets:
+        raise _refused("lists no budget, so nothing would be limited", budget, ", or None for no limit")
+    return budget
+
+
+def _refused(problem: str, budget: object, else_write: str = "") -> InvalidPolicy:
+    remedy = f'Write Budget(usd="1.00"), [Budget(...), ...] or "policy.toml"{else_write}'
+    return InvalidPolicy(problem, field="budget", value=budget, place="budget=", remedy=remedy)
 
 
 def load_policy(path: Path) -> Policy:
@@ -154,7 +173,7 @@ def load_policy(path: Path) -> Policy:
     try:
         return Policy(tuple(budgets), classes)
     except InvalidBudget as error:
-        raise _moved(error, f"{path}: budgets") from None
+        raise _moved(error, f"{path}: {error.place}") from None
 
 
 def _read(path: Path) -> dict[str, Any]:

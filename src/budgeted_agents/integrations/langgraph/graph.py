@@ -4,6 +4,7 @@ nothing besides.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -40,6 +41,7 @@ class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
 
     Raises:
         InvalidBudget, InvalidPolicy: saying what is wrong and where.
+        InvalidGraph: the budget stands in the place of the context schema, where it would govern nothing.
     """
 
     def __init__(
@@ -57,6 +59,8 @@ class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
         recorders: Sequence[Recorder] = (),
         **kwargs: Any,
     ) -> None:
+        if context_schema is not None and not isinstance(context_schema, type):
+            _check_is_no_budget(context_schema)
         super().__init__(state_schema, context_schema, **kwargs)
         self._finalizer: Any = None
         self._govern = (
@@ -103,6 +107,19 @@ def _governing(budget: BudgetLike, **settings: Any) -> Callable[..., Any]:
     from budgeted_agents.integrations.langgraph.compiled import budgeted
 
     return partial(budgeted, budget=as_policy(budget), **settings)
+
+
+def _check_is_no_budget(context_schema: object) -> None:
+    from budgeted_agents.budget import Budget, Policy
+
+    if isinstance(context_schema, Budget | Policy | list | tuple | str | os.PathLike):
+        raise InvalidGraph(
+            "is a budget in the place of StateGraph's context schema, so it would govern nothing",
+            field="context_schema",
+            value=context_schema,
+            place="BudgetedGraph",
+            remedy="Write its name before it: BudgetedGraph(State, budget=Budget(...))",
+        )
 
 
 def _invalid(problem: str, value: object) -> InvalidGraph:
