@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Send
@@ -334,3 +335,24 @@ def test_shadow_mode_sends_the_same_bytes_and_says_what_it_would_have_done(is_as
     assert not reports[0].landing
     assert all(call.model_used == "gpt-4o" for call in reports[0].model_calls)
     assert reports[0].cost_usd > Decimal("0.0001")
+
+
+def test_a_task_is_no_agent_inside_an_agent() -> None:
+    """Neither is a task in a task."""
+    with serving(fixed("fine", output_tokens=2)) as provider:
+        model = openai_model(provider, max_tokens=10)
+
+        @task
+        def deeper() -> str:
+            return str(model.invoke("Who?").text)
+
+        @task
+        def deep() -> str:
+            return str(model.invoke("Who?").text) + deeper().result()
+
+        @entrypoint()
+        def work(question: str) -> str:
+            return str(model.invoke("Who?").text) + deep().result()
+
+        app = budgeted(work, budget=Budget(depth=1, on_exhausted="raise"))
+        assert app.invoke("Go.", thread()) == "finefinefine"

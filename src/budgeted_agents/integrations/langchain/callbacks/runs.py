@@ -65,8 +65,6 @@ def enter(governance: Governance, metadata: Mapping[str, Any]) -> Steps[None]:
     """
     if "loops" not in governance.meter.policy.caps:
         return
-    if all(budget.loops is None for budget in governance.meter.policy.budgets):
-        return
     node = str(metadata.get("langgraph_node") or "")
     attribution = governance.attribution(metadata)
     budgets = [

@@ -24,6 +24,7 @@ from budgeted_agents.budget.attribution import Attribution, ambient, from_metada
 from budgeted_agents.errors import BudgetExceeded, InvalidAttribution
 from budgeted_agents.governor import matching
 from budgeted_agents.integrations.langchain.governance.context import Assigned
+from budgeted_agents.integrations.langchain.governance.depth import graphs_around
 from budgeted_agents.integrations.langchain.governance.texts import texts
 from budgeted_agents.meter import Meter, Run, Steps
 from budgeted_agents.meter.refusals import over_cap
@@ -102,7 +103,7 @@ class Governance:
         Raises:
             BudgetExceeded: naming the budget whose ``depth`` binds.
         """
-        depth = max(self.run.depth, namespace(metadata).count("|") + 1)
+        depth = max(self.run.depth, graphs_around(namespace(metadata), metadata.get("langgraph_path")))
         for budget in matching(self.meter.policy, attribution):
             if budget.depth is not None and depth > budget.depth and not budget.shadow:
                 remedy = "Raise depth, or let the outer agent do the work itself."
