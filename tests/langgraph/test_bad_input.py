@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from langchain_core.runnables import RunnableLambda
@@ -26,6 +26,18 @@ def built(**settings: Any) -> Any:
     return graph
 
 
+def with_private_node() -> Any:
+    class Private(TypedDict):
+        note: str
+
+    def private(state: Private) -> Any:
+        return {"visits": 1}
+
+    graph = built()
+    graph.add_node("private", private, input_schema=Private)
+    return graph
+
+
 def compiled() -> Any:
     graph: Any = StateGraph(State)
     graph.add_node("work", lambda state: {"visits": 1})
@@ -35,6 +47,7 @@ def compiled() -> Any:
 
 CASES: dict[str, tuple[Any, str]] = {
     "finalizer names no node": (lambda: built().set_finalizer("nobody"), "finalizer"),
+    "finalizer names a node that takes more": (lambda: with_private_node().set_finalizer("private"), "finalizer"),
     "finalizer is a number": (lambda: built().set_finalizer(7), "finalizer"),
     "finalizer is None": (lambda: built().set_finalizer(None), "finalizer"),
     "finalizer of budgeted is text": (lambda: budgeted(compiled(), budget=B, finalizer="work"), "finalizer"),

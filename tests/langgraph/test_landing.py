@@ -16,7 +16,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START
 from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode
-from langgraph.types import Command, Send
+from langgraph.types import Command, Overwrite, Send
 
 from budgeted_agents import Budget, BudgetedGraph, BudgetExceeded, budgeted_model, open_ledger
 from budgeted_agents.ledgers.contract import Account
@@ -25,6 +25,7 @@ from budgeted_agents.traces import BudgetEvent
 from tests.langgraph.support import State, assert_all_kept, openai_model, serving, slim, thread
 
 BEGIN = {"messages": [], "visits": 0}
+CALL: Any = {"name": "look_up", "args": {"word": "tree"}, "id": "call_1"}
 CALLS = Account("session", (("session", "t1"),), unit="model_calls")
 
 
@@ -130,17 +131,29 @@ def test_a_finalizer_of_the_users_own_sees_a_valid_history_and_runs_once(provide
 
 
 @pytest.mark.parametrize("is_async", [False, True])
-@pytest.mark.parametrize("answer", [None, {}, {"messages": [AIMessage("done")]}, Command(goto=END)], ids=str)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        {},
+        {"messages": [AIMessage("done")]},
+        {"messages": (AIMessage("done"),)},
+        Command(goto=END),
+        [Command(update={}), {"messages": [AIMessage("done")]}],
+        {"messages": Overwrite([HumanMessage("What is a tree?"), AIMessage("done")])},
+    ],
+    ids=str,
+)
 def test_dangling_tool_calls_get_their_results_whatever_a_finalizer_returns(
     answer: Any, is_async: bool, provider: LocalProvider
 ) -> None:
-    """The tools node is refused as a whole: the loops cap ends it before any tool was called."""
-    graph = agent(provider, Budget(loops=1, usd=1), finalizer=lambda state: answer)
+    graph = agent(provider, Budget(usd="0.00001"), finalizer=lambda state: answer)
     app = graph.compile()
-    history = [HumanMessage("What is a tree?")]
+    history = [HumanMessage("What is a tree?"), AIMessage("", tool_calls=[CALL])]
     state = asyncio.run(app.ainvoke({"messages": history}, thread())) if is_async else None
     state = state or app.invoke({"messages": history}, thread())
     assert_accepted(provider, state["messages"])
+    assert (state["messages"][-1].text == "done") == ("done" in str(answer))
 
 
 def test_tool_calls_that_the_budget_cut_off_get_a_result_that_says_so(provider: LocalProvider) -> None:
@@ -381,7 +394,7 @@ def test_dangling_tool_calls_of_such_a_state_get_their_results(
 ) -> None:
     """Where an update replaces the history, a finalizer that returns one has seen the results."""
     graph = of_a_list(state, provider, finalizer=lambda history: answer, budget=Budget(usd="0.00001"))
-    asked = AIMessage("", tool_calls=[{"name": "look_up", "args": {"word": "tree"}, "id": "call_1"}])
+    asked = AIMessage("", tool_calls=[CALL])
     history = graph.compile().invoke([HumanMessage("What is a tree?"), asked], thread())
     replaced = state is list and isinstance(answer, list)
     kept = [] if replaced else ["human", "ai", "tool"]

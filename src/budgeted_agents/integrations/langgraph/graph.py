@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from budgeted_agents.traces import Recorder
     from budgeted_agents.traces.records.journal import JournalLike
 
+_OF_DICTS = "__total__"
+"""What every ``TypedDict`` has, whichever module it is of: nodes that take one are handed plain dicts."""
+
 
 class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
     """A graph whose runs stay inside a budget and land with an answer when it is spent.
@@ -89,11 +92,19 @@ class BudgetedGraph(StateGraph[StateT, ContextT, InputT, OutputT]):
         if isinstance(finalizer, str):
             if finalizer not in self.nodes:
                 raise _invalid("names no node of this graph", finalizer)
-            finalizer = self.nodes[finalizer].runnable
+            finalizer = self._of_node(finalizer)
         elif not callable(finalizer) and not hasattr(finalizer, "invoke"):
             raise _invalid("is neither a node function nor the name of a node", finalizer)
         self._finalizer = finalizer
         return self
+
+    def _of_node(self, name: str) -> Any:
+        """What a node runs, if it takes the graph's own state, which is what a finalizer is handed."""
+        node = self.nodes[name]
+        has_more = not self.schemas[node.input_schema].keys() <= self.schemas[self.state_schema].keys()
+        if node.input_schema is not self.state_schema and (has_more or not hasattr(node.input_schema, _OF_DICTS)):
+            raise _invalid("names a node with an input schema of its own", name, "Give a function of the graph's state")
+        return node.runnable
 
     def compile(self, *args: Any, **kwargs: Any) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]:
         """As ``StateGraph.compile``; with a budget, the compiled graph is governed and has ``spend(config)``."""
@@ -122,6 +133,7 @@ def _check_is_no_budget(context_schema: object) -> None:
         )
 
 
-def _invalid(problem: str, value: object) -> InvalidGraph:
-    remedy = "Write graph.set_finalizer(wrap_up), or add the node first"
+def _invalid(
+    problem: str, value: object, remedy: str = "Write graph.set_finalizer(wrap_up), or add the node first"
+) -> InvalidGraph:
     return InvalidGraph(problem, field="finalizer", value=value, place="BudgetedGraph", remedy=remedy)

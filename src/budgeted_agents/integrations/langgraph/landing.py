@@ -17,7 +17,7 @@ from langchain_core.messages import (
     convert_to_messages,
 )
 from langchain_core.runnables import RunnableConfig
-from langgraph.types import Command
+from langgraph.types import Command, Overwrite
 
 from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded
 from budgeted_agents.integrations.langchain.governance.governance import Governance, current, landing, of_graph
@@ -237,8 +237,11 @@ def merged(update: Update, missing: Sequence[BaseMessage]) -> Update:
         return {"messages": list(missing)}
     if isinstance(update, Mapping):
         own = update.get("messages") or []
-        return {**update, "messages": [*missing, *(own if isinstance(own, list) else [own])]}
+        if isinstance(own, Overwrite):  # it takes the place of the history, in which the finalizer has seen them
+            return update
+        return {**update, "messages": [*missing, *(own if isinstance(own, list | tuple) else [own])]}
+    others = update if isinstance(update, list | tuple) else [update]
     return [
         Command(update={"messages": list(missing)}),
-        update if isinstance(update, Command) else Command(update=update),
+        *(each if isinstance(each, Command) else Command(update=each) for each in others),
     ]
