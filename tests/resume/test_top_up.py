@@ -10,9 +10,9 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.graph import END, START
+from langgraph.graph import END, START, MessagesState
 
-from budgeted_agents import Budget, BudgetedGraph, budgeted, budgeted_model
+from budgeted_agents import Budget, BudgetedGraph, BudgetMiddleware, budgeted, budgeted_model, open_ledger
 from budgeted_agents.errors import (
     BudgetedAgentsError,
     IdempotencyConflict,
@@ -62,6 +62,47 @@ def test_a_create_agent_goes_on_after_a_top_up(provider: LocalProvider) -> None:
     app.top_up(thread(), model_calls=1, by="ops")
     assert isinstance(app.invoke(None, thread())["messages"][-1], AIMessage)
     assert len(provider.requests) == 2
+
+
+def agent_inside(provider: LocalProvider, kind: str, ledger: Any, **named: Any) -> tuple[Any, Any]:
+    """Who keeps the budget of one call of an agent, and a governed graph that runs the agent as a node."""
+    model, budget = openai_model(provider, max_tokens=40), Budget(model_calls=1, on_exhausted="suspend", **named)
+    if kind == "middleware":
+        keeper: Any = BudgetMiddleware(budget=budget, ledger=ledger)
+        node: Any = create_agent(model, [], middleware=[keeper])
+    else:
+        inner: Any = BudgetedGraph(State, budget=budget, ledger=ledger)
+        inner.add_node("ask", lambda state: {"messages": [slim(model.invoke("Who?"))]})
+        inner.add_edge(START, "ask")
+        keeper = node = inner.compile()
+    graph: Any = BudgetedGraph(MessagesState, budget=Budget(model_calls=9, on_exhausted="suspend"), ledger=ledger)
+    graph.add_node("agent", node)
+    graph.add_edge(START, "agent")
+    graph.add_edge("agent", "agent")
+    return keeper, graph.compile(checkpointer=InMemorySaver())
+
+
+@pytest.mark.parametrize("kind", ["middleware", "graph"])
+@pytest.mark.parametrize("shares_a_ledger", [True, False])
+@pytest.mark.parametrize("has_a_name", [True, False])
+@pytest.mark.parametrize("by_the_outer", [True, False])
+def test_a_budget_of_an_agent_inside_a_graph_is_topped_up_where_it_is_kept(
+    kind: str, shares_a_ledger: bool, has_a_name: bool, by_the_outer: bool, provider: LocalProvider
+) -> None:
+    """Not the budget of the graph, which has the same name if neither was given one."""
+    ledger = open_ledger("memory://") if shares_a_ledger else None
+    keeper, app = agent_inside(provider, kind, ledger, **({"name": "own"} if has_a_name else {}))
+    app.invoke({"messages": [("user", "Go.")]}, thread())
+    assert (app.get_state(thread()).next, len(provider.requests)) == (("agent",), 1)
+    name = "own" if has_a_name else "session@agent"
+    asked, named = (app, {"budget": name}) if by_the_outer else (keeper, {})
+    (credited,) = asked.top_up(thread(), model_calls=1, by="ops", **named)
+    assert (credited.account.budget, credited.limit) == (name, 2)
+    app.invoke(None, thread())
+    assert (app.get_state(thread()).next, len(provider.requests)) == (("agent",), 2)
+    limits = {balance.account.budget: balance.limit for balance in app.spend(thread()).balances}
+    assert limits == {"session": 9, name: 2}
+    assert keeper.spend(thread()).cost_nanos == app.spend(thread()).cost_nanos == provider.bill_nanos
 
 
 def test_it_counts_once_under_one_id(provider: LocalProvider) -> None:

@@ -17,22 +17,27 @@ _BY_CALL = frozenset({"run", "node", "tool", "model", "model_class"})
 """Dimensions that only a call in progress has a value for."""
 
 
-def budget_to_top_up(policy: Policy, name: str | None) -> Budget:
+def budget_to_top_up(policy: Policy, name: str | None, others: Mapping[str, Budget] | None = None) -> Budget:
     """The budget of this name; without one, the one kept per session, or the only one there is.
+
+    Args:
+        policy: the application's own budgets.
+        name: as its user names it.
+        others: budgets that may be named as well, by name.
 
     Raises:
         InvalidBudget: there is none, or which one is meant is not clear.
     """
-    names = [budget.name for budget in policy.budgets]
+    names = dict.fromkeys([*policy.by_name, *(others or ())])
     if name is None:
         own = [budget for budget in policy.budgets if "session" in budget.per] or list(policy.budgets)
         if len(own) == 1:
             return own[0]
         problem = "does not say which budget is to be topped up"
     else:
-        found = [budget for budget in policy.budgets if budget.name == name]
-        if found:
-            return found[0]
+        found = policy.by_name.get(name) or (others or {}).get(name)
+        if found is not None:
+            return found
         problem = "names no budget of this graph"
     remedy = f"Name one of {', '.join(map(repr, names))}"
     raise InvalidBudget(problem, field="budget", value=name, place=PLACE, remedy=remedy)

@@ -3,6 +3,7 @@
 from budgeted_agents.meter.admission import Admission, admit
 from budgeted_agents.meter.booking import presume_overdue
 from budgeted_agents.meter.events import Listener
+from budgeted_agents.meter.hosts import Host
 from budgeted_agents.meter.meter import Meter, new_id
 from budgeted_agents.meter.opening import open_meter
 from budgeted_agents.meter.outcomes import BillingTable
@@ -17,6 +18,7 @@ __all__ = [
     "BillingTable",
     "BudgetEvent",
     "Either",
+    "Host",
     "Listener",
     "Meter",
     "Pause",

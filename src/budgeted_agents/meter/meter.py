@@ -20,6 +20,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from budgeted_agents.budget.budget import Budget
 from budgeted_agents.budget.policy import Policy
 from budgeted_agents.errors import BudgetExceeded, LedgerError
 from budgeted_agents.estimate import Margins, Thinking
@@ -27,6 +28,7 @@ from budgeted_agents.governor import Plans
 from budgeted_agents.ledgers import TopUp
 from budgeted_agents.ledgers.contract import Account, Balance, Ledger, Settlement
 from budgeted_agents.meter.events import Listener, publish
+from budgeted_agents.meter.hosts import Hosts
 from budgeted_agents.meter.outcomes import BillingTable
 from budgeted_agents.meter.recording import call_to_tell, tell
 from budgeted_agents.meter.run import Run
@@ -79,6 +81,8 @@ class Meter:
         unsettled: bookings the ledger could not take yet; they go first once it can.
         models: what adapters remember of models that were called, for every run under this policy.
         plans: which accounts a call touches, by the policy; whoever exchanges one exchanges both.
+        hosts: where sessions of this application were run inside another one's run, whose meter then conducts them.
+        guests: budgets of applications that have run inside this one, by the names they have here.
         keeps_content: whether some recorder was asked to keep what calls say.
     """
 
@@ -94,6 +98,8 @@ class Meter:
     unsettled: deque[Booking] = field(default_factory=deque)
     logs: bool = True
     thinking: Thinking = field(default_factory=Thinking)
+    guests: dict[str, Budget] = field(default_factory=dict)
+    hosts: Hosts = field(default_factory=Hosts, init=False, repr=False)
     plans: Plans = field(init=False, repr=False)
     keeps_content: bool = field(init=False, repr=False)
     models: dict[tuple[object, ...], Any] = field(default_factory=dict, init=False, repr=False)

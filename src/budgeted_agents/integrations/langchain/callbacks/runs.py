@@ -15,7 +15,7 @@ from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandl
 from budgeted_agents.integrations.langchain.governance.governance import Governance, namespace, session_of
 from budgeted_agents.integrations.langchain.governance.interrupts import BudgetInterrupt
 from budgeted_agents.ledgers.urls import is_same_place, place_of
-from budgeted_agents.meter import Meter, Run, Steps, new_id
+from budgeted_agents.meter import Host, Meter, Run, Steps, new_id
 from budgeted_agents.meter.refusals import over_cap
 
 
@@ -42,7 +42,10 @@ def open_run(
         InvalidGraph: the run around it is kept on another ledger.
     """
     metadata = config.get("metadata") or {}
-    meter = meter if outer is None else _inside(meter, outer.meter, metadata)
+    application = meter
+    budgets: Mapping[str, Budget] = {}
+    if outer is not None:
+        meter, budgets = _inside(meter, outer.meter, metadata)
     session = outer.run.session if outer else session_of(config)
     id = new_id()
     run = Run(
@@ -52,6 +55,10 @@ def open_run(
         may_wait=may_wait and (outer is None or outer.run.may_wait),
         depth=outer.run.depth + 1 if outer else 1,
     )
+    if outer is None:
+        application.hosts.forget(run.session)
+    elif application is not outer.meter:
+        application.hosts.add(run.session, Host(meter, budgets, run.attribution))
     own = meter.policy.by_name.keys() - (outer.meter.policy.by_name.keys() if outer else ())
     called = [] if outer is None else outer.called
     return BudgetHandler(kind(meter, run, as_raised=BudgetInterrupt, called=called, own=frozenset(own), outer=outer))
@@ -90,10 +97,11 @@ def enter(governance: Governance, metadata: Mapping[str, Any]) -> Steps[None]:
             raise error
 
 
-def _inside(meter: Meter, outer: Meter, metadata: Mapping[str, Any]) -> Meter:
-    """The outer meter with the inner one's budgets added: both hold, on one ledger, all or nothing."""
+def _inside(meter: Meter, outer: Meter, metadata: Mapping[str, Any]) -> tuple[Meter, Mapping[str, Budget]]:
+    """The outer meter with the inner one's budgets added: both hold, on one ledger, all or nothing. And these budgets
+    as they are called there, by their own names."""
     if meter is outer:
-        return outer
+        return outer, {}
     kept = meter.ledger.url
     if place_of(kept) != "memory://" and not is_same_place(kept, outer.ledger.url):
         raise InvalidGraph(
@@ -106,9 +114,11 @@ def _inside(meter: Meter, outer: Meter, metadata: Mapping[str, Any]) -> Meter:
     # A budget that equals an outer one (a graph inside itself) is kept by keeping the outer one.
     new = [budget for budget in meter.policy.budgets if budget not in outer.policy.budgets]
     taken = {budget.name for budget in outer.policy.budgets}
-    own = [_renamed(budget, taken, str(metadata.get("langgraph_node") or "inner")) for budget in new]
+    node = str(metadata.get("langgraph_node") or "inner")
+    own = {budget.name: _renamed(budget, taken, node) for budget in new}
+    outer.guests.update({budget.name: budget for budget in own.values()})
     classes = {**meter.policy.model_classes, **outer.policy.model_classes}
-    return replace(outer, policy=Policy((*outer.policy.budgets, *own), classes))
+    return replace(outer, policy=Policy((*outer.policy.budgets, *own.values()), classes)), own
 
 
 def _renamed(budget: Budget, taken: set[str], node: str) -> Budget:

@@ -8,5 +8,7 @@ from budgeted_agents.reports import SpendReport, spend_as_it_stands
 
 def session_report(meter: Meter, session: str) -> SpendReport:
     """The report of a session. What is overdue counts as spent; listeners hear of thresholds that it crosses."""
+    if (host := meter.hosts.of(session)) is not None:
+        meter = host.meter
     presume_overdue(meter)
     return spend_as_it_stands(meter.ledger, session)

@@ -28,9 +28,13 @@ def top_up_session(
     reason: str,
 ) -> tuple[Balance, ...]:
     """Credit the accounts that a run with this config would be charged to, if ``who`` holds for every run."""
+    host = meter.hosts.of(session_of(config))
+    named = meter.guests if host is None else {each.name: each for each in host.budgets.values()}
+    chosen = budget_to_top_up(meter.policy, budget, named)
+    if host is not None:  # the run is charged there, under these names
+        meter, who, chosen = host.meter, host.attribution, host.budgets.get(chosen.name, chosen)
     attribution = _attribution(meter, who, config)
     session = attribution.get("session", "")
-    chosen = budget_to_top_up(meter.policy, budget)
     if "session" in chosen.per and not session:
         remedy = 'Pass the config the graph is invoked with: {"configurable": {"thread_id": "t1"}}'
         raise InvalidAttribution("names no session", field="config", value=config, place="top_up", remedy=remedy)
