@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import (
+    AgentMiddleware,
     HumanInTheLoopMiddleware,
     LLMToolSelectorMiddleware,
     ModelCallLimitMiddleware,
@@ -24,7 +25,7 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from budgeted_agents import Budget, BudgetMiddleware, budgeted
+from budgeted_agents import Budget, BudgetExceeded, BudgetMiddleware, budgeted
 from budgeted_agents.testing import Reply, Request, ToolCall
 from tests.middleware.support import (
     ASK,
@@ -233,6 +234,26 @@ def test_a_refused_tool_is_answered_and_the_agent_goes_on(way: Any) -> None:
         )
         assert state["messages"][-1].text == "Done."
         assert len(guard.spend(thread()).tool_calls) == 3
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["last", "first"])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_refusal_in_other_middleware_is_raised_if_it_is_to_be(first: bool, is_async: bool) -> None:
+    """Nothing else would tell the caller that the agent had not ended by itself."""
+    with serving(once) as provider:
+        guardrail = openai_model(provider, "gpt-4o-mini", max_tokens=50)
+
+        class Guardrail(AgentMiddleware):
+            def before_model(self, state: Any, runtime: Any) -> None:
+                guardrail.invoke("Is this safe?")
+
+        guard = BudgetMiddleware(budget=Budget(model_calls=2, on_exhausted="raise", max_wait=0))
+        app: Any = create_agent(
+            openai_model(provider, max_tokens=50), [look_up], middleware=ordered(guard, Guardrail(), first)
+        )
+        with pytest.raises(BudgetExceeded, match="cannot cover a call of gpt-4o-mini"):
+            asyncio.run(app.ainvoke(ASK, thread())) if is_async else app.invoke(ASK, thread())
+        assert_within(guard.spend(thread()), provider)
 
 
 def test_loops_count_the_times_the_model_is_asked() -> None:
