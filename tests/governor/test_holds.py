@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgeted_agents.budget import Budget, Policy
-from budgeted_agents.governor import Quote, model_plan, tool_plan
+from budgeted_agents.governor import Quote
 from budgeted_agents.governor.holds import kept_for_landing
+from budgeted_agents.governor.plan import model_plan, tool_plan
 from budgeted_agents.ledgers.contract import Account, Hold
 from budgeted_agents.money import MAX_AMOUNT
 

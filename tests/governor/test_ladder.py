@@ -16,10 +16,10 @@ from budgeted_agents.governor import (
     candidates,
     context_limit,
     least_output,
-    model_plan,
     pressure,
     tightest_on_context,
 )
+from budgeted_agents.governor.plan import model_plan
 from budgeted_agents.ledgers.contract import Balance
 
 CALM = Pressure()

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgeted_agents.budget import Budget, Policy
-from budgeted_agents.governor import Plans, Quote, model_plan, tool_plan
+from budgeted_agents.governor import Plans, Quote
+from budgeted_agents.governor.plan import model_plan, tool_plan
 
 MINUTE, DAY = 60.0, 86_400.0
 POLICY = Policy(

@@ -1,7 +1,7 @@
 """Pure decisions: from a call, budgets and balances to what may be done about it."""
 
 from budgeted_agents.governor.call import Candidate, ModelCall, Quote
-from budgeted_agents.governor.holds import matching
+from budgeted_agents.governor.holds import matching, minute_of, window_of
 from budgeted_agents.governor.ladder import (
     CALM,
     Pressure,
@@ -11,7 +11,7 @@ from budgeted_agents.governor.ladder import (
     pressure,
     tightest_on_context,
 )
-from budgeted_agents.governor.plan import Plan, Plans, model_plan, tool_plan
+from budgeted_agents.governor.plan import Plan, Plans
 from budgeted_agents.governor.quoting import USUAL_LIMIT, output_limit, quoted, usual_answer
 from budgeted_agents.governor.topping_up import budget_to_top_up, top_up_lines
 
@@ -29,12 +29,12 @@ __all__ = [
     "context_limit",
     "least_output",
     "matching",
-    "model_plan",
+    "minute_of",
     "output_limit",
     "pressure",
     "quoted",
     "tightest_on_context",
-    "tool_plan",
     "top_up_lines",
     "usual_answer",
+    "window_of",
 ]

@@ -8,8 +8,9 @@ from functools import lru_cache
 from budgeted_agents.budget.attribution import UNATTRIBUTED, Attribution
 from budgeted_agents.budget.budget import Budget
 from budgeted_agents.budget.policy import Policy, is_same_model
-from budgeted_agents.budget.window import window_at
+from budgeted_agents.budget.window import Window, WindowKind, window_at
 from budgeted_agents.ledgers.contract import Account
+from budgeted_agents.ledgers.units import MODEL_CALLS, REQUESTS
 
 account = lru_cache(maxsize=16_384)(Account)
 """Accounts are asked for again and again; making one builds its key."""
@@ -34,15 +35,23 @@ def scope_of(budget: Budget, attribution: Attribution) -> tuple[tuple[str, str],
     return tuple([(name, attribution.get(name) or UNATTRIBUTED) for name in budget.per])
 
 
-def window_id(budget: Budget, now: float) -> str:
-    return window_at(budget.window, budget.timezone, now).id if budget.window else ""
+def minute_of(now: float) -> Window:
+    """The minute of the clock in which requests are counted, whatever a budget's own window."""
+    return window_at(WindowKind.MINUTE, "UTC", now)
+
+
+def window_of(budget: Budget, unit: str, now: float) -> Window | None:
+    """The window in which a budget counts a unit now; None if it counts for good."""
+    if unit == REQUESTS:
+        return minute_of(now)
+    return window_at(budget.window, budget.timezone, now) if budget.window else None
 
 
 def kept_for_landing(budget: Budget, unit: str, limit: int) -> int:
     """What ordinary calls leave to the finalizer: the landing reserve's share, or one of the model calls."""
     share = budget.landing_reserve or 0.0
-    if not share or unit == "requests":
+    if not share or unit == REQUESTS:
         return 0
-    if unit == "model_calls":
+    if unit == MODEL_CALLS:
         return 1 if limit > 1 else 0
     return -(-limit * round(share * 1_000_000) // 1_000_000)

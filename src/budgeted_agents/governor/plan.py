@@ -17,9 +17,8 @@ from msgspec.structs import replace
 from budgeted_agents.budget.attribution import Attribution
 from budgeted_agents.budget.budget import Budget
 from budgeted_agents.budget.policy import Policy
-from budgeted_agents.budget.window import WindowKind, window_at
 from budgeted_agents.governor.call import Quote
-from budgeted_agents.governor.holds import account, kept_for_landing, matching, scope_of
+from budgeted_agents.governor.holds import account, kept_for_landing, matching, scope_of, window_of
 from budgeted_agents.governor.ladder import least_output
 from budgeted_agents.ledgers.contract import RATE_SCALE, Hold
 from budgeted_agents.ledgers.rules import amount
@@ -87,8 +86,7 @@ class Limit(Struct, frozen=True):
 
     @classmethod
     def of(cls, budget: Budget, unit: str, limit: int, keep: int, now: float) -> Limit:
-        kind, zone = (WindowKind.MINUTE, "UTC") if unit == REQUESTS else (budget.window, budget.timezone)
-        window = window_at(kind, zone, now) if kind else None
+        window = window_of(budget, unit, now)
         during = (window.start, window.end) if window else (-math.inf, math.inf)
         return cls(budget, unit, limit, keep, window.id if window else "", during)
 

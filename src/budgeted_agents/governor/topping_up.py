@@ -8,7 +8,7 @@ from budgeted_agents.budget.attribution import Attribution
 from budgeted_agents.budget.budget import Budget
 from budgeted_agents.budget.policy import Policy
 from budgeted_agents.errors import InvalidBudget
-from budgeted_agents.governor.holds import scope_of, window_id
+from budgeted_agents.governor.holds import scope_of, window_of
 from budgeted_agents.ledgers.contract import Account
 from budgeted_agents.ledgers.topping_up import PLACE, Line
 from budgeted_agents.ledgers.units import MODEL_CALLS, TOKENS, USD, tool_unit
@@ -65,8 +65,11 @@ def top_up_lines(budget: Budget, attribution: Attribution, amounts: Mapping[str,
         raise InvalidBudget(
             problem, field=unlimited[0], value=amounts[unlimited[0]], place=f"Budget {budget.name!r}", remedy=remedy
         )
-    scope, window = scope_of(budget, attribution), window_id(budget, now)
-    return [Line(Account(budget.name, scope, window, unit), amount, limits[unit]) for unit, amount in amounts.items()]
+    scope, lines = scope_of(budget, attribution), list[Line]()
+    for unit, amount in amounts.items():
+        window = window_of(budget, unit, now)
+        lines.append(Line(Account(budget.name, scope, window.id if window else "", unit), amount, limits[unit]))
+    return lines
 
 
 def _limits(budget: Budget) -> dict[str, int]:

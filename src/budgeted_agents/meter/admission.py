@@ -9,10 +9,9 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from budgeted_agents.budget import WindowKind, window_at
 from budgeted_agents.budget.attribution import Attribution
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.governor import CALM, Candidate, ModelCall, Plan, Pressure, candidates, pressure
+from budgeted_agents.governor import CALM, Candidate, ModelCall, Plan, Pressure, candidates, minute_of, pressure
 from budgeted_agents.ledgers import rules
 from budgeted_agents.ledgers.contract import Hold, Refusal, Reservation
 from budgeted_agents.ledgers.units import REQUESTS, USD
@@ -115,7 +114,7 @@ class _Attempt(Struct, frozen=True):
             return left if left > 0 else None
         if account.unit != REQUESTS:
             return None
-        next_minute = window_at(WindowKind.MINUTE, "UTC", now).end - now
+        next_minute = minute_of(now).end - now
         return next_minute if next_minute <= left else None
 
 

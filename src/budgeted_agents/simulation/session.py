@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from budgeted_agents.budget import Policy, WindowKind, window_at
+from budgeted_agents.budget import Policy
 from budgeted_agents.budget.attribution import from_metadata
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.ledgers.units import REQUESTS
+from budgeted_agents.governor import window_of
 from budgeted_agents.meter import Run
 from budgeted_agents.simulation.order import Timed
 from budgeted_agents.traces.call import TracedCall
@@ -152,10 +152,8 @@ class Session:
     def end(self, refusal: BudgetExceeded, policy: Policy, run: Run, moment: Moment) -> None:
         """The work ends here: for the window of the budget that refused; for the run, if the budget is one a run."""
         budget = policy.by_name[refusal.budget]
-        kind, zone = (WindowKind.MINUTE, "UTC") if refusal.unit == REQUESTS else (budget.window, budget.timezone)
-        self._cut_until[run.id if "run" in budget.per else ""] = (
-            window_at(kind, zone, moment.at).end if kind else math.inf
-        )
+        window = window_of(budget, refusal.unit, moment.at)
+        self._cut_until[run.id if "run" in budget.per else ""] = window.end if window else math.inf
         if self.outcome.ended is None:
             self.outcome.ended = Ending(budget.on_exhausted, budget.name, moment)
         if budget.on_exhausted == "land" and budget.usd_nanos is not None:

@@ -9,7 +9,6 @@ from typing import Any
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config, merge_configs
 
-from budgeted_agents.budget import Policy
 from budgeted_agents.integrations.langchain.callbacks import runs
 from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
 from budgeted_agents.integrations.langchain.governance.governance import Governance, current
@@ -42,10 +41,6 @@ class Settings:
     replaces_messages: bool = False
     rearms: bool = False
     attribution: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def policy(self) -> Policy:
-        return self.meter.policy
 
     def enter_node(self, governance: Governance, metadata: Mapping[str, Any]) -> Steps[None]:
         """Count a visit of a node.

@@ -60,8 +60,8 @@ def open_run(
     elif application is not outer.meter:
         application.hosts.add(run.session, Host(meter, budgets, run.attribution))
     own = meter.policy.by_name.keys() - (outer.meter.policy.by_name.keys() if outer else ())
-    called = [] if outer is None else outer.called
-    return BudgetHandler(kind(meter, run, as_raised=BudgetInterrupt, called=called, own=frozenset(own), outer=outer))
+    latest = [] if outer is None else outer.latest
+    return BudgetHandler(kind(meter, run, as_raised=BudgetInterrupt, latest=latest, own=frozenset(own), outer=outer))
 
 
 def enter(governance: Governance, metadata: Mapping[str, Any]) -> Steps[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
@@ -52,7 +52,7 @@ class Governance:
         run: the invocation they belong to.
         as_raised: turns a refusal into the exception to raise.
         refusals: model calls refused so far, with the checkpoint namespace each was made in.
-        called: the tiers of the model called last, in a list that copies with more budgets and the run around this one
+        latest: the tiers of the model called last, in a list that copies with more budgets and the run around this one
             share.
         own: names of the budgets that are this run's own, not those of a run around it; its landing may spend theirs.
         outer: what governs the run around this one, if there is one.
@@ -64,20 +64,20 @@ class Governance:
     run: Run
     as_raised: Callable[[BudgetExceeded], BaseException] = _same
     refusals: list[tuple[str, BudgetExceeded]] = field(default_factory=list)
-    called: list[Any] = field(default_factory=list)
+    latest: list[Sequence[Any]] = field(default_factory=list)
     own: frozenset[str] = frozenset()
     outer: Governance | None = None
     steps: list[Mapping[int, LLMResult]] = field(default_factory=list)
     _attributions: dict[tuple[object, ...], tuple[Attribution, Attribution]] = field(default_factory=dict, init=False)
 
     @property
-    def models(self) -> Any:
+    def latest_tiers(self) -> Sequence[Any] | None:
         """The tiers of the model called last, for the finalizer to land with; None before the first call."""
-        return self.called[-1] if self.called else None
+        return self.latest[-1] if self.latest else None
 
-    @models.setter
-    def models(self, tiers: Any) -> None:
-        self.called[:] = [tiers]
+    @latest_tiers.setter
+    def latest_tiers(self, tiers: Sequence[Any]) -> None:
+        self.latest[:] = [tiers]
 
     def attribution(self, metadata: Mapping[str, Any]) -> Attribution:
         """Who a call is for, from what encloses it; the innermost says most. Built once for all calls of one node."""

@@ -79,7 +79,7 @@ class Attempt:
             UnknownPrice: a model has no known price.
         """
         governance = self.governance
-        governance.models = self._tiers = self._available()
+        governance.latest_tiers = self._tiers = self._available()
         attribution, caps = governance.attribution(self.metadata), governance.meter.policy.caps
         try:
             if "depth" in caps:

@@ -42,7 +42,7 @@ def ways_to_answer(
     governance: Governance, history: Sequence[BaseMessage]
 ) -> Iterator[tuple[Any, list[BaseMessage], dict[str, Any]]]:
     """Calls of the cheapest tier over ever less of what there is, each with its arguments."""
-    tiers = governance.models
+    tiers = governance.latest_tiers
     if not tiers or not history:
         return
     models = [tier.model for tier in tiers]
