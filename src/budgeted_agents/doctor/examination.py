@@ -38,7 +38,7 @@ def examine(
 ) -> Diagnosis:
     """Run an application on fake models, without a network, and find what its budget does not hold.
 
-    Nothing is spent, and the application's ledgers, checkpoints and stores are not touched. The code of its nodes is
+    Nothing is spent, and the application's ledgers, checkpoints, stores and caches are not touched. The code of its nodes is
     run; its tools are not, unless asked for.
 
     Args:

@@ -91,6 +91,7 @@ class Fakes(BaseCallbackHandler):
         self.log = Log()
         self._run_tools = run_tools
         self._replaced: list[tuple[Any, type]] = []
+        self._caches: list[tuple[Any, Any]] = []
 
     def replace_all(self, *, young: bool = False) -> None:
         """Put a fake in the place of every model and tool that is alive, or was made since the collector was halted."""
@@ -99,18 +100,30 @@ class Fakes(BaseCallbackHandler):
         for found in objects:
             # By its type: isinstance would ask the object itself, and some answer by importing something.
             fake = fakes.get(type(found))
+            if fake is not None and issubclass(fake, _Fake):
+                self._turn_cache_off(found)
             if fake is not None and not is_governed(found) and not self._is_run(found):
                 self._replace(found, fake)
 
     def restore_all(self) -> None:
-        """Give everything its own class again."""
+        """Give everything its own class again, and models their caches."""
         for found, kind in self._replaced:
             object.__setattr__(found, "__class__", kind)
+        for model, cache in self._caches:
+            vars(model)["cache"] = cache
         self._replaced.clear()
+        self._caches.clear()
 
     def _replace(self, found: Any, fake: type) -> None:
         self._replaced.append((found, type(found)))
         object.__setattr__(found, "__class__", fake)
+
+    def _turn_cache_off(self, model: Any) -> None:
+        """A fake answer that is kept would be given in earnest later on; a kept answer would be no call at all."""
+        cache = vars(model).get("cache")
+        if cache is not False:
+            self._caches.append((model, cache))
+            vars(model)["cache"] = False
 
     def _is_run(self, tool: object) -> bool:
         if not isinstance(tool, BaseTool):

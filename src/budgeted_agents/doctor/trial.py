@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig
-from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import GraphRecursionError
-from langgraph.pregel import Pregel
-from langgraph.store.memory import InMemoryStore
 
 from budgeted_agents.budget import Budget, Policy
 from budgeted_agents.doctor.fakes import Answered, Enough, fakes_in_place
 from budgeted_agents.doctor.network import Contact, blocked
+from budgeted_agents.doctor.storage import empty_storage
 from budgeted_agents.errors import BudgetExceeded, UnknownPrice
 from budgeted_agents.estimate import Margins
 from budgeted_agents.governor import Plans
@@ -152,18 +150,23 @@ def run_trial(app: Runnable[Any, Any], input: Any, cut: Cut, *, turns: int = 1, 
     """Run an application for some turns on one thread, or until something is refused.
 
     Args:
-        app: it is left as it is: it runs on copies of its checkpointer, store and cache that are empty.
+        app: it is left as it is: while it runs, its checkpoints and stores are empty, and its caches are off.
         input: what to send, each turn.
         cut: what each of its budgets becomes.
     """
-    with trial_meters(cut) as meters, blocked() as blockade, fakes_in_place(run_tools=run_tools) as fakes:
+    with (
+        trial_meters(cut) as meters,
+        empty_storage(),
+        blocked() as blockade,
+        fakes_in_place(run_tools=run_tools) as fakes,
+    ):
         config: RunnableConfig = {
             "configurable": {"thread_id": THREAD},
             "recursion_limit": RECURSION_LIMIT,
             "callbacks": [fakes],
         }
         ledgers = list({id(used.view.ledger): used.view.ledger for used in meters}.values())
-        session = _Session(_on_empty_storage(app), input, config, ledgers)
+        session = _Session(app, input, config, ledgers)
 
         async def converse() -> str:
             blockade.loop = asyncio.get_running_loop()
@@ -230,17 +233,6 @@ def _caused_by(error: BaseException | None, kind: type[BaseException]) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def _on_empty_storage(app: Runnable[Any, Any]) -> Runnable[Any, Any]:
-    """A copy of a graph that touches none of its own checkpoints, memories and caches."""
-    if not isinstance(app, Pregel):
-        return app
-    twin = app.copy()
-    twin.checkpointer = InMemorySaver() if app.checkpointer else app.checkpointer
-    twin.store = InMemoryStore() if app.store is not None else None
-    twin.cache = None
-    return twin
 
 
 @contextmanager
