@@ -74,6 +74,9 @@ FAULTS: dict[str, set[str]] = {
     "embedding": {"not-examined"},
     "embedding_past": {"unmetered-call"},
     "failing": {"app-failed"},
+    "exiting": {"app-failed"},
+    "exiting_on_the_loop": {"app-failed"},
+    "exiting_chain": {"app-failed"},
     "looking_up": set(),
     "in_memory": {"memory-ledger"},
     "watching": {"shadow"},
@@ -103,6 +106,9 @@ PLACES = {
     "raw_thread": ("unmetered-model", "bad.py"),
     "retrying": ("sdk-retries", "makes_its_own_model"),
     "failing": ("app-failed", "fails"),
+    "exiting": ("app-failed", "exits"),
+    "exiting_on_the_loop": ("app-failed", "exits_on_the_loop"),
+    "exiting_chain": ("app-failed", "ends"),
     "looking_up": ("contact", "looks_something_up"),
 }
 
@@ -139,6 +145,18 @@ def test_tools_are_run_only_if_asked_for() -> None:
 def test_what_is_no_application_is_refused(spec: str, reason: str) -> None:
     with pytest.raises(InvalidGraph, match=reason):
         load_app(spec)
+
+
+@pytest.mark.parametrize("code", [0, "SECRET is missing"])
+def test_a_module_that_ends_the_process_is_named(
+    code: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / f"ends_{type(code).__name__}.py").write_text(f"import sys\nsys.exit({code!r})\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["doctor", f"ends_{type(code).__name__}:app", "--json"])
+    assert ended.value.code == 2
+    assert f"cannot be imported: the module calls sys.exit({code!r})" in capsys.readouterr().err
 
 
 def test_the_command_is_clean_in_a_process_of_its_own() -> None:

@@ -38,8 +38,8 @@ def examine(
 ) -> Diagnosis:
     """Run an application on fake models, without a network, and find what its budget does not hold.
 
-    Nothing is spent, and the application's ledgers, checkpoints, stores and caches are not touched. The code of its nodes is
-    run; its tools are not, unless asked for.
+    Nothing is spent, and the application's ledgers, checkpoints, stores and caches are not touched. The code of its
+    nodes is run; its tools are not, unless asked for.
 
     Args:
         app: a compiled graph or a chain. While this runs, every model in this process is a fake.
@@ -217,7 +217,7 @@ def _run_findings(app: Runnable[Any, Any], probe: Trial) -> Iterator[Finding]:
     if isinstance(probe.failure, UnknownPrice):
         yield Finding("error", "price-missing", str(probe.failure), _place_of(probe.failure), _ADD_A_PRICE)
     elif probe.failure is not None:
-        what = f"The application failed on fake answers: {type(probe.failure).__name__}: {probe.failure}"
+        what = f"The application failed on fake answers: {_said(probe.failure)}"
         yield Finding("warning", "app-failed", what[:500], _place_of(probe.failure), "Give it a fitting --input")
     elif not probe.answered and not probe.refusals:
         yield Finding("warning", "no-model-call", "No chat model was called", "", "Give an --input that leads to one")
@@ -227,6 +227,12 @@ def _run_findings(app: Runnable[Any, Any], probe: Trial) -> Iterator[Finding]:
     if missed := _nodes_of(app) - probe.nodes:
         what = f"Nodes were not reached, so nothing is known of them: {_listed(missed)}"
         yield Finding("note", "not-reached", what, "", "Give an --input that leads there")
+
+
+def _said(failure: BaseException) -> str:
+    if isinstance(failure, SystemExit):
+        return f"it called sys.exit({failure.code!r})"
+    return f"{type(failure).__name__}: {failure}"
 
 
 def _place_of(error: BaseException) -> str:

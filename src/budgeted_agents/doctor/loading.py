@@ -35,6 +35,10 @@ def load_app(spec: str) -> Runnable[Any, Any]:
         found: Any = importlib.import_module(module_name)
         for part in name.split("."):
             found = getattr(found, part)
+    except SystemExit as error:
+        problem = f"cannot be imported: the module calls sys.exit({error.code!r})"
+        remedy = 'Set what it asks for, or put what ends the process under: if __name__ == "__main__":'
+        raise _invalid(problem, spec, remedy) from error
     except Exception as error:
         problem = f"cannot be imported ({type(error).__name__}: {error})"
         raise _invalid(problem, spec, "Import it in a Python shell to see why") from error

@@ -81,7 +81,7 @@ class Trial:
     contacts: tuple[Contact, ...]
     tools: frozenset[str]
     nodes: frozenset[str]
-    failure: Exception | None
+    failure: BaseException | None
     ending: str
     used: tuple[Used, ...]
 
@@ -172,7 +172,10 @@ def run_trial(app: Runnable[Any, Any], input: Any, cut: Cut, *, turns: int = 1, 
             blockade.loop = asyncio.get_running_loop()
             return await session.converse(turns)
 
-        ending = asyncio.run(converse())
+        try:
+            ending = asyncio.run(converse())
+        except SystemExit as error:  # passes by every handler on the loop; it must not end the doctor in silence
+            session.failure, ending = error, "the run ended the process"
         blockade.loop = None
         used = tuple(meter for meter in meters if meter.view.is_used)
         log = fakes.log
@@ -195,7 +198,7 @@ class _Session:
     input: Any
     config: RunnableConfig
     ledgers: list[MemoryLedger]
-    failure: Exception | None = None
+    failure: BaseException | None = None
 
     async def converse(self, turns: int) -> str:
         ending = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from contextlib import suppress
 from typing import Any
@@ -10,6 +11,7 @@ import httpx
 import openai
 from langchain_anthropic import ChatAnthropic
 from langchain_core.prompts import ChatPromptTemplate
+from langchain_core.runnables import RunnableLambda
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -95,6 +97,20 @@ def fails(state: MessagesState) -> Any:
     raise KeyError(model.invoke(state["messages"]).text)
 
 
+def exits(state: MessagesState) -> Any:
+    calls_the_model(state)
+    sys.exit(0)
+
+
+def ends(answer: Any) -> Any:
+    sys.exit(f"{answer.text} was no use")
+
+
+async def exits_on_the_loop(state: MessagesState) -> Any:
+    await model.ainvoke(state["messages"])
+    sys.exit(0)
+
+
 def looks_something_up(state: MessagesState) -> Any:
     with suppress(httpx.ConnectError):
         httpx.get("https://example.com/")
@@ -113,6 +129,8 @@ no_price = compiled(has_no_price)
 embedding = compiled(embeds)
 embedding_past = compiled(embeds_past_the_budget)
 failing = compiled(fails)
+exiting = compiled(exits)
+exiting_on_the_loop = compiled(exits_on_the_loop)
 looking_up = compiled(looks_something_up)
 in_memory = compiled(calls_the_model, ledger=None)
 watching = compiled(calls_the_model, budget=Budget(usd="1.00", mode="shadow"))
@@ -133,6 +151,9 @@ ungoverned_graph.add_edge(START, "calls")
 ungoverned = ungoverned_graph.compile()
 
 chain = ChatPromptTemplate.from_template("Tell me about {topic}.") | plain
+exiting_chain = (ChatPromptTemplate.from_template("Tell me about {topic}.") | plain | RunnableLambda(ends)).with_config(
+    callbacks=[CostCallback(budget=Budget(usd="1.00"), ledger=LEDGER)]
+)
 counted_chain = chain.with_config(callbacks=[CostCallback(ledger=LEDGER)])
 
 no_model: Any = BudgetedGraph(MessagesState, budget=Budget(usd="1.00"), ledger=LEDGER)
