@@ -103,6 +103,36 @@ def test_retries_that_were_asked_for_are_made_and_each_is_reserved(build: str, i
         assert report.cost_nanos == provider.bill_nanos
 
 
+@EVERY
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_pause_between_attempts_is_what_the_provider_asks_for(build: str, is_async: bool) -> None:
+    asked = 0.7  # seconds; longer than the pause that is made unasked
+    times: list[float] = []
+
+    def reply(request: Request) -> Reply:
+        times.append(time.monotonic())
+        return (
+            Reply("no", status=429, headers={"retry-after-ms": f"{asked * 1000:.0f}"}) if len(times) == 1 else Reply()
+        )
+
+    with serving(reply) as provider:
+        model = MODELS[build](provider, max_retries=1)
+        if is_async:
+            Governed().arun(lambda: model.ainvoke("Who?"))
+        else:
+            Governed().run(lambda: model.invoke("Who?"))
+    first, second = times
+    assert second - first >= asked
+
+
+@EVERY
+def test_a_call_that_the_provider_wants_much_later_is_not_tried_again(build: str) -> None:
+    with serving(lambda request: Reply("no", status=429, headers={"retry-after": "3600"})) as provider:
+        report = Governed().run(asking(MODELS[build](provider, max_retries=2)))
+        assert len(provider.requests) == 1
+        assert outcomes(report) == ["released"]
+
+
 @pytest.mark.parametrize("build", ["openai", "anthropic"])
 def test_a_stream_is_tried_again_only_before_its_first_piece(build: str) -> None:
     busy = Reply("no", status=503, headers={"retry-after": "0"})

@@ -8,7 +8,7 @@ abandoned stream): the provider may have done the work, so the call is charged a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,6 +86,14 @@ def status_of(error: BaseException) -> int | None:
             if status is not None and not (status >= 500 and _is_litellms(cause)):
                 return status
     return None
+
+
+def headers_of(error: BaseException) -> Iterator[Mapping[str, str]]:
+    """The headers of the answers that an error, or what it was raised from, carries."""
+    for cause in _causes(error):
+        headers = getattr(getattr(cause, "response", None), "headers", None)
+        if isinstance(headers, Mapping):
+            yield headers
 
 
 def retryable(error: BaseException) -> bool:

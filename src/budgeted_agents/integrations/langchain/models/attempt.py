@@ -27,9 +27,7 @@ from budgeted_agents.integrations.langchain.pruning.pruning import prune
 from budgeted_agents.integrations.langchain.pruning.summarizing import Summarizer
 from budgeted_agents.meter import Admission, Pause, Steps, admit, fail, keep_alive, refuse_useless
 from budgeted_agents.meter.outcomes import retryable
-
-_FIRST_RETRY_PAUSE, _LONGEST_RETRY_PAUSE = 0.5, 8.0
-"""Seconds between attempts, doubling: what the large providers' own clients do."""
+from budgeted_agents.meter.retries import pause_before_retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +163,10 @@ class Attempt:
             yield from self._refuse_useless(admission)
         if record.outcome != "released":
             return False
-        if self._failures >= self.retries or not retryable(error):
+        pause = pause_before_retry(error, self._failures, self.governance.meter.clock())
+        if self._failures >= self.retries or pause is None:
             return self._goes_on_without(self._tiers[admission.way.quote.tier], error)
-        yield Pause(min(_FIRST_RETRY_PAUSE * 2**self._failures, _LONGEST_RETRY_PAUSE))
+        yield Pause(pause)
         self._failures += 1
         return True
 
