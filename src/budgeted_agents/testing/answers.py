@@ -15,6 +15,7 @@ from budgeted_agents.testing.conversation import (
     TokenUsage,
     ToolCall,
 )
+from budgeted_agents.testing.samples import sample
 
 _MAX_PIECES = 32
 
@@ -65,30 +66,7 @@ def as_json(text: str, schema: JsonObject) -> str:
     try:
         json.loads(text)
     except ValueError:
-        sample = _sample(schema, text, schema.get("$defs", {})) if schema else {"text": text}
-        return json.dumps(sample, ensure_ascii=False)
-    return text
-
-
-def _sample(schema: JsonObject, text: str, definitions: JsonObject) -> object:
-    """The simplest value of a JSON schema."""
-    if "$ref" in schema:
-        return _sample(definitions[schema["$ref"].rsplit("/", 1)[-1]], text, definitions)
-    if "anyOf" in schema:
-        return _sample(schema["anyOf"][0], text, definitions)
-    if "enum" in schema:
-        return schema["enum"][0]
-    match str(schema.get("type")).lower():  # Gemini writes its types in capitals
-        case "object":
-            return {name: _sample(part, text, definitions) for name, part in schema.get("properties", {}).items()}
-        case "array":
-            return [_sample(schema.get("items", {}), text, definitions)]
-        case "integer" | "number":
-            return 0
-        case "boolean":
-            return False
-        case "null":
-            return None
+        return json.dumps(sample(schema, text) if schema else {"text": text}, ensure_ascii=False)
     return text
 
 
@@ -96,7 +74,7 @@ def _forced_calls(request: Request, text: str) -> tuple[ToolCall, ...]:
     """A call of the tool that the request forces, with the simplest arguments its schema allows."""
     schemas = [tool.get("parameters") or tool.get("input_schema") or {} for tool in request.tools]
     forced = [schema for schema, name in zip(schemas, request.tool_names, strict=True) if name == request.forced_tool]
-    arguments = [_sample({"type": "object", **schema}, text, schema.get("$defs", {})) for schema in forced[:1]]
+    arguments = [sample({"type": "object", **schema}, text) for schema in forced[:1]]
     return tuple(ToolCall(request.forced_tool, value) for value in arguments if isinstance(value, dict))
 
 

@@ -13,7 +13,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import END, START, MessagesState
 from langgraph.prebuilt import ToolNode
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel, Field, SecretStr
 
 from budgeted_agents import Budget, BudgetedGraph, BudgetMiddleware, CostCallback, budgeted, budgeted_model
 
@@ -26,7 +26,7 @@ STRICT = JsonPlusSerializer(allowed_msgpack_modules=None)
 class Verdict(BaseModel):
     """What a judge says."""
 
-    score: int
+    score: int = Field(ge=1, le=5)
     reason: str
 
 
