@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from langchain_openai import ChatOpenAI
 
 from budgeted_agents.cli import main
 from budgeted_agents.doctor import Diagnosis, examine, load_app
+from budgeted_agents.doctor.loading import QUESTION
 from budgeted_agents.errors import InvalidGraph
 from budgeted_agents.ledgers import open_ledger
 from tests.doctor.apps import good
@@ -125,6 +127,46 @@ def test_the_input_can_be_given() -> None:
     assert diagnosis_of(f"{GOOD}:app", given='{"messages": ["Hello."]}').is_clean
     with pytest.raises(InvalidGraph, match="is not JSON"):
         diagnosis_of(f"{GOOD}:app", given="{")
+
+
+def test_the_context_and_the_config_can_be_given() -> None:
+    good.seen.clear()
+    assert diagnosis_of(f"{GOOD}:with_context").is_clean
+    assert good.seen[0] == (good.Caller(QUESTION), None, "doctor")
+    good.seen.clear()
+    config = {"configurable": {"place": "Rome", "thread_id": "t7"}, "metadata": {"tenant": "acme"}}
+    diagnosis = diagnosis_of(f"{GOOD}:with_context", context='{"name": "Ada", "age": 36}', config=json.dumps(config))
+    assert diagnosis.is_clean
+    assert good.seen[0] == (good.Caller("Ada", 36), "Rome", "t7")
+    assert diagnosis.proof is not None
+    assert "tenant=acme" in diagnosis.proof.refusal
+
+
+def test_the_steps_of_a_run_can_be_limited() -> None:
+    diagnosis = diagnosis_of(f"{GOOD}:app", config='{"recursion_limit": 2}')
+    assert "not-reached" in {finding.code for finding in diagnosis.findings}
+
+
+@pytest.mark.parametrize(
+    ("app", "arguments", "message"),
+    [
+        ("app", {"given": "{"}, "doctor: input='{': is not JSON"),
+        ("with_context", {"context": "{"}, "doctor: context='{': is not JSON"),
+        ("with_context", {"context": "[]"}, "context='[]': is not a JSON object"),
+        ("with_context", {"context": '{"age": 1}'}, "context.name={'age': 1}: does not fit (Field required)"),
+        ("with_context", {"context": '{"name": "Ada", "age": "old"}'}, "context.age='old': does not fit"),
+        ("app", {"context": '{"name": "Ada"}'}, "is not taken by this app. Leave it out, or compile"),
+        ("chain", {"context": '{"name": "Ada"}'}, "is not taken by this app. Leave it out, or compile"),
+        ("app", {"config": "{"}, "doctor: config='{': is not JSON"),
+        ("app", {"config": "3"}, "doctor: config='3': is not a JSON object"),
+        ("app", {"config": '{"callbacks": []}'}, "config.callbacks=[]: is no part of a config"),
+        ("app", {"config": '{"configurable": 7}'}, "config.configurable=7: is not a JSON object"),
+        ("app", {"config": '{"tags": "slow"}'}, "config.tags='slow': is not a JSON array"),
+    ],
+)
+def test_what_cannot_be_sent_is_refused(app: str, arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(InvalidGraph, match=re.escape(message)):
+        diagnosis_of(f"{GOOD}:{app}", **arguments)
 
 
 def test_tools_are_run_only_if_asked_for() -> None:

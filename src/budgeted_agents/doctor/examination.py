@@ -11,7 +11,7 @@ from langgraph.pregel import Pregel
 from budgeted_agents.budget import Budget, Policy
 from budgeted_agents.doctor import network, stacks
 from budgeted_agents.doctor.findings import Diagnosis, Finding, Proof
-from budgeted_agents.doctor.loading import input_for
+from budgeted_agents.doctor.loading import Sent, sent_to
 from budgeted_agents.doctor.setup import budget_findings, checkpoint_findings, ledger_findings
 from budgeted_agents.doctor.trial import Cut, Trial, run_trial
 from budgeted_agents.errors import UnknownPrice
@@ -34,7 +34,13 @@ _AMPLE = Budget(name="doctor", usd=1_000_000)
 
 
 def examine(
-    app: Runnable[Any, Any], *, name: str = "app", given: str | None = None, run_tools: bool = False
+    app: Runnable[Any, Any],
+    *,
+    name: str = "app",
+    given: str | None = None,
+    config: str | None = None,
+    context: str | None = None,
+    run_tools: bool = False,
 ) -> Diagnosis:
     """Run an application on fake models, without a network, and find what its budget does not hold.
 
@@ -45,27 +51,30 @@ def examine(
         app: a compiled graph or a chain. While this runs, every model in this process is a fake.
         name: for the diagnosis.
         given: the input as JSON text; by default the simplest that the application's schema allows.
+        config: further parts of the config to run it with, as JSON text, e.g. ``configurable`` and ``metadata``.
+        context: the context to run a graph with, as JSON text; by default the simplest that its ``context_schema``
+            allows, where there is one.
         run_tools: run the tools as well, with whatever they do.
 
     Raises:
-        InvalidGraph: ``given`` is not JSON.
+        InvalidGraph: ``given``, ``config`` or ``context`` is not JSON, or nothing that the application can be run with.
     """
-    input = input_for(app, given)
-    probe = run_trial(app, input, _patient, run_tools=run_tools)
+    sent = sent_to(app, given, config, context)
+    probe = run_trial(app, sent, _patient, run_tools=run_tools)
     findings = list(_setup_findings(app, probe))
     if probe.answered and not probe.used:
         findings.append(_ungoverned(app))
         app = _governed(app)
-        probe = run_trial(app, input, _patient, run_tools=run_tools)
+        probe = run_trial(app, sent, _patient, run_tools=run_tools)
     findings += [*_call_findings(probe), *_contact_findings(probe), *_run_findings(app, probe)]
-    proof = _prove(app, input, probe, run_tools)
+    proof = _prove(app, sent, probe, run_tools)
     if proof is not None and not proof.holds:
         remedy = "Look at the errors above; if there are none, this is a bug of this library: please report it"
         findings.append(Finding("error", "cap-not-held", "The cap was not shown to hold", name, remedy))
     return Diagnosis.of(name, findings, proof)
 
 
-def _prove(app: Runnable[Any, Any], input: Any, probe: Trial, run_tools: bool) -> Proof | None:
+def _prove(app: Runnable[Any, Any], sent: Sent, probe: Trial, run_tools: bool) -> Proof | None:
     """Cut the budgets below what a turn takes, further until something is refused: a cheaper tier may go far."""
     if not probe.refusals and not (probe.answered and probe.limits_spend):
         return None
@@ -74,7 +83,7 @@ def _prove(app: Runnable[Any, Any], input: Any, probe: Trial, run_tools: bool) -
         if trial.refusals:
             break
         scarce, budget = _part_of(probe, part)
-        trial = run_trial(app, input, scarce, turns=_TURNS, run_tools=run_tools)
+        trial = run_trial(app, sent, scarce, turns=_TURNS, run_tools=run_tools)
     return Proof(
         calls=len(probe.answered),
         cost=probe.cost,
@@ -212,13 +221,16 @@ def _contact_findings(probe: Trial) -> Iterator[Finding]:
             yield Finding("note", "contact", what, where)
 
 
+_FITTING = "Give it a fitting --input, --context or --config"
+
+
 def _run_findings(app: Runnable[Any, Any], probe: Trial) -> Iterator[Finding]:
     """What the trial could not see."""
     if isinstance(probe.failure, UnknownPrice):
         yield Finding("error", "price-missing", str(probe.failure), _place_of(probe.failure), _ADD_A_PRICE)
     elif probe.failure is not None:
         what = f"The application failed on fake answers: {_said(probe.failure)}"
-        yield Finding("warning", "app-failed", what[:500], _place_of(probe.failure), "Give it a fitting --input")
+        yield Finding("warning", "app-failed", what[:500], _place_of(probe.failure), _FITTING)
     elif not probe.answered and not probe.refusals:
         yield Finding("warning", "no-model-call", "No chat model was called", "", "Give an --input that leads to one")
     if probe.tools:

@@ -15,6 +15,7 @@ from langgraph.errors import GraphRecursionError
 
 from budgeted_agents.budget import Budget, Policy
 from budgeted_agents.doctor.fakes import Answered, Enough, fakes_in_place
+from budgeted_agents.doctor.loading import Sent
 from budgeted_agents.doctor.network import Contact, blocked
 from budgeted_agents.doctor.storage import empty_storage
 from budgeted_agents.errors import BudgetExceeded, UnknownPrice
@@ -146,12 +147,12 @@ def notes(ledgers: Iterable[MemoryLedger], kind: str) -> list[str]:
     return [message for ledger in ledgers for message in noted(ledger.notes(), kind)]
 
 
-def run_trial(app: Runnable[Any, Any], input: Any, cut: Cut, *, turns: int = 1, run_tools: bool = False) -> Trial:
+def run_trial(app: Runnable[Any, Any], sent: Sent, cut: Cut, *, turns: int = 1, run_tools: bool = False) -> Trial:
     """Run an application for some turns on one thread, or until something is refused.
 
     Args:
         app: it is left as it is: while it runs, its checkpoints and stores are empty, and its caches are off.
-        input: what to send, each turn.
+        sent: what to send, each turn.
         cut: what each of its budgets becomes.
     """
     with (
@@ -161,12 +162,13 @@ def run_trial(app: Runnable[Any, Any], input: Any, cut: Cut, *, turns: int = 1, 
         fakes_in_place(run_tools=run_tools) as fakes,
     ):
         config: RunnableConfig = {
-            "configurable": {"thread_id": THREAD},
             "recursion_limit": RECURSION_LIMIT,
+            **sent.config,
+            "configurable": {"thread_id": THREAD, **sent.config.get("configurable", {})},
             "callbacks": [fakes],
         }
         ledgers = list({id(used.view.ledger): used.view.ledger for used in meters}.values())
-        session = _Session(app, input, config, ledgers)
+        session = _Session(app, sent, config, ledgers)
 
         async def converse() -> str:
             blockade.loop = asyncio.get_running_loop()
@@ -195,7 +197,7 @@ class _Session:
     """A conversation with the application."""
 
     app: Runnable[Any, Any]
-    input: Any
+    sent: Sent
     config: RunnableConfig
     ledgers: list[MemoryLedger]
     failure: BaseException | None = None
@@ -210,11 +212,12 @@ class _Session:
 
     async def _turn(self) -> str:
         try:
-            await self.app.ainvoke(self.input, self.config)
+            given = {} if self.sent.context is None else {"context": self.sent.context}
+            await self.app.ainvoke(self.sent.input, self.config, **given)
         except BudgetExceeded:
             return "the run raised BudgetExceeded"
         except GraphRecursionError:
-            return f"the run was stopped after {RECURSION_LIMIT} steps"
+            return f"the run was stopped after {self.config['recursion_limit']} steps"
         except Exception as error:  # noqa: BLE001 -- whatever the application raises is a finding
             if _caused_by(error, Enough):
                 return "the run was stopped: it goes on and on"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from typing import Any
 
 from langchain.agents import create_agent
@@ -11,8 +12,10 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.config import get_config
 from langgraph.graph import END, START, MessagesState
 from langgraph.prebuilt import ToolNode
+from langgraph.runtime import get_runtime
 from pydantic import BaseModel, Field, SecretStr
 
 from budgeted_agents import Budget, BudgetedGraph, BudgetMiddleware, CostCallback, budgeted, budgeted_model
@@ -69,3 +72,23 @@ chain = (ChatPromptTemplate.from_template("Tell me about {topic}.") | limited).w
 
 middleware = BudgetMiddleware(budget=Budget(usd="1.00"), ledger=LEDGER)
 agent_with_middleware = create_agent(limited, [delete_everything], middleware=[middleware])
+
+
+@dataclass
+class Caller:
+    """Who calls a graph."""
+
+    name: str
+    age: int = 0
+
+
+def looks_at_the_caller(state: MessagesState) -> Any:
+    caller, configurable = get_runtime(Caller).context, get_config()["configurable"]
+    seen.append((caller, configurable.get("place"), configurable["thread_id"]))
+    return {"messages": [model.invoke(f"Greet {caller.name}.")]}
+
+
+seen: list[Any] = []
+per_tenant = Budget(per=("tenant",), usd="1.00")
+with_context: Any = BudgetedGraph(MessagesState, context_schema=Caller, budget=per_tenant, ledger=LEDGER)
+with_context = with_context.add_node(looks_at_the_caller).add_edge(START, "looks_at_the_caller").compile()
