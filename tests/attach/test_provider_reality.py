@@ -181,6 +181,39 @@ def test_searches_that_the_provider_runs_are_held_for_and_charged(where: str) ->
     assert other.reserved < call.reserved - price.search_cost(times) // 2
 
 
+def test_searches_without_a_price_are_flagged_and_alarm() -> None:
+    usage = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
+    _, _, tool, said = SEARCHES["openai"]
+    heard = Heard()
+    model = Reported(usage=usage, name_of_model="gpt-4o", provider="openai", answer=said)
+    callback = CostCallback(budget=Budget(usd="10"), listeners=[heard])
+    model.invoke("Which trees bear acorns?", {"callbacks": [callback]}, tools=[tool])
+    [call] = callback.spend.model_calls
+    assert call.flags == ("unpriced search",)
+    assert call.cost == PriceBook.default().price("gpt-4o").cost(Usage(input=10, output=20))
+    [event] = heard.of("unmetered")
+    assert "gpt-4o ran 1 web search(es), and its price row has no price for them" in event.message
+    assert "Register its search_context_cost_per_query" in event.message
+    row = {"gpt-4o": {"search_context_cost_per_query": {"search_context_size_medium": "0.025"}}}
+    callback = CostCallback(budget=Budget(usd="10"), listeners=[heard], prices=PriceBook.default().with_overrides(row))
+    model.invoke("Which trees bear acorns?", {"callbacks": [callback]}, tools=[tool])
+    [priced] = callback.spend.model_calls
+    assert (priced.flags, priced.cost) == ((), call.cost + 25_000_000)
+    assert len(heard.of("unmetered")) == 1
+
+
+def test_a_call_at_no_known_price_is_not_told_of_twice() -> None:
+    """Where no budget counts money."""
+    usage = {"input_tokens": 10, "output_tokens": 20, "total_tokens": 30}
+    heard = Heard()
+    model = Reported(usage=usage, name_of_model="house-9", provider="house", answer=SEARCHES["openai"][3])
+    callback = CostCallback(budget=Budget(model_calls=3), listeners=[heard])
+    model.invoke("Which trees bear acorns?", {"callbacks": [callback]})
+    [call] = callback.spend.model_calls
+    assert call.flags == ("unpriced",)
+    assert len(heard.of("unmetered")) == 1
+
+
 @pytest.mark.parametrize("usage", [None, {"input_tokens": -5, "output_tokens": 3, "total_tokens": -2}])
 def test_usage_that_is_missing_or_absurd_is_estimated_and_alarms(usage: Any) -> None:
     heard = Heard()

@@ -137,6 +137,14 @@ def test_web_searches_and_requests_are_charged_by_number() -> None:
     )
     assert searching.cost(Usage()) == 5_000_000
     assert searching.cost(Usage(web_searches=3)) == 35_000_000
+    assert searching.prices_searches
+
+
+@pytest.mark.parametrize(("listed", "known"), [({}, False), ({"search_context_size_medium": 0}, True)])
+def test_a_search_that_costs_nothing_is_told_from_one_at_no_known_price(listed: dict[str, int], known: bool) -> None:
+    found = price(input_cost_per_token=0, output_cost_per_token=0, search_context_cost_per_query=listed)
+    assert found.prices_searches is known
+    assert found.search_cost(3) == 0
 
 
 def test_free_is_a_price() -> None:

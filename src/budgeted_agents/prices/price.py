@@ -54,6 +54,7 @@ class Price:
         region: the region it holds for, if it is dearer there; else empty.
         thinks: whether the list says that the model can think before it answers.
         varies: whether calls cost more in some regions or at some speeds that only an answer may tell (Claude's).
+        prices_searches: whether the row says what a web search that the provider runs costs; 0 is a price.
         writes_cache_unasked: whether the provider may write (and bill) its prompt cache without being asked to.
     """
 
@@ -68,6 +69,7 @@ class Price:
         "max_input_tokens",
         "max_output_tokens",
         "model",
+        "prices_searches",
         "provider",
         "region",
         "source",
@@ -93,7 +95,9 @@ class Price:
         self._tables: dict[str | None, Table] = {None: tables["standard"]}
         self._tables.update(tables)
         self._per_request = row.price("input_cost_per_request") or 0
-        self._per_search = _search_price(row)
+        searches = _search_price(row)
+        self.prices_searches = searches is not None
+        self._per_search = searches or 0
         self._search_once = _bills_search_once(row)
         self._shown: dict[Rates, dict[str, str]] = {}
         self._worst: dict[object, list[tuple[int, int, int]]] = {}
@@ -229,10 +233,10 @@ def _least_effort(row: Row) -> str:
     return known[0] if known else ""
 
 
-def _search_price(row: Row) -> int:
-    """Atto-USD for one web search at the medium context size, the providers' default."""
+def _search_price(row: Row) -> int | None:
+    """Atto-USD for one web search at the medium context size, the providers' default; None if the row has no price."""
     price = row.mapping("search_context_cost_per_query").get("search_context_size_medium")
-    return 0 if price is None else row.atto("search_context_size_medium", price)
+    return None if price is None else row.atto("search_context_size_medium", price)
 
 
 def _bills_search_once(row: Row) -> bool:

@@ -26,7 +26,7 @@ class BudgetEvent:
 
     Attributes:
         kind: what happened. ``alert`` and ``exhausted`` come once for each account and window; ``unmetered`` is an
-            answer without usage, or a model without a price.
+            answer without usage, or a model, or a search it ran, without a price.
         message: the same for people.
         session: whose call brought it about.
         budget, account, unit: the account concerned, if one is.

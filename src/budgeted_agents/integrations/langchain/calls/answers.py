@@ -76,6 +76,13 @@ def settle_used(
     if price.varies:
         region, speed = served(messages)
         price, tier = price_as_served(meter, price, region), tier or speed or asked_tier
+    unpriced = _unpriced(price, answered.usage)
+    if UNPRICED_SEARCH in unpriced:
+        message = (
+            f"{price.model} ran {answered.usage.web_searches} web search(es), and its price row has no price for them: "
+            "they are charged at $0. Register its search_context_cost_per_query, see docs/prices.md"
+        )
+        meter.publish("unmetered", message, admission.run.session, run=admission.run.id)
     return settle(
         meter,
         admission,
@@ -83,8 +90,19 @@ def settle_used(
         price,
         billed=answered.billed_model,
         service_tier=tier,
-        flags=answered.flags + ((UNPRICED,) if price.source == UNPRICED else ()),
+        flags=answered.flags + unpriced,
     )
+
+
+UNPRICED_SEARCH = "unpriced search"
+"""Flag of a call for which the provider searched the web at a price that the list does not know."""
+
+
+def _unpriced(price: Price, usage: Usage) -> tuple[str, ...]:
+    """What the record of a call says of prices that nobody knows."""
+    if price.source == UNPRICED:
+        return (UNPRICED,)
+    return (UNPRICED_SEARCH,) if usage.web_searches and not price.prices_searches else ()
 
 
 def of_messages(messages: Sequence[BaseMessage], quote: Quote) -> Answered:
