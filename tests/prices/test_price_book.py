@@ -43,6 +43,11 @@ ROW = {"input_cost_per_token": "0.000001", "output_cost_per_token": "0.000002"}
         ("bedrock/converse/us.anthropic.claude-opus-4-6-v1", None, "us.anthropic.claude-opus-4-6-v1"),
         ("us.anthropic.claude-opus-4-6-v1", "aws.bedrock", "us.anthropic.claude-opus-4-6-v1"),
         ("gpt-4o", "a host of one's own", "gpt-4o"),
+        ("gpt-3.5-turbo-instruct", "openai", "gpt-3.5-turbo-instruct"),  # a row of "text-completion-openai"
+        ("openai/davinci-002", None, "davinci-002"),
+        ("babbage-002", "text-completion-openai", "babbage-002"),
+        ("ft:davinci-002:acme::abc", "openai", "ft:davinci-002"),
+        ("gpt-35-turbo-instruct", "azure", "azure/gpt-35-turbo-instruct"),
         ("ft:gpt-4o-mini-2024-07-18:acme:helper:abc", "openai", "ft:gpt-4o-mini-2024-07-18"),
         ("openai/ft:gpt-4o-mini-2024-07-18:acme::abc", None, "ft:gpt-4o-mini-2024-07-18"),
         (
@@ -65,6 +70,7 @@ def test_names_are_found_with_and_without_their_provider(model: str, provider: s
         ("openai/claude-sonnet-4-5", None),
         ("nobody/gpt-4o", None),
         ("gpt-4o", "anthropic"),
+        ("davinci-002", "anthropic"),
         ("sample_spec", None),
         ("fallback_generalizations", None),
         ("github_copilot/gpt-4o", None),

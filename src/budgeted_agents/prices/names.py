@@ -45,6 +45,9 @@ _LONG_CONTEXT = re.compile(r"\[1m\]$", re.IGNORECASE)
 _ROUTES = frozenset({"converse", "converse_like", "invoke", "chat", "responses", "models"})
 """Segments that name an API or a collection and not a model."""
 
+_COMPLETES_TEXT = "text-completion-"
+"""What LiteLLM puts before a provider's name where a model completes text and does not chat."""
+
 Rows = Mapping[str, Mapping[str, Any]]
 
 
@@ -104,4 +107,5 @@ def _belongs(row: Mapping[str, Any], provider: str) -> bool:
 
 
 def _is_by(row: Mapping[str, Any], provider: str) -> bool:
-    return str(row.get("litellm_provider", "")).startswith(provider)
+    owner = str(row.get("litellm_provider", ""))
+    return owner.startswith(provider) or owner.removeprefix(_COMPLETES_TEXT).startswith(provider)
