@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+from uuid import UUID
 
 import pytest
 
 from budgeted_agents.budget import ambient, attribute
-from budgeted_agents.budget.attribution import DIMENSIONS, MAX_LENGTH, checked, from_metadata
+from budgeted_agents.budget.attribution import DIMENSIONS, MAX_LENGTH, checked, from_metadata, passed_over
 from budgeted_agents.errors import InvalidAttribution
 
 
@@ -55,7 +56,7 @@ def test_a_thread_inherits_only_through_its_context() -> None:
     assert seen == [{}, {"tenant": "acme"}]
 
 
-@pytest.mark.parametrize("value", ["", "x" * (MAX_LENGTH + 1), 5, None, True, b"acme", ["acme"], "half \udc00"])
+@pytest.mark.parametrize("value", ["", "x" * (MAX_LENGTH + 1), 5.0, None, True, b"acme", ["acme"], "half \udc00"])
 def test_a_bad_value_is_named_and_changes_nothing(value: object) -> None:
     with attribute(user="ann"):
         with pytest.raises(InvalidAttribution) as caught, attribute(feature="chat", tenant=value):  # type: ignore[arg-type]
@@ -63,7 +64,7 @@ def test_a_bad_value_is_named_and_changes_nothing(value: object) -> None:
         assert ambient() == {"user": "ann"}
     error = caught.value
     assert (error.field, error.value, error.place) == ("tenant", value, "attribute(...)")
-    assert error.remedy == "Give a non-empty string of at most 200 characters"
+    assert error.remedy == "Give a non-empty string of at most 200 characters, a whole number or a UUID"
 
 
 @pytest.mark.parametrize("name", ["", "n" * (MAX_LENGTH + 1)])
@@ -77,6 +78,7 @@ def test_metadata_gives_the_wanted_dimensions_and_passes_over_what_is_no_short_n
     metadata: dict[str, object] = {
         "tenant": "acme",
         "user": 42,
+        "cost_center": UUID(int=5),
         "feature": "x" * (MAX_LENGTH + 1),
         "node": None,
         "session": True,
@@ -86,5 +88,13 @@ def test_metadata_gives_the_wanted_dimensions_and_passes_over_what_is_no_short_n
         "langgraph_step": 3,
         "color": "blue",
     }
-    assert from_metadata(metadata) == {"tenant": "acme", "user": "42"}
-    assert from_metadata(metadata, DIMENSIONS | {"color"}) == {"tenant": "acme", "user": "42", "color": "blue"}
+    found = {"tenant": "acme", "user": "42", "cost_center": "00000000-0000-0000-0000-000000000005"}
+    assert from_metadata(metadata) == found
+    assert from_metadata(metadata, DIMENSIONS | {"color"}) == {**found, "color": "blue"}
+    assert passed_over(metadata, DIMENSIONS) == ["feature", "session", "workflow", "environment"]
+    assert passed_over(metadata, DIMENSIONS - {"feature", "session"}) == ["workflow", "environment"]
+
+
+def test_a_number_and_a_uuid_count_as_their_text() -> None:
+    with attribute(user=42, tenant=UUID(int=5)):
+        assert ambient() == {"user": "42", "tenant": "00000000-0000-0000-0000-000000000005"}

@@ -70,7 +70,7 @@ CASES: dict[str, tuple[Any, str]] = {
     "a ledger that is a number": (lambda: built(ledger=7).compile(), "ledger"),
     "a ledger in no folder": (lambda: built(ledger="sqlite:////nowhere/at/all/spend.db").compile(), "path"),
     "an attribution that is empty": (lambda: built(attribution={"tenant": ""}).compile(), "tenant"),
-    "an attribution that is a number": (lambda: built(attribution={"tenant": 7}).compile(), "tenant"),
+    "an attribution that is a list": (lambda: built(attribution={"tenant": ["acme"]}).compile(), "tenant"),
     "no model": (lambda: budgeted_model(), "models"),
     "an empty name": (lambda: budgeted_model(""), "models"),
     "a number for a model": (lambda: budgeted_model(7), "models"),  # type: ignore[arg-type]

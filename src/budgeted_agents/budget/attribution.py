@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
+from uuid import UUID
 
 from budgeted_agents.errors import InvalidAttribution
 
@@ -40,19 +41,22 @@ MAX_LENGTH = 200
 
 Attribution = Mapping[str, str]
 
+Name = str | int | UUID
+"""What may be given as a value: a short text, or a number or id, which counts as its text."""
+
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _ambient: ContextVar[Attribution] = ContextVar("budgeted_agents_attribution", default=MappingProxyType({}))
 
 
 @contextmanager
-def attribute(**dimensions: str) -> Iterator[None]:
+def attribute(**dimensions: Name) -> Iterator[None]:
     """Attribute every call made inside the block (also in tasks started there) to these dimensions.
 
     Nested blocks add to the outer ones and win over them.
 
     Raises:
-        InvalidAttribution: a value is not a short non-empty string.
+        InvalidAttribution: a value is neither a short non-empty string, nor a whole number, nor a UUID.
     """
     token = _ambient.set({**_ambient.get(), **checked(dimensions, place="attribute(...)")})
     try:
@@ -66,17 +70,19 @@ ambient: Callable[[], Attribution] = _ambient.get
 
 
 def from_metadata(metadata: Mapping[str, object], wanted: frozenset[str] = DIMENSIONS) -> dict[str, str]:
-    """The wanted dimensions found in a config's metadata; values that are not short names are passed over."""
-    found = {
-        name: str(value)
-        for name, value in metadata.items()
-        if name in wanted and isinstance(value, str | int) and not isinstance(value, bool)
-    }
-    return {name: value for name, value in found.items() if _is_short_name(value)}
+    """The wanted dimensions found in a config's metadata; values that are no names are passed over."""
+    found = {name: _text(value) for name, value in metadata.items() if name in wanted}
+    return {name: text for name, text in found.items() if text}
+
+
+def passed_over(metadata: Mapping[str, object], wanted: frozenset[str]) -> list[str]:
+    """The wanted dimensions that a config's metadata names with a value that is no name. None and "" name nobody."""
+    given = {name: value for name, value in metadata.items() if name in wanted and value is not None}
+    return [name for name, value in given.items() if not _text(value) and not (isinstance(value, str) and not value)]
 
 
 def checked(dimensions: Mapping[str, object], *, place: str) -> dict[str, str]:
-    """The same mapping, once every name and value is known to be a short non-empty string.
+    """The same mapping, once every name is known to be a short non-empty string, and every value to stand for one.
 
     Raises:
         InvalidAttribution: naming the first that is not.
@@ -87,15 +93,21 @@ def checked(dimensions: Mapping[str, object], *, place: str) -> dict[str, str]:
             "is not a mapping", field="attribution", value=dimensions, place=place.rstrip("="), remedy=remedy
         )
     for name, value in dimensions.items():
-        if not _is_short_name(name) or not _is_short_name(value):
+        if not _is_short_name(name) or not _text(value):
             raise InvalidAttribution(
                 "is not a short name",
                 field=str(name),
                 value=value,
                 place=place,
-                remedy=f"Give a non-empty string of at most {MAX_LENGTH} characters",
+                remedy=f"Give a non-empty string of at most {MAX_LENGTH} characters, a whole number or a UUID",
             )
     return {name: str(value) for name, value in dimensions.items()}
+
+
+def _text(value: object) -> str:
+    """The short name that a value stands for; empty if it stands for none."""
+    is_name = isinstance(value, str | int | UUID) and not isinstance(value, bool)
+    return text if is_name and _is_short_name(text := str(value)) else ""
 
 
 def _is_short_name(value: object) -> bool:

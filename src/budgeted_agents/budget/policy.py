@@ -82,7 +82,12 @@ class Policy:
     @cached_property
     def dimensions(self) -> frozenset[str]:
         """Every dimension a call should be attributed by: the known ones, and the free tags some budget asks for."""
-        return DIMENSIONS.union(*(set(budget.per) | set(budget.where) for budget in self.budgets))
+        return DIMENSIONS | self.deciding
+
+    @cached_property
+    def deciding(self) -> frozenset[str]:
+        """The dimensions that decide which accounts a call is charged to."""
+        return frozenset().union(*(set(budget.per) | set(budget.where) for budget in self.budgets))
 
     @cached_property
     def caps(self) -> frozenset[str]:

@@ -17,6 +17,7 @@ EventKind = Literal[
     "unsettled",
     "shadow",
     "unavailable",
+    "unattributed",
 ]
 
 

@@ -20,7 +20,14 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.tracers.context import register_configure_hook
 
-from budgeted_agents.budget.attribution import Attribution, ambient, from_metadata
+from budgeted_agents.budget.attribution import (
+    MAX_LENGTH,
+    UNATTRIBUTED,
+    Attribution,
+    ambient,
+    from_metadata,
+    passed_over,
+)
 from budgeted_agents.errors import BudgetExceeded, InvalidAttribution
 from budgeted_agents.governor import matching
 from budgeted_agents.integrations.langchain.governance.context import Assigned
@@ -37,6 +44,10 @@ RUN_CHANNEL = "budgeted_agents_run"
 
 _MOST_ATTRIBUTIONS = 1_024
 """Attributions remembered of one run: one for each node, and for each value its calls' metadata have."""
+
+
+_KNOWN = frozenset({"session", "run", "node"})
+"""Dimensions that the run itself knows, whatever the metadata says."""
 
 
 def _same(error: BudgetExceeded) -> BaseException:
@@ -69,6 +80,7 @@ class Governance:
     outer: Governance | None = None
     steps: list[Mapping[int, LLMResult]] = field(default_factory=list)
     _attributions: dict[tuple[object, ...], tuple[Attribution, Attribution]] = field(default_factory=dict, init=False)
+    _told: set[str] = field(default_factory=set, init=False)
 
     @property
     def latest_tiers(self) -> Sequence[Any] | None:
@@ -95,7 +107,19 @@ class Governance:
         if len(self._attributions) >= _MOST_ATTRIBUTIONS:
             self._attributions.clear()
         self._attributions[key] = (around, who)
+        self._tell_of_passed_over(metadata, who)
         return who
+
+    def _tell_of_passed_over(self, metadata: Mapping[str, Any], who: Attribution) -> None:
+        """Say once of each dimension that the metadata's value is no name: such calls share an account."""
+        for name in passed_over(metadata, self.meter.policy.deciding - _KNOWN - self._told):
+            self._told.add(name)
+            message = (
+                f"metadata[{name!r}] ({type(metadata[name]).__name__}) is no short name, so calls are charged as "
+                f"{name}={who.get(name, UNATTRIBUTED)}. "
+                f"Give a string of at most {MAX_LENGTH} characters, a whole number or a UUID"
+            )
+            self.meter.publish("unattributed", message, self.run.session, run=self.run.id)
 
     def check_depth(self, metadata: Mapping[str, Any], attribution: Mapping[str, str]) -> Steps[None]:
         """Refuse a call made by an agent that is nested too deep.

@@ -8,7 +8,7 @@ from functools import partial
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 
-from budgeted_agents.budget.attribution import ambient, from_metadata
+from budgeted_agents.budget.attribution import ambient, checked, from_metadata, passed_over
 from budgeted_agents.errors import InvalidAttribution
 from budgeted_agents.governor import budget_to_top_up, top_up_lines
 from budgeted_agents.integrations.langchain.governance.governance import session_of
@@ -45,8 +45,15 @@ def top_up_session(
 
 
 def _attribution(meter: Meter, who: Mapping[str, str], config: RunnableConfig | None) -> dict[str, str]:
-    """Who a run with this config is for, as its calls will be attributed."""
+    """Who a run with this config is for, as its calls will be attributed.
+
+    Raises:
+        InvalidAttribution: the metadata has a value that is no name, so that another account would be credited.
+    """
     full = ensure_config(config)
-    who = {**who, **ambient(), **from_metadata(full.get("metadata") or {}, meter.policy.dimensions)}
+    metadata, policy = full.get("metadata") or {}, meter.policy
+    for name in passed_over(metadata, policy.deciding):
+        checked({name: metadata[name]}, place="top_up, metadata")
+    who = {**who, **ambient(), **from_metadata(metadata, policy.dimensions)}
     session = session_of(full)
     return {**who, "session": session} if session else who
