@@ -140,6 +140,24 @@ def test_usage_without_a_kind_counts_where_no_call_stands_below(tmp_path: Path) 
     assert (call.kind, call.usage, call.flags) == ("model", Usage(100, output=20), ())
 
 
+@pytest.mark.parametrize("kind", ["acompletion", "aresponses", "responses", "text_completion", "anthropic_messages"])
+@pytest.mark.parametrize("names", [("llm.request.type",), ("llm.request.type", "gen_ai.operation.name")])
+def test_calls_of_litellm_count_whatever_they_are_named(kind: str, names: tuple[str, ...], tmp_path: Path) -> None:
+    litellms = chat(
+        "a" * 16, without="gen_ai.operation.name", **dict.fromkeys(names, kind), gen_ai__cost__total_cost=0.5
+    )
+    call = only(tmp_path, line(litellms))
+    assert (call.kind, call.usage, call.recorded_cost) == ("model", Usage(100, output=20), Decimal("0.5"))
+    embedding = chat("b" * 16, without="gen_ai.operation.name", **dict.fromkeys(names, "aembedding"))
+    assert only(tmp_path, line(embedding)).kind == "embedding"
+
+
+def test_a_request_of_an_unknown_type_counts_where_it_used_tokens(tmp_path: Path) -> None:
+    unknown = chat("a" * 16, without="gen_ai.operation.name", llm__request__type="unknown")
+    silent = span("b" * 16, **{"llm.request.type": "unknown", "gen_ai.request.model": "gpt-4o"})
+    assert [call.span for call in read(tmp_path, line(unknown, silent))] == ["a" * 16]
+
+
 def test_runs_of_pydantic_ai_need_no_second_look(tmp_path: Path) -> None:
     run = chat("a" * 16, without="gen_ai.operation.name")
     assert read(tmp_path, line(run, scope="pydantic-ai")) == []

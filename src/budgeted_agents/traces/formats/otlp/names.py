@@ -35,6 +35,7 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
         "gen_ai.usage.cost",
         "gen_ai.usage.total_cost",
         "llm.cost.total",
+        "gen_ai.cost.total_cost",
     ),
     "conversation": ("gen_ai.conversation.id",),
     "session": (
@@ -145,14 +146,23 @@ Role = Kind | Literal["sum", ""]
 SUM: Final = "sum"
 NO_CALL: Final = ""
 
-OPERATIONS: Mapping[str, Role] = {
+_CALLS: Mapping[str, Role] = {
     "chat": "model",
     "generate_content": "model",
     "text_completion": "model",
     "completion": "model",
     "responses": "model",
+    "anthropic_messages": "model",
     "embeddings": "embedding",
     "embedding": "embedding",
+}
+
+REQUEST_KINDS: Mapping[str, Role] = {**_CALLS, **{f"a{name}": role for name, role in _CALLS.items()}}
+"""``llm.request.type``, of OpenLLMetry and of LiteLLM, whose asynchronous calls have names of their own. What is in no
+list may be anything."""
+
+OPERATIONS: Mapping[str, Role] = {
+    **REQUEST_KINDS,
     "execute_tool": "tool",
     "invoke_agent": NO_CALL,
     "create_agent": NO_CALL,
@@ -166,9 +176,6 @@ OPERATIONS: Mapping[str, Role] = {
 
 SPAN_KINDS: Mapping[str, Role] = {"LLM": "model", "EMBEDDING": "embedding", "TOOL": "tool"}
 """``openinference.span.kind``; all others are no calls."""
-
-REQUEST_KINDS: Mapping[str, Role] = {"chat": "model", "completion": "model", "embedding": "embedding"}
-"""OpenLLMetry's ``llm.request.type``."""
 
 SDK_CALLS: Mapping[str, Role] = {
     "doGenerate": "model", "doStream": "model", "doEmbed": "embedding", "toolCall": "tool",

@@ -35,8 +35,8 @@ def _told(found: Found, scope: str, has_usage: bool) -> Role:
         return SPAN_KINDS.get(text_of(kind).upper(), NO_CALL)
     if (call := found.get("sdk_operation")) is not None:
         return SDK_CALLS.get(text_of(call).rpartition(".")[2], NO_CALL)
-    if (request := found.get("request_kind")) is not None:
-        return REQUEST_KINDS.get(text_of(request), NO_CALL)
+    if (request := found.get("request_kind")) is not None and (role := REQUEST_KINDS.get(text_of(request))):
+        return role
     if (entity := found.get("entity_kind")) is not None:
         return "tool" if text_of(entity) == "tool" else NO_CALL
     if "tool" in found:
