@@ -14,6 +14,7 @@ from budgeted_agents.ledgers.urls import place_of
 from budgeted_agents.meter.recording import recorders_of
 from tests.cli.conftest import Command
 from tests.meter.support import Rig
+from tests.traces.records.test_spans import BOOKKEEPING
 
 
 @pytest.fixture
@@ -94,6 +95,27 @@ def test_a_damaged_line_is_told_and_the_rest_is_used(run: Command, url: str) -> 
     assert told["matching"] == 3
     (problem,) = told["problems"]
     assert problem.startswith(f"{file}:1: ")
+
+
+def test_what_a_collector_keeps_is_no_journal_and_changes_nothing(run: Command, url: str, tmp_path: Path) -> None:
+    """It has all the calls, and without the bookkeeping, which only the journal writes, they would cost nothing."""
+    exported = tmp_path / "collector.jsonl"
+    (file,) = Path(f"{url[10:]}.journal").glob("*.jsonl")
+    lines = [json.loads(line) for line in file.read_bytes().splitlines()]
+    for line in lines:
+        for span in line["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+            span["attributes"] = [pair for pair in span["attributes"] if not pair["key"].startswith(BOOKKEEPING)]
+    exported.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    other = f"sqlite:///{tmp_path / 'other.db'}"
+    code, out, err = run("ledger", "rebuild", other, "--journal", exported)
+    assert (code, out) == (2, "")
+    assert "its calls lack their bookkeeping" in err
+    assert not (tmp_path / "other.db").exists()
+    assert run("ledger", "verify", url, "--journal", exported)[0] == 2
+    both = tmp_path / "both.jsonl"
+    both.write_bytes(exported.read_bytes() + file.read_bytes())
+    told = json.loads(run("ledger", "rebuild", other, "--journal", both, "--json")[1])
+    assert (told["restored"], len(told["problems"])) == (3, 3)
 
 
 @pytest.mark.parametrize(

@@ -53,10 +53,12 @@ def rebuild(ledger: str, journal: Path | None, as_json: bool) -> None:
     LEDGER may be missing, or have survived in part. To do it twice changes nothing. Exit codes as for `verify`.
     """
     from budgeted_agents.ledgers import open_ledger
+    from budgeted_agents.traces import CallRecord
     from budgeted_agents.traces.records.journal import read_journal
 
     folder = _folder(ledger, journal)
-    read_journal(folder, [])  # must be there before a ledger is made
+    calls = (line for line in read_journal(folder, []) if isinstance(line.recorded, CallRecord))
+    next(calls, None)  # what is no journal is refused before a ledger is made
     _compare(open_ledger(ledger), folder, as_json, restore=True)
 
 

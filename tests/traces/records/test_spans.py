@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from budgeted_agents.traces import CallRecord, Recorded
 from budgeted_agents.traces.records import spans
+from budgeted_agents.traces.records.attributes import NoBookkeeping
 from tests.traces.records.strategies import recorded
 from tests.traces.support import CALL, RUN, a_call
 
+BOOKKEEPING = ("budget.accounts", "budget.limits", "budget.held", "budget.actual.", "budget.granted_tokens")
 PARENT = f"00-{'c' * 32}-{'d' * 16}-01"
 
 
@@ -96,6 +98,16 @@ def test_spans_of_others_are_passed_over() -> None:
     line = json.loads(spans.to_line(a_call()))
     line["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["attributes"].pop(0)  # whose reservation it is
     assert list(spans.from_line(json.dumps(line).encode())) == []
+
+
+def test_a_call_without_bookkeeping_is_refused_and_one_that_touched_no_account_is_not() -> None:
+    free = a_call(holds=(), actual={}, granted=0)
+    assert list(spans.from_line(spans.to_line(free))) == [free]
+    line = json.loads(spans.to_line(a_call()))
+    (span,) = line["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    span["attributes"] = [pair for pair in span["attributes"] if not pair["key"].startswith(BOOKKEEPING)]
+    with pytest.raises(NoBookkeeping):
+        list(spans.from_line(json.dumps(line).encode()))
 
 
 @given(st.binary(max_size=60))

@@ -66,6 +66,7 @@ _USAGE = {
 _CLASS_OF = {name: token_class for token_class, name in _USAGE.items()}
 _USAGE_PREFIX, _PRICE, _WHO, _ACTUAL = "budget.usage.", "budget.unit_price.", "budget.attribution.", "budget.actual."
 _ACCOUNTS, _LIMITS, _HELD = "budget.accounts", "budget.limits", "budget.held"
+_BOOKED = "budget.booked"
 _EVENT_FIELDS = {
     "message": "budget.message",
     "session": _SESSION,
@@ -77,6 +78,10 @@ _EVENT_FIELDS = {
     "limit": "budget.limit",
 }
 _KINDS = frozenset(get_args(EventKind))
+
+
+class NoBookkeeping(ValueError):
+    """A call of ours was not written by a journal, so that no ledger can be rebuilt from it."""
 
 
 def operation_of(record: CallRecord) -> str:
@@ -115,23 +120,28 @@ def described(record: CallRecord) -> dict[str, Any]:
 
 
 def _bookkeeping(record: CallRecord) -> Iterator[tuple[str, Any]]:
-    """What a ledger is rebuilt from."""
+    """What a ledger is rebuilt from. There is always some of it, so that a call without any is not taken for one that
+    cost nothing."""
     if record.granted:
         yield _COUNTS["granted"], record.granted
     if record.holds:
         yield from zip((_ACCOUNTS, _LIMITS, _HELD), zip(*record.holds, strict=True), strict=True)
     for unit, amount in record.actual.items():
         yield _ACTUAL + unit, amount
-    if not record.booked:
-        yield "budget.booked", False
+    if not (record.booked and (record.granted or record.holds or record.actual)):
+        yield _BOOKED, record.booked
 
 
 def call_of(attributes: Attributes, started_at: float, ended_at: float, parent: str = "") -> CallRecord:
     """The call that has these attributes.
 
     Raises:
+        NoBookkeeping: they are those of a call, and lack what a ledger is rebuilt from.
         KeyError, TypeError, ValueError, ArithmeticError: they are not those of a call.
     """
+    actual = _under(attributes, _ACTUAL)
+    if not (actual or attributes.keys() & {_ACCOUNTS, _COUNTS["granted"], _BOOKED}):
+        raise NoBookkeeping("has no bookkeeping")
     operation = attributes[_OPERATION]
     values: dict[str, Any] = {field: attributes.get(name, "") for field, name in _TEXTS.items()}
     values |= {field: attributes.get(name, 0) for field, name in _COUNTS.items()}
@@ -150,10 +160,10 @@ def call_of(attributes: Attributes, started_at: float, ended_at: float, parent: 
         usage=named | _under(attributes, _USAGE_PREFIX),
         unit_prices=_under(attributes, _PRICE),
         attribution=_under(attributes, _WHO),
-        actual=_under(attributes, _ACTUAL),
+        actual=actual,
         holds=tuple(zip(*(attributes.get(name, ()) for name in (_ACCOUNTS, _LIMITS, _HELD)), strict=True)),
         flags=tuple(attributes.get("budget.flags", ())),
-        booked=attributes.get("budget.booked", True),
+        booked=attributes.get(_BOOKED, True),
         **values,
     )
 

@@ -23,6 +23,7 @@ from budgeted_agents.errors import InvalidJournal, InvalidTrace, JournalUnavaila
 from budgeted_agents.ledgers.urls import file_of, is_off, parsed
 from budgeted_agents.traces.problems import Problems
 from budgeted_agents.traces.records import spans
+from budgeted_agents.traces.records.attributes import NoBookkeeping
 from budgeted_agents.traces.records.content import Content
 from budgeted_agents.traces.records.event import BudgetEvent
 from budgeted_agents.traces.records.record import CallRecord
@@ -41,6 +42,10 @@ _ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 
 LONGEST_LINE = 1024 * 1024
 """Bytes of the longest line that is read; a span of ours has some 3,000, and with content up to 400,000."""
+
+_NO_BOOKKEEPING = (
+    "is a call without what a ledger is rebuilt from, as OpenTelemetryRecorder exports it; it was passed over"
+)
 
 JournalLike: TypeAlias = "Journal | str | os.PathLike[str] | bool | None"
 
@@ -152,22 +157,26 @@ def read_journal(path: str | os.PathLike[str], problems: list[Problems]) -> Iter
         problems: gets one entry for each file that has lines which cannot be read; a cut-off last line is one.
 
     Raises:
-        InvalidJournal: there is no journal.
+        InvalidJournal: there is no journal; or, once it is read, no call in it has its bookkeeping.
     """
     folder = Path(path)
     files = [folder] if folder.is_file() else Journal(folder).files()
     if not files:
-        remedy = "Name a journal's folder, e.g. spend.db.journal, or one of its files"
-        raise InvalidJournal("is no journal", field="journal", value=str(path), place="read_journal", remedy=remedy)
+        raise _no_journal("is no journal", path)
     return _read_all(files, problems)
 
 
 def _read_all(files: Sequence[Path], problems: list[Problems]) -> Iterator[Line]:
+    has_calls = False
     for file in files:
         found = Problems(str(file))
-        yield from _read(file, found)
+        for line in _read(file, found):
+            has_calls = has_calls or isinstance(line.recorded, CallRecord)
+            yield line
         if found.kept:
             problems.append(found)
+        if not has_calls and any(problem.message == _NO_BOOKKEEPING for problem in found.kept):
+            raise _no_journal("is no journal: its calls lack their bookkeeping", file)
 
 
 def _read(file: Path, problems: Problems) -> Iterator[Line]:
@@ -194,6 +203,8 @@ def _recorded(line: bytes, problems: Problems, number: int) -> list[Recorded]:
     for piece in filter(None, (line[:begin], line[begin:])):
         try:
             found += list(spans.from_line(piece))
+        except NoBookkeeping:
+            problems.skip(_NO_BOOKKEEPING, number)
         except ValueError as error:
             problems.skip(f"{error}; it was passed over" if piece.endswith(b"\n") else "is cut off", number)
     return found
@@ -256,6 +267,11 @@ def _append(descriptor: int, line: bytes, size: int, is_whole: bool) -> int:
             return size + written
         size, is_whole = os.fstat(descriptor).st_size, False
     raise OSError("the line could not be written as a whole")
+
+
+def _no_journal(problem: str, path: str | os.PathLike[str]) -> InvalidJournal:
+    remedy = "Name a journal's folder, e.g. spend.db.journal, or one of its files"
+    return InvalidJournal(problem, field="journal", value=str(path), place="read_journal", remedy=remedy)
 
 
 def _refused(problem: str, journal: object) -> InvalidJournal:
