@@ -140,6 +140,30 @@ def test_usage_without_a_kind_counts_where_no_call_stands_below(tmp_path: Path) 
     assert (call.kind, call.usage, call.flags) == ("model", Usage(100, output=20), ())
 
 
+def test_a_span_whose_tokens_are_not_those_of_the_calls_below_it_counts(tmp_path: Path) -> None:
+    """Calls of another agent stand below the one whose answer led to them; a call that is written down twice, with a
+    request between the two, counts once in a sum."""
+    caller = chat("a" * 16, without="gen_ai.operation.name", gen_ai__usage__input_tokens=5000)
+    agent, called = span("b" * 16, "a" * 16), chat("c" * 16, "b" * 16, without="gen_ai.operation.name")
+    assert [call.span for call in read(tmp_path, line(caller, agent, called))] == ["a" * 16, "c" * 16]
+    total = span("e" * 16, **{"gen_ai.usage.input_tokens": 5100, "gen_ai.usage.output_tokens": 40})
+    twice = [chat("f" * 16, "c" * 16), span("d" * 16, "e" * 16), {**caller, "parentSpanId": "d" * 16}]
+    assert [call.span for call in read(tmp_path, line(total, *twice, agent, called))] == ["f" * 16, "a" * 16]
+
+
+def test_spans_of_googles_adk_that_count_tokens_are_calls(tmp_path: Path) -> None:
+    def calling(span_id: str, parent: str = "", tokens: int = 100) -> dict[str, Any]:
+        return chat(span_id, parent, without="gen_ai.operation.name", gen_ai__usage__input_tokens=tokens)
+
+    tool = span("b" * 16, "a" * 16, **{"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "billing"})
+    spans = line(calling("c" * 16, "b" * 16), tool, calling("a" * 16), scope="gcp.vertex.agent")
+    assert [(call.span[0], call.kind) for call in read(tmp_path, spans)] == [
+        ("c", "model"),
+        ("b", "tool"),
+        ("a", "model"),
+    ]
+
+
 @pytest.mark.parametrize("kind", ["acompletion", "aresponses", "responses", "text_completion", "anthropic_messages"])
 @pytest.mark.parametrize("names", [("llm.request.type",), ("llm.request.type", "gen_ai.operation.name")])
 def test_calls_of_litellm_count_whatever_they_are_named(kind: str, names: tuple[str, ...], tmp_path: Path) -> None:

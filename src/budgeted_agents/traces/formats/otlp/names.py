@@ -184,3 +184,7 @@ SDK_CALLS: Mapping[str, Role] = {
 
 SUMMING_SCOPES = frozenset({"pydantic-ai"})
 """Instrumentations whose spans without an operation are runs of agents, with the sum of what their calls used."""
+
+CALLING_SCOPES = frozenset({"gcp.vertex.agent"})
+"""Instrumentations whose spans without an operation are calls if they count tokens: what the answer of a call in
+Google's ADK leads to, tools and other agents, stands below it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from budgeted_agents.traces.formats.otlp.layouts import Layout
 from budgeted_agents.traces.formats.otlp.names import (
+    CALLING_SCOPES,
     NO_CALL,
     OPERATIONS,
     REQUEST_KINDS,
@@ -41,4 +42,6 @@ def _told(found: Found, scope: str, has_usage: bool) -> Role:
         return "tool" if text_of(entity) == "tool" else NO_CALL
     if "tool" in found:
         return "tool"
-    return SUM if has_usage and scope not in SUMMING_SCOPES else NO_CALL
+    if not has_usage or scope in SUMMING_SCOPES:
+        return NO_CALL
+    return "model" if scope in CALLING_SCOPES else SUM

@@ -32,6 +32,9 @@ _RESPONSE_ID = "resp_"
 
 Counted = dict[str, int]
 
+Tokens = tuple[int, int]
+"""Of the input and of the output."""
+
 
 class SpanMapper:
     """Turns spans into calls.
@@ -153,14 +156,17 @@ class TokenUsers:
     def __init__(self) -> None:
         self._layouts = Layouts()
 
-    def has(self, span: Span, scope: str) -> bool:
-        """Whether a span is one of them."""
+    def tokens(self, span: Span, scope: str) -> Tokens | None:
+        """The tokens of such a span; None if it is none. They are as written, since what a sum leaves out of its
+        figures, such as the tokens that were cached, must not make it a call of its own."""
         at = self._layouts.of(span.attributes)
         try:
             counted = _counted(span.attributes, at)
         except InvalidUsage:
-            return False
-        return bool(counted) and role_of(span.attributes, at, scope, has_usage=True) != NO_CALL
+            return None
+        if not counted or role_of(span.attributes, at, scope, has_usage=True) == NO_CALL:
+            return None
+        return counted.get("prompt", 0), counted.get("completion", 0)
 
 
 def _usage(attributes: list[Attribute], at: Layout) -> Usage | None:

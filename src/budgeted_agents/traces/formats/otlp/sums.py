@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from budgeted_agents.traces.call import MAY_BE_SUM, TracedCall
 from budgeted_agents.traces.formats.otlp.shapes import Located
-from budgeted_agents.traces.formats.otlp.spans import TokenUsers
+from budgeted_agents.traces.formats.otlp.spans import Tokens, TokenUsers
 from budgeted_agents.traces.problems import Problems
 
 Key = tuple[str, str]
@@ -16,7 +17,7 @@ Key = tuple[str, str]
 
 
 def without_sums(suspects: list[TracedCall], spans: Iterable[Located], problems: Problems) -> Iterator[TracedCall]:
-    """The suspects that no call stands below.
+    """The suspects whose tokens are not those of the calls below them.
 
     Args:
         suspects: calls whose figures may be sums.
@@ -24,41 +25,57 @@ def without_sums(suspects: list[TracedCall], spans: Iterable[Located], problems:
         problems: where it says that parents run in a circle; such a suspect counts.
     """
     with problems.said_before():
-        parents, using = _links(spans, {call.trace for call in suspects})
-    covered, circles = _ancestors(using, parents), _circles(parents)
+        parents, used = _links(spans, {call.trace for call in suspects})
+    repeating, circles = _repeating(used, parents), _circles(parents)
     for call in suspects:
         key = (call.trace, call.span)
         if key in circles:
             problems.warn("the span is its own ancestor; it counts as no sum", call.line)
-        if key not in covered or key in circles:
+        if key not in repeating:
             flags = tuple(flag for flag in call.flags if flag != MAY_BE_SUM)
             yield msgspec.structs.replace(call, flags=flags)
 
 
-def _links(spans: Iterable[Located], traces: set[str]) -> tuple[dict[Key, Key], list[Key]]:
-    """The parents of the spans of some traces, and which of the spans used tokens."""
+def _links(spans: Iterable[Located], traces: set[str]) -> tuple[dict[Key, Key], dict[Key, Tokens]]:
+    """The parents of the spans of some traces, and the tokens of those that used any."""
     parents: dict[Key, Key] = {}
-    using: list[Key] = []
+    used: dict[Key, Tokens] = {}
     users = TokenUsers()
     for span, scope, _, _ in spans:
         if span.trace_id in traces:
             key = (span.trace_id, span.span_id)
             if span.parent_span_id:
                 parents[key] = (span.trace_id, span.parent_span_id)
-            if users.has(span, scope):
-                using.append(key)
-    return parents, using
+            tokens = users.tokens(span, scope)
+            if tokens is not None:
+                used[key] = tokens
+    return parents, used
 
 
-def _ancestors(keys: Iterable[Key], parents: dict[Key, Key]) -> set[Key]:
-    """Everything that stands above one of the spans."""
-    above: set[Key] = set()
-    for key in keys:
+def _repeating(used: Mapping[Key, Tokens], parents: Mapping[Key, Key]) -> set[Key]:
+    """Spans whose tokens are those that all calls below them used together. From the leaves up: a call that another
+    instrumentation wrote down too is one of these, and so counts once for whatever stands above it."""
+    found: set[Key] = set()
+    below: dict[Key, Tokens] = {}
+    waits_for = Counter(parents.values())
+    ready = [key for key in parents.keys() | used.keys() if key not in waits_for]
+    while ready:
+        key = ready.pop()
+        own, others = used.get(key), below.get(key)
+        if own is not None and own == others:
+            found.add(key)
+        elif own is not None:
+            below[key] = own if others is None else (own[0] + others[0], own[1] + others[1])
         parent = parents.get(key)
-        while parent is not None and parent not in above and parent != key:
-            above.add(parent)
-            parent = parents.get(parent)
-    return above
+        if parent is None:
+            continue
+        if key in below:
+            prompt, completion = below.get(parent, (0, 0))
+            below[parent] = (prompt + below[key][0], completion + below[key][1])
+        waits_for[parent] -= 1
+        if not waits_for[parent]:
+            ready.append(parent)
+    return found
 
 
 def _circles(parents: dict[Key, Key]) -> set[Key]:
