@@ -182,6 +182,14 @@ def test_a_request_of_an_unknown_type_counts_where_it_used_tokens(tmp_path: Path
     assert [call.span for call in read(tmp_path, line(unknown, silent))] == ["a" * 16]
 
 
+@pytest.mark.parametrize("answered", ["", "none", "None", "unknown"])
+def test_where_no_model_is_said_to_have_answered_it_is_the_one_that_was_asked_for(
+    answered: str, tmp_path: Path
+) -> None:
+    call = only(tmp_path, line(chat("a" * 16, gen_ai__response__model=answered)))
+    assert (call.model, call.model_asked) == ("gpt-4o", "gpt-4o")
+
+
 def test_runs_of_pydantic_ai_need_no_second_look(tmp_path: Path) -> None:
     run = chat("a" * 16, without="gen_ai.operation.name")
     assert read(tmp_path, line(run, scope="pydantic-ai")) == []

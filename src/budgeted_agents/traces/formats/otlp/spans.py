@@ -30,6 +30,9 @@ from budgeted_agents.usage import MAX_TOKENS, Usage
 _RESPONSE_ID = "resp_"
 """How a response's id begins. Some frameworks give it as the conversation's, which changes with every call then."""
 
+_NO_MODEL = frozenset({"", "none", "None", "unknown"})
+"""What a span says where it does not know which model answered: the one that was asked for is taken then."""
+
 Counted = dict[str, int]
 
 Tokens = tuple[int, int]
@@ -94,7 +97,9 @@ class SpanMapper:
             attributes[at.provider].value,
             attributes[at.node].value,
         )
-        model = asked if at.model == at.absent else attributes[at.model].value
+        model = text_of(attributes[at.model].value)
+        if model in _NO_MODEL:
+            model = text_of(asked)
         name = f"{trace}/{span.span_id}" if span.span_id else self._name(line)
         return TracedCall(
             id=name,
@@ -102,7 +107,7 @@ class SpanMapper:
             trace=trace,
             span=span.span_id,
             parent=span.parent_span_id,
-            model=model.string_value or text_of(model),
+            model=model,
             model_asked=asked.string_value or text_of(asked),
             provider=provider.string_value or text_of(provider),
             usage=usage,
