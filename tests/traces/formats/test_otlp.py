@@ -190,6 +190,22 @@ def test_where_no_model_is_said_to_have_answered_it_is_the_one_that_was_asked_fo
     assert (call.model, call.model_asked) == ("gpt-4o", "gpt-4o")
 
 
+def test_the_vercel_ai_sdk_has_names_of_its_own_for_tokens(tmp_path: Path) -> None:
+    embedded = {"ai.model.id": "text-embedding-3-small", "ai.usage.tokens": 100}
+    around = span("a" * 16, **{"ai.operationId": "ai.embed", **embedded})
+    call = only(tmp_path, line(around, span("b" * 16, "a" * 16, **{"ai.operationId": "ai.embed.doEmbed", **embedded})))
+    assert (call.kind, call.model, call.usage) == ("embedding", "text-embedding-3-small", Usage(100))
+    details = {"inputTokenDetails.cacheReadTokens": 20, "inputTokenDetails.cacheWriteTokens": 30}
+    details |= {"inputTokenDetails.noCacheTokens": 50, "outputTokenDetails.reasoningTokens": 5}
+    answered = chat(
+        "c" * 16,
+        without="gen_ai.operation.name",
+        **{"ai.operationId": "ai.generateText.doGenerate"},
+        **{f"ai.usage.{name}": tokens for name, tokens in details.items()},
+    )
+    assert only(tmp_path, line(answered)).usage == Usage(50, 20, 30, output=15, reasoning=5)
+
+
 def test_runs_of_pydantic_ai_need_no_second_look(tmp_path: Path) -> None:
     run = chat("a" * 16, without="gen_ai.operation.name")
     assert read(tmp_path, line(run, scope="pydantic-ai")) == []

@@ -82,7 +82,13 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
 
 _USAGE = "gen_ai.usage."
 _COUNTS: Mapping[str, tuple[str, ...]] = {
-    "prompt": (f"{_USAGE}input_tokens", f"{_USAGE}prompt_tokens", "llm.token_count.prompt", "llm.usage.prompt_tokens"),
+    "prompt": (
+        f"{_USAGE}input_tokens",
+        f"{_USAGE}prompt_tokens",
+        "llm.token_count.prompt",
+        "llm.usage.prompt_tokens",
+        "ai.usage.tokens",
+    ),
     "completion": (
         f"{_USAGE}output_tokens",
         f"{_USAGE}completion_tokens",
@@ -98,6 +104,7 @@ _COUNTS: Mapping[str, tuple[str, ...]] = {
         f"{_USAGE}details.cache_read_tokens",
         "llm.token_count.prompt_details.cache_read",
         "llm.token_count.prompt_details.cache_input",
+        "ai.usage.inputTokenDetails.cacheReadTokens",
         "ai.usage.cachedInputTokens",
     ),
     "cache_write": (
@@ -107,6 +114,7 @@ _COUNTS: Mapping[str, tuple[str, ...]] = {
         f"{_USAGE}cache_write_input_tokens",
         f"{_USAGE}details.cache_write_tokens",
         "llm.token_count.prompt_details.cache_write",
+        "ai.usage.inputTokenDetails.cacheWriteTokens",
     ),
     "cache_write_5m": ("budget.usage.cache_write_5m",),
     "cache_write_1h": ("budget.usage.cache_write_1h",),
@@ -117,6 +125,7 @@ _COUNTS: Mapping[str, tuple[str, ...]] = {
         f"{_USAGE}details.reasoning_tokens",
         f"{_USAGE}details.thoughts_tokens",
         "llm.token_count.completion_details.reasoning",
+        "ai.usage.outputTokenDetails.reasoningTokens",
         "ai.usage.reasoningTokens",
     ),
     "audio_input": (f"{_USAGE}audio.input_tokens", "llm.token_count.prompt_details.audio"),
