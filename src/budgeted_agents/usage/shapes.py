@@ -303,6 +303,10 @@ def total_counts(counts: Mapping[str, int]) -> dict[str, int]:
     short = max(counts.get("cache_write_5m", 0), counts.get("cache_write", 0) - long)
     searches = parts.pop("web_searches", 0)
     sums = {"prompt": parts.pop("prompt", 0), "completion": parts.pop("completion", 0)}
+    beside = parts.pop("reasoning_beside", 0)
+    if not parts.get("reasoning"):
+        sums["completion"] += beside
+        parts["reasoning"] = beside
     return {**_disjoint(**sums, cache_write_5m=short, cache_write_1h=long, **parts), "web_searches": searches}
 
 

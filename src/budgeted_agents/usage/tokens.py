@@ -207,7 +207,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
             counts: ``prompt`` and ``completion`` (including everything below, unless the numbers contradict that),
                 ``total`` of the two, and their parts ``cache_read``, ``cache_write`` (of any lifetime),
                 ``cache_write_5m``, ``cache_write_1h``, ``audio_input``, ``image_input``, ``reasoning``,
-                ``audio_output``, ``image_output``; and ``web_searches``.
+                ``audio_output``, ``image_output``; ``reasoning_beside`` if reasoning is surely no part of
+                ``completion``; and ``web_searches``.
         """
         if _PLAIN_TOTALS.issuperset(counts):
             get = counts.get

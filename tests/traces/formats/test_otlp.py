@@ -206,6 +206,17 @@ def test_the_vercel_ai_sdk_has_names_of_its_own_for_tokens(tmp_path: Path) -> No
     assert only(tmp_path, line(answered)).usage == Usage(50, 20, 30, output=15, reasoning=5)
 
 
+def test_what_gemini_thought_is_output_wherever_it_is_counted(tmp_path: Path) -> None:
+    """ADK counts it beside the output, OpenLLMetry in the total alone. Totals of other models have other gaps."""
+    beside = chat("a" * 16, gen_ai__usage__experimental__reasoning_tokens=460)
+    total = chat("b" * 16, gen_ai__request__model="gemini-2.5-flash", llm__usage__total_tokens=580)
+    whole = chat("c" * 16, gen_ai__request__model="gemini-2.5-flash", llm__usage__total_tokens=120)
+    other = chat("d" * 16, llm__usage__total_tokens=580)
+    usages = [call.usage for call in read(tmp_path, line(beside, total, whole, other))]
+    thought, plain = Usage(100, output=20, reasoning=460), Usage(100, output=20)
+    assert usages == [thought, thought, plain, plain]
+
+
 def test_runs_of_pydantic_ai_need_no_second_look(tmp_path: Path) -> None:
     run = chat("a" * 16, without="gen_ai.operation.name")
     assert read(tmp_path, line(run, scope="pydantic-ai")) == []

@@ -128,13 +128,15 @@ _COUNTS: Mapping[str, tuple[str, ...]] = {
         "ai.usage.outputTokenDetails.reasoningTokens",
         "ai.usage.reasoningTokens",
     ),
+    "reasoning_beside": (f"{_USAGE}experimental.reasoning_tokens",),
     "audio_input": (f"{_USAGE}audio.input_tokens", "llm.token_count.prompt_details.audio"),
     "image_input": (f"{_USAGE}image.input_tokens", f"{_USAGE}video.input_tokens"),
     "audio_output": (f"{_USAGE}audio.output_tokens", "llm.token_count.completion_details.audio"),
     "image_output": (f"{_USAGE}image.output_tokens",),
     "web_searches": ("budget.usage.web_searches",),
 }
-"""Token counts. Sums include their parts in every one of these conventions, unless a writer errs."""
+"""Token counts. Sums include their parts in every one of these conventions, unless a writer errs. Only older releases
+of Google's ADK count what was thought beside the output."""
 
 
 COUNTS = frozenset(_COUNTS)

@@ -30,6 +30,8 @@ from budgeted_agents.usage import MAX_TOKENS, Usage
 _RESPONSE_ID = "resp_"
 """How a response's id begins. Some frameworks give it as the conversation's, which changes with every call then."""
 
+_GEMINI = "gemini"
+
 _NO_MODEL = frozenset({"", "none", "None", "unknown"})
 """What a span says where it does not know which model answered: the one that was asked for is taken then."""
 
@@ -183,7 +185,17 @@ def _usage(attributes: list[Attribute], at: Layout) -> Usage | None:
     if at.is_usual and (usual := _usual(attributes, at)) is not None:
         return usual
     counted = _counted(attributes, at)
+    if counted.get("total") and any(_GEMINI in text_of(attributes[each].value) for each in (at.model, at.model_asked)):
+        _find_thoughts(counted)
     return Usage.from_totals(counted) if counted else None
+
+
+def _find_thoughts(counted: Counted) -> None:
+    """Count what Gemini thought, where it is only in the total, as OpenLLMetry writes it. No other tokens make
+    such a gap, except for what Google's own tools bring into the prompt, which cannot be told from it."""
+    beside = counted["total"] - counted.get("prompt", 0) - counted.get("completion", 0)
+    if beside > 0 and beside != counted.get("cache_read") and not counted.get("reasoning"):
+        counted["reasoning_beside"] = beside
 
 
 def _usual(attributes: list[Attribute], at: Layout) -> Usage | None:
