@@ -85,6 +85,29 @@ def test_a_field_that_is_not_in_the_format_is_reported_once(tmp_path: Path) -> N
     assert source.problems.skipped == 0
 
 
+def test_a_field_that_is_null_is_left_out_and_names_may_be_numbers(tmp_path: Path) -> None:
+    """As a script writes them that knows no better, out of a database."""
+    optional: dict[str, Any] = dict.fromkeys(FIELDS - {"id", "session", "model", "input_tokens", "output_tokens"})
+    plain = record("7", session="42", user="9")
+    source = write_lines(
+        tmp_path / "calls.jsonl", record("6", **optional), record(**plain), plain | {"id": 7, "session": 42, "user": 9}
+    )
+    found = imported(FORMAT, source)
+    first, second, third = found.models
+    assert (first.usage, first.tools, first.recorded_cost) == (Usage(100, output=20), (), None)
+    assert (third.id, third.session, third.attribution) == ("7", "42", {"user": "9"})
+    assert (second.usage, found.problems) == (third.usage, [])
+
+
+def test_a_time_that_is_none_is_told_once(tmp_path: Path) -> None:
+    source = write_lines(tmp_path / "calls.jsonl", *(record(str(n), started_at="02/09/2026 7:07 PM") for n in (1, 2)))
+    found = imported(FORMAT, source)
+    assert [call.started_at for call in found.models] == [0.0, 0.0]
+    (problem,) = found.problems
+    assert "started_at='02/09/2026 7:07 PM' is no time" in problem
+    assert source.problems.skipped == 0
+
+
 @pytest.mark.parametrize(
     ("bad", "says"),
     [

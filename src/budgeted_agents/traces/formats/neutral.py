@@ -18,7 +18,11 @@ from budgeted_agents.traces.sources import Source
 from budgeted_agents.traces.values import fingerprint, recorded_usd, seconds, texts
 from budgeted_agents.usage import Usage, region_of
 
+_TIMES = {"started_at", "ended_at"}
 _TELLING = {"input_tokens", "cost_usd", "kind"}
+
+_Name = str | int
+"""What tells one thing from others; databases give numbers for that."""
 
 
 class _Tool(msgspec.Struct, forbid_unknown_fields=True):
@@ -29,8 +33,8 @@ class _Tool(msgspec.Struct, forbid_unknown_fields=True):
 class _Call(msgspec.Struct):
     """A line. Tokens are checked where they are read."""
 
-    id: str
-    session: str
+    id: _Name
+    session: _Name
     kind: Kind = "model"
     model: str = ""
     model_asked: str = ""
@@ -58,11 +62,11 @@ class _Call(msgspec.Struct):
     error: str = ""
     is_estimated: bool = False
     is_local: bool = False
-    trace: str = ""
-    span: str = ""
-    parent: str = ""
-    tenant: str = ""
-    user: str = ""
+    trace: _Name = ""
+    span: _Name = ""
+    parent: _Name = ""
+    tenant: _Name = ""
+    user: _Name = ""
     feature: str = ""
     cost_center: str = ""
     workflow: str = ""
@@ -91,35 +95,41 @@ class Neutral:
     def read(self, source: Source) -> Iterator[TracedCall]:
         """One call a line."""
         problems = source.problems
-        unknown: set[str] = set()
-        return read_each(records(source), lambda line, record: _calls(record, unknown, problems, line), problems)
+        told: set[str] = set()
+        return read_each(records(source), lambda line, record: _calls(record, told, problems, line), problems)
 
 
 FORMAT = Neutral()
 
 
-def _calls(record: Record, unknown: set[str], problems: Problems, line: int) -> Iterator[TracedCall]:
-    for name in sorted(record.keys() - FIELDS - unknown):
-        unknown.add(name)
+def _calls(record: Record, told: set[str], problems: Problems, line: int) -> Iterator[TracedCall]:
+    """The call of a record. A field that is null is one that is left out; ``told`` are those that were warned of."""
+    for name in sorted(record.keys() - FIELDS - told):
+        told.add(name)
         problems.warn(f"has a field {name!r} that the format does not know; it is ignored, here and below", line)
+    known = {name: value for name, value in record.items() if name in FIELDS and value is not None}
     try:
-        call = msgspec.convert(record, _Call)
+        call = msgspec.convert(known, _Call)
     except msgspec.ValidationError as error:
         problems.skip(f"is no call ({error}); it is skipped", line)
         return
-    known = {name: value for name, value in record.items() if name in FIELDS}
+    for name in sorted(_TIMES - told):
+        if known.get(name) and not seconds(known[name]):
+            told.add(name)
+            said = f"{name}={known[name]!r} is no time, which is ISO 8601 or seconds since the epoch"
+            problems.warn(f"{said}; it counts as unknown, here and below", line)
     yield _traced(call, Usage.from_flat(known, place=f"usage of {call.id}"), line)
 
 
 def _traced(call: _Call, usage: Usage, line: int) -> TracedCall:
     flags = ((ESTIMATED, call.is_estimated), (LOCAL_MODEL, call.is_local))
     return TracedCall(
-        id=call.id,
-        session=call.session,
+        id=str(call.id),
+        session=str(call.session),
         kind=call.kind,
-        trace=call.trace,
-        span=call.span,
-        parent=call.parent,
+        trace=str(call.trace),
+        span=str(call.span),
+        parent=str(call.parent),
         model=call.model,
         model_asked=call.model_asked,
         provider=call.provider,
