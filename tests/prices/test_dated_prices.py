@@ -138,6 +138,18 @@ def test_a_price_is_found_under_other_words_for_its_provider(history: PriceHisto
         assert input_price(found) == "0.0000001"
 
 
+@pytest.mark.parametrize(
+    ("model", "maker"),
+    [("claude-sonnet-4-5", "anthropic"), ("gemini-2.5-flash", "gcp.vertex_ai"), ("grok-4", "x_ai"),
+     ("mistral-large-latest", "mistral_ai")],
+)  # fmt: skip
+def test_what_openai_s_client_called_costs_what_its_maker_charges(model: str, maker: str) -> None:
+    prices = DatedPrices.load()
+    assert input_price(prices.on(0, model, "openai")) == input_price(prices.on(0, model, maker))
+    assert prices.on(0, "no-such-model", "openai") is None
+    assert prices.on(0, model, "cohere") is None
+
+
 def test_a_price_that_depends_on_the_hour_is_passed_over(history: PriceHistory) -> None:
     assert history.on(date(2025, 7, 1), "deepseek-chat", "deepseek") is None
 

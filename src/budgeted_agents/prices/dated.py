@@ -13,7 +13,11 @@ from budgeted_agents.errors import InvalidPrice
 from budgeted_agents.prices.book import PriceBook
 from budgeted_agents.prices.bundled import read_list
 from budgeted_agents.prices.history import PriceHistory
+from budgeted_agents.prices.names import litellms_word
 from budgeted_agents.prices.price import Price
+
+_SPOKEN_BY_MANY = "openai"
+"""The provider whose interface many others have too."""
 
 _EPOCH = date(1970, 1, 1)
 _DATED = re.compile(r"(\d{4}-\d{2}-\d{2})(?:\D|$)")
@@ -86,11 +90,19 @@ class DatedPrices:
         Args:
             day: days since 1970-01-01; 0 if unknown, which is priced as today.
             model: its name, with or without provider.
-            provider: who serves it, if the name does not say; empty is not given.
+            provider: who serves it, if the name does not say; empty is not given. A model that OpenAI does not have was
+                served by its own maker: traces name OpenAI for whatever its client called.
             region: where the call is served, if the provider charges more there; empty is not given. Former prices are
                 the current list's factor dearer, because the history does not know regions.
         """
         when = self._as_of or (_EPOCH + timedelta(days=day) if day else datetime.now(UTC).date())
+        found = self._first(when, model, provider, region)
+        if found is None and litellms_word(provider) == _SPOKEN_BY_MANY:
+            found = self._first(when, model, "", region)
+            return found and (self._first(when, model, found.provider, region) or found)
+        return found
+
+    def _first(self, when: date, model: str, provider: str, region: str) -> Price | None:
         return (
             self._of_own(when, model, provider, region)
             or self._of_history(when, model, provider, region, only_former=True)

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 _PROVIDERS: Mapping[str, str] = {
+    "amazon-bedrock": "bedrock",
     "aws.bedrock": "bedrock",
     "aws_bedrock": "bedrock",
     "amazon_bedrock": "bedrock",
     "anthropic_bedrock": "bedrock",
     "bedrock_converse": "bedrock",
+    "az.ai.inference": "azure_ai",
+    "az.ai.openai": "azure",
     "azure.ai.openai": "azure",
     "azure.ai.inference": "azure_ai",
     "azure_openai": "azure",
@@ -23,14 +26,22 @@ _PROVIDERS: Mapping[str, str] = {
     "google": "gemini",
     "google_genai": "gemini",
     "google-genai": "gemini",
+    "google.vertex": "vertex_ai",
     "google_vertexai": "vertex_ai",
     "mistral_ai": "mistral",
     "mistralai": "mistral",
     "moonshot_ai": "moonshot",
     "together": "together_ai",
+    "togetherai": "together_ai",
     "x_ai": "xai",
 }
 """Names other frameworks and OpenTelemetry give to LiteLLM's providers."""
+
+_ENDPOINT = re.compile(r"\.(chat|completion|embedding|generative-ai|messages|responses)$")
+"""What the Vercel AI SDK puts behind a provider's name."""
+
+_SAME_SELLER: Mapping[str, str] = {"azure_ai": "azure"}
+"""A provider whose rows lack models that it sells at the price of another's rows."""
 
 _LOCAL = frozenset({"ollama", "ollama_chat"})
 """Providers that run models on the user's own machine. The list knows some of their models, all at no price."""
@@ -53,7 +64,8 @@ Rows = Mapping[str, Mapping[str, Any]]
 
 def litellms_word(provider: str) -> str:
     """LiteLLM's word for a provider, whoever's word it is."""
-    return _PROVIDERS.get(provider.lower(), provider.lower())
+    word = _ENDPOINT.sub("", provider.lower())
+    return _PROVIDERS.get(word, word)
 
 
 def find_row(model: str, provider: str | None, rows: Rows) -> str | None:
@@ -70,7 +82,9 @@ def find_row(model: str, provider: str | None, rows: Rows) -> str | None:
             return full
     if name in rows and _serves(rows[name], provider, rows):
         return name
-    return next((bare for bare, owner in _shortened(name, provider) if _owned(bare, owner, rows)), None)
+    found = next((bare for bare, owner in _shortened(name, provider) if _owned(bare, owner, rows)), None)
+    also = _SAME_SELLER.get(provider or "")
+    return find_row(model, also, rows) if found is None and also else found
 
 
 def is_local(model: str, provider: str | None) -> bool:
