@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from budgeted_agents.budget import BudgetLike
 from budgeted_agents.errors import InvalidPolicy, InvalidTrace
 from budgeted_agents.prices import DatedPrices
 from tests.reports.audits import HOSTILE
-from tests.simulation.support import LARGE, PRICES, SMALL, call, calls
+from tests.simulation.support import LARGE, PRICES, SMALL, START, call, calls
 
 
 def test_policies_without_names_are_named_after_their_budgets_or_files(tmp_path: Path) -> None:
@@ -118,3 +120,18 @@ def test_what_cannot_be_replayed_is_told() -> None:
         f"{name}: not replayed, because traces do not tell them" for name in ("loops", "depth")
     )
     assert context.startswith("2 calls above context_tokens")
+
+
+def test_an_interruption_comes_out_alone_however_many_calls_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them waits for money that the ones before it hold: what it would clean up must not be told one by one."""
+    at_once = [call(0, id=str(number), ended_at=START + 60) for number in range(1_000)]
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    with pytest.raises(KeyboardInterrupt):
+        what_if(at_once, Budget(usd="0.10", max_wait=60), prices=PRICES, progress=interrupt)
+    gc.collect()
+    assert not told

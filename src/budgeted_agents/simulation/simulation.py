@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -94,6 +95,7 @@ class Simulation:
         )
         self._events: list[tuple[float, int, int, Callable[[], None]]] = []
         self._order = count()
+        self._waiting: set[Steps[Admission]] = set()
         self._speaker = Moment(0, 0.0, "", "")
         self._overran = False
 
@@ -121,6 +123,14 @@ class Simulation:
             if session.outcome.calls == 0:
                 for timed in session.statements:
                     book_stated(self._meter, self._tariff, session, timed)
+
+    def close(self) -> None:
+        """Give up what is under way. Admissions that wait clean up behind them, which somebody has to conduct: the
+        garbage collector would only drop them, and complain of each."""
+        while self._waiting:
+            steps = self._waiting.pop()
+            with suppress(GeneratorExit):
+                drive(steps, steps.throw(GeneratorExit()))
 
     # Time
 
@@ -164,6 +174,7 @@ class Simulation:
     def _go_on(self, steps: Steps[Admission], played: _Played) -> None:
         """Conduct an admission up to its end, or to when it looks again."""
         self._speaker = played.moment(self._now)
+        self._waiting.discard(steps)
         try:
             pause = until_pause(steps)
         except StopIteration as ended:
@@ -172,6 +183,7 @@ class Simulation:
             played.session.end(refusal, self._policy, played.run, played.moment(self._now, str(refusal)))
             self._cut(played)
         else:
+            self._waiting.add(steps)
             self._at(self._now + pause.seconds, _AFTER_OTHERS, partial(self._go_on, steps, played))
 
     def _admitted(self, admission: Admission, played: _Played) -> None:

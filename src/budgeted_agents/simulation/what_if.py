@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from itertools import chain
 from pathlib import Path
@@ -13,7 +13,7 @@ from budgeted_agents.errors import InvalidPolicy, InvalidTrace
 from budgeted_agents.prices import PricesLike
 from budgeted_agents.prices.dated import parse_day
 from budgeted_agents.reports.audit import file_audit, reading_warnings
-from budgeted_agents.simulation.order import in_time_order
+from budgeted_agents.simulation.order import Timed, in_time_order
 from budgeted_agents.simulation.report import PolicyWhatIf, WhatIfReport
 from budgeted_agents.simulation.simulation import Simulation
 from budgeted_agents.simulation.tiers import Tariff
@@ -65,17 +65,15 @@ def what_if(
     named = _named(policies)
     simulations = {name: Simulation(policy, tariff, output_limit) for name, policy in named.items()}
     results: list[FileResult] = []
-    taken = 0
-    for taken, timed in enumerate(in_time_order(_calls_of(calls, format, results)), start=1):
+    recorded = in_time_order(_calls_of(calls, format, results))
+    try:
+        taken = _conduct(simulations.values(), recorded, progress)
+        unread = tuple(reading_warnings([file_audit(result) for result in results]))
+        if not taken:
+            raise _no_calls(calls, unread)
+    finally:
         for simulation in simulations.values():
-            simulation.take(timed)
-        if progress is not None and taken % 1_000 == 0:
-            progress(taken)
-    unread = tuple(reading_warnings([file_audit(result) for result in results]))
-    if not taken:
-        raise _no_calls(calls, unread)
-    for simulation in simulations.values():
-        simulation.finish()
+            simulation.close()
     return WhatIfReport(
         tuple(
             PolicyWhatIf(name, named[name], [session.outcome for session in simulation.sessions.values()])
@@ -83,6 +81,21 @@ def what_if(
         ),
         unread,
     )
+
+
+def _conduct(
+    simulations: Collection[Simulation], recorded: Iterable[Timed], progress: Callable[[int], None] | None
+) -> int:
+    """Take all calls, to their end; the number of calls."""
+    taken = 0
+    for taken, timed in enumerate(recorded, start=1):
+        for simulation in simulations:
+            simulation.take(timed)
+        if progress is not None and taken % 1_000 == 0:
+            progress(taken)
+    for simulation in simulations:
+        simulation.finish()
+    return taken
 
 
 def _calls_of(calls: Calls, format: str | None, results: list[FileResult]) -> Iterable[TracedCall]:

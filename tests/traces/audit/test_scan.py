@@ -6,6 +6,8 @@ import codecs
 import gzip
 import io
 import random
+import subprocess
+import sys
 import zipfile
 from array import array
 from collections import Counter
@@ -80,6 +82,31 @@ def test_several_processes_find_what_one_finds(
     assert sum(session.cost for session in alone.audit.sessions.values()) == 60 * 3 * 140_000
     places = [problem.place for file in several.files for problem in file.problems.kept]
     assert places == [f"{tmp_path}/a.jsonl:{len(lines) + 1}", f"{tmp_path}/b.jsonl:151"]
+
+
+def test_an_interruption_ends_all_processes_without_a_word(tmp_path: Path) -> None:
+    """As a terminal sends it: to every process of the group, while all of them work."""
+    run = [each for number in range(60) for each in run_lines(number)]
+    write(tmp_path / "a.jsonl", *run * 200)
+    write(tmp_path / "b.jsonl", *run * 200)
+    program = """
+import os, signal, sys
+from budgeted_agents.traces.audit.scan import scan
+
+try:
+    scan(sys.argv[1:], workers=2, progress=lambda *_: os.killpg(0, signal.SIGINT))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "a.jsonl", tmp_path / "b.jsonl"],
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
 @pytest.mark.usefixtures("small_parts")

@@ -105,8 +105,10 @@ class Workers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *failed: object) -> None:
         for worker in self._workers:
+            if any(failed):
+                worker.kill()  # nobody wants what it still reads
             worker.stop()
         self._threads.shutdown(cancel_futures=True)
         self._loading.shutdown()
@@ -186,7 +188,10 @@ class _Worker:
         # One salt for all, because what they hash is compared.
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "0"}
         command = [sys.executable, "-P", "-m", "budgeted_agents.traces.audit.worker"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        # In a group of its own, Ctrl-C reaches only the process that gives the jobs, which then ends the workers.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, process_group=0
+        )
         with suppress(BrokenPipeError):  # whoever gives it a job says that it died
             self._send((formats.places, forced))
 
@@ -207,6 +212,9 @@ class _Worker:
             raise answer
         assert isinstance(answer, Folded)
         return answer
+
+    def kill(self) -> None:
+        self._process.kill()
 
     def stop(self) -> None:
         for stream in (self._process.stdin, self._process.stdout):
