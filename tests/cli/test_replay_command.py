@@ -68,6 +68,11 @@ def test_the_table(run: Command, traces: Path) -> None:
         assert text in out
 
 
+def test_nothing_is_said_beside_the_answer_where_nothing_is_amiss(run: Command, tmp_path: Path) -> None:
+    code, _, err = run(write(tmp_path / "a.jsonl", line("1", cost_usd="0.0035")), "--json")
+    assert (code, err) == (0, "")
+
+
 def test_json(run: Command, traces: Path) -> None:
     body = json.loads(run(traces, "--json")[1])
     assert body["totals"]["cost_usd"] == "0.007"

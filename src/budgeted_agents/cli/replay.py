@@ -142,4 +142,5 @@ def _progress() -> Iterator[Progress]:
         begin.cancel()
         if begin.ident is not None:
             begin.join()
-        bar.stop()
+        if bar.live.is_started:  # else it would end a line that nobody has begun
+            bar.stop()
