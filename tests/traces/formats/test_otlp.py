@@ -145,10 +145,14 @@ def test_a_span_whose_tokens_are_not_those_of_the_calls_below_it_counts(tmp_path
     request between the two, counts once in a sum."""
     caller = chat("a" * 16, without="gen_ai.operation.name", gen_ai__usage__input_tokens=5000)
     agent, called = span("b" * 16, "a" * 16), chat("c" * 16, "b" * 16, without="gen_ai.operation.name")
-    assert [call.span for call in read(tmp_path, line(caller, agent, called))] == ["a" * 16, "c" * 16]
+    source = FileSource(write(tmp_path / "spans.jsonl", line(caller, agent, called)))
+    assert [call.span for call in FORMAT.read(source)] == ["a" * 16, "c" * 16]
+    (problem,) = source.problems.kept
+    assert "its tokens are not those of the calls below it; it counts too" in str(problem)
     total = span("e" * 16, **{"gen_ai.usage.input_tokens": 5100, "gen_ai.usage.output_tokens": 40})
     twice = [chat("f" * 16, "c" * 16), span("d" * 16, "e" * 16), {**caller, "parentSpanId": "d" * 16}]
-    assert [call.span for call in read(tmp_path, line(total, *twice, agent, called))] == ["f" * 16, "a" * 16]
+    source = FileSource(write(tmp_path / "spans.jsonl", line(total, *twice, agent, called)))
+    assert [call.span for call in FORMAT.read(source)] == ["f" * 16, "a" * 16]
 
 
 def test_spans_of_googles_adk_that_count_tokens_are_calls(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -17,21 +17,28 @@ Key = tuple[str, str]
 
 
 def without_sums(suspects: list[TracedCall], spans: Iterable[Located], problems: Problems) -> Iterator[TracedCall]:
-    """The suspects whose tokens are not those of the calls below them.
+    """The suspects whose tokens are not those of the calls below them. One without a model, which has no price, counts
+    only if nothing below it does.
 
     Args:
         suspects: calls whose figures may be sums.
         spans: all spans of their file.
-        problems: where it says that parents run in a circle; such a suspect counts.
+        problems: where it says that a suspect counts beside calls below it, or that parents run in a circle.
     """
     with problems.said_before():
         parents, used = _links(spans, {call.trace for call in suspects})
-    repeating, circles = _repeating(used, parents), _circles(parents)
+    nameless = {(call.trace, call.span) for call in suspects if not call.model}
+    is_sum, circles = _sums(used, parents, nameless), _circles(parents)
     for call in suspects:
         key = (call.trace, call.span)
         if key in circles:
             problems.warn("the span is its own ancestor; it counts as no sum", call.line)
-        if key not in repeating:
+        elif key in is_sum and not is_sum[key]:
+            problems.warn(
+                "the span does not say what it is, and its tokens are not those of the calls below it; it counts too",
+                call.line,
+            )
+        if not is_sum.get(key):
             flags = tuple(flag for flag in call.flags if flag != MAY_BE_SUM)
             yield msgspec.structs.replace(call, flags=flags)
 
@@ -52,19 +59,22 @@ def _links(spans: Iterable[Located], traces: set[str]) -> tuple[dict[Key, Key], 
     return parents, used
 
 
-def _repeating(used: Mapping[Key, Tokens], parents: Mapping[Key, Key]) -> set[Key]:
-    """Spans whose tokens are those that all calls below them used together. From the leaves up: a call that another
-    instrumentation wrote down too is one of these, and so counts once for whatever stands above it."""
-    found: set[Key] = set()
+def _sums(used: Mapping[Key, Tokens], parents: Mapping[Key, Key], nameless: Container[Key]) -> dict[Key, bool]:
+    """Of spans with tokens that have others below them: whether the tokens are only those of all calls below, together.
+
+    From the leaves up: a call that another instrumentation wrote down too is one of these, and so counts once for
+    whatever stands above it.
+    """
+    found: dict[Key, bool] = {}
     below: dict[Key, Tokens] = {}
     waits_for = Counter(parents.values())
     ready = [key for key in parents.keys() | used.keys() if key not in waits_for]
     while ready:
         key = ready.pop()
         own, others = used.get(key), below.get(key)
-        if own is not None and own == others:
-            found.add(key)
-        elif own is not None:
+        if own is not None and others is not None:
+            found[key] = own == others or key in nameless
+        if own is not None and not found.get(key):
             below[key] = own if others is None else (own[0] + others[0], own[1] + others[1])
         parent = parents.get(key)
         if parent is None:
