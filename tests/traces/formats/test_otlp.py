@@ -221,6 +221,15 @@ def test_what_gemini_thought_is_output_wherever_it_is_counted(tmp_path: Path) ->
     assert usages == [thought, thought, plain, plain]
 
 
+def test_metadata_of_langchain_says_what_no_attribute_does(tmp_path: Path) -> None:
+    said = json.dumps({"langgraph_step": 1, "langgraph_node": "planner", "tenant_id": 42, "lc_versions": {}})
+    first = chat("a" * 16, metadata=said)
+    second = chat("b" * 16, metadata=said, gen_ai__agent__name="writer", tenant__id="acme")
+    third = chat("c" * 16, metadata="none")
+    found = [(call.node, call.attribution.get("tenant")) for call in read(tmp_path, line(first, second, third))]
+    assert found == [("planner", "42"), ("writer", "acme"), ("", None)]
+
+
 def test_runs_of_pydantic_ai_need_no_second_look(tmp_path: Path) -> None:
     run = chat("a" * 16, without="gen_ai.operation.name")
     assert read(tmp_path, line(run, scope="pydantic-ai")) == []

@@ -20,6 +20,7 @@ _TOLD_ELSEWHERE = frozenset({"span_kind", "sdk_operation"})
 
 _RARE = frozenset({"cost", "service_tier", "region", "error"})
 _ODD = frozenset({"cache_write", "reservation"})
+_IN_METADATA = frozenset({"node", "tenant"})
 _USUAL = frozenset({"prompt", "completion", "cache_read"})
 """What most spans count."""
 
@@ -37,6 +38,7 @@ class Layout(msgspec.Struct, frozen=True):
         is_told: whether the operation tells what a span is, if it is a known one.
         has_rare: whether there is anything that few calls have.
         is_odd: whether there is anything that makes a call another than it seems.
+        has_metadata: whether metadata may say what no attribute does.
         operation, ..., environment: positions of what is read from nearly every call; `absent` if it is.
     """
 
@@ -51,6 +53,7 @@ class Layout(msgspec.Struct, frozen=True):
     is_told: bool
     has_rare: bool
     is_odd: bool
+    has_metadata: bool
     operation: int
     provider: int
     model: int
@@ -87,6 +90,7 @@ class Layout(msgspec.Struct, frozen=True):
             positions.keys().isdisjoint(_TOLD_ELSEWHERE),
             not positions.keys().isdisjoint(_RARE),
             not positions.keys().isdisjoint(_ODD),
+            "metadata" in positions and not positions.keys() >= _IN_METADATA,
             *(positions.get(name, len(keys)) for name in cls.__struct_fields__[-_OFTEN_READ:]),
         )
 

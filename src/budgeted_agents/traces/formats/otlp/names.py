@@ -57,6 +57,7 @@ _TEXTS: Mapping[str, tuple[str, ...]] = {
         "traceloop.entity.name",
         "gen_ai.agent.id",
     ),
+    "metadata": ("metadata",),
     "tool": ("gen_ai.tool.name", "tool.name", "ai.toolCall.name"),
     "arguments": (
         "gen_ai.tool.call.arguments",

@@ -17,6 +17,7 @@ from budgeted_agents.traces.call import (
 )
 from budgeted_agents.traces.formats.otlp.conversations import Conversations
 from budgeted_agents.traces.formats.otlp.layouts import Layout, Layouts
+from budgeted_agents.traces.formats.otlp.metadata import add_metadata
 from budgeted_agents.traces.formats.otlp.names import NO_CALL, SUM, Role
 from budgeted_agents.traces.formats.otlp.numbers import END_OF_TIME, cost_of, count_of
 from budgeted_agents.traces.formats.otlp.resources import Resources
@@ -88,6 +89,8 @@ class SpanMapper:
                 call.logged_price = self._unit_prices.of(attributes, at, call.model, line) if role == "model" else None
         if at.has_rare or span.status.code:
             self._add_rare(call, span, at.found(attributes))
+        if at.has_metadata:
+            add_metadata(call, attributes[at.positions["metadata"]].value)
         return call
 
     def _call(self, span: Span, at: Layout, usage: Usage, session: str, resource: msgspec.Raw, line: int) -> TracedCall:
