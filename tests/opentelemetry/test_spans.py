@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState, use_span
 
 from budgeted_agents import Budget, CostCallback
 from budgeted_agents.testing import LocalProvider, Reply
@@ -52,6 +52,18 @@ def test_spans_are_children_of_the_users_own(provider: LocalProvider, set_up: Se
     for call in calls:
         assert call.parent is not None
         assert (call.parent.span_id, trace_of(call)) == (around.span_id, around.trace_id)
+
+
+def test_spans_pass_on_what_another_service_says_of_the_trace(provider: LocalProvider, set_up: SetUp) -> None:
+    """What arrives in a ``tracestate``, such as a gateway's sampling decision."""
+    app = app_on(provider, recorders=(set_up.recorder(),))
+    remote = SpanContext(0xA, 0xB, True, TraceFlags(1), TraceState([("vendor", "sampled")]))
+    with use_span(NonRecordingSpan(remote)):
+        app.invoke(INPUT, THREAD)
+    contexts = [span.context for span in set_up.spans("chat")]
+    assert [context and (context.trace_id, context.trace_state.get("vendor")) for context in contexts] == [
+        (0xA, "sampled")
+    ] * 2
 
 
 async def test_so_they_are_where_everything_is_awaited(provider: LocalProvider, set_up: SetUp) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 try:
     from opentelemetry import trace
@@ -33,7 +33,9 @@ from budgeted_agents.traces.records.recorder import ContentRecorder, check_conte
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import TracerProvider
+    from opentelemetry.trace import TracerProvider, TraceState
+
+_T = TypeVar("_T")
 
 VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 """OpenTelemetry's environment variable for whether content is captured, and where."""
@@ -42,7 +44,7 @@ _ON_SPANS = ("span_only", "span_and_event")
 """Its values that mean spans."""
 
 MOST_RUNS = 4_096
-"""Runs whose trace is remembered at a time."""
+"""Runs whose trace is remembered at a time, and spans whose ``tracestate`` is."""
 
 
 class OpenTelemetryRecorder(ContentRecorder):
@@ -77,13 +79,18 @@ class OpenTelemetryRecorder(ContentRecorder):
         self._tracer = trace.get_tracer(spans.SCOPE, tracer_provider=tracer_provider)
         self._instruments = Instruments(meter_provider, ledger, dimensions)
         self._roots: OrderedDict[str, SpanContext] = OrderedDict()
+        self._states: OrderedDict[str, TraceState] = OrderedDict()
         self._lock = threading.Lock()
 
     def parent(self) -> str:
         around = trace.get_current_span().get_span_context()
         if not around.is_valid:
             return ""
-        return f"00-{around.trace_id:032x}-{around.span_id:016x}-{around.trace_flags & 0xFF:02x}"
+        parent = f"00-{around.trace_id:032x}-{around.span_id:016x}-{around.trace_flags & 0xFF:02x}"
+        if around.trace_state:  # which a traceparent has no room for
+            with self._lock:
+                _remember(self._states, parent, around.trace_state)
+        return parent
 
     @property
     def keeps_content(self) -> bool:
@@ -122,10 +129,10 @@ class OpenTelemetryRecorder(ContentRecorder):
         content: Content | None = None,
     ) -> None:
         with self._lock:  # of two first spans of a run, one is the root
-            around = _context_of(parent) if parent else self._around(run)
+            around = _context_of(parent, self._states.get(parent)) if parent else self._around(run)
             span = self._tracer.start_span(name, around, kind, found, start_time=times[0])
             if not parent:
-                self._remember(run, span.get_span_context())
+                _remember(self._roots, run, span.get_span_context())
         if content is not None and span.is_recording():
             span.set_attributes(content.attributes)
         if failed:
@@ -137,19 +144,21 @@ class OpenTelemetryRecorder(ContentRecorder):
         root = self._roots.get(run)
         return trace.set_span_in_context(trace.INVALID_SPAN if root is None else NonRecordingSpan(root))
 
-    def _remember(self, run: str, context: SpanContext) -> None:
-        self._roots.setdefault(run, context)
-        self._roots.move_to_end(run)
-        if len(self._roots) > MOST_RUNS:
-            self._roots.popitem(last=False)
-
 
 def _asked_for_content() -> bool:
     return os.environ.get(VARIABLE, "").strip().lower() in _ON_SPANS
 
 
-def _context_of(parent: str) -> Context:
+def _remember(known: OrderedDict[str, _T], name: str, value: _T) -> None:
+    """Keep what was first known by a name; the names that were used longest ago are forgotten."""
+    known.setdefault(name, value)
+    known.move_to_end(name)
+    if len(known) > MOST_RUNS:
+        known.popitem(last=False)
+
+
+def _context_of(parent: str, state: TraceState | None) -> Context:
     """The span that a ``traceparent`` of ours names, as the one around."""
     _, trace_id, span_id, flags = parent.split("-")
-    context = SpanContext(int(trace_id, 16), int(span_id, 16), False, TraceFlags(int(flags, 16)))
+    context = SpanContext(int(trace_id, 16), int(span_id, 16), False, TraceFlags(int(flags, 16)), state)
     return trace.set_span_in_context(NonRecordingSpan(context))
