@@ -97,12 +97,12 @@ class DatedPrices:
         """
         when = self._as_of or (_EPOCH + timedelta(days=day) if day else datetime.now(UTC).date())
         found = self._first(when, model, provider, region)
-        if found is None and litellms_word(provider) == _SPOKEN_BY_MANY:
-            found = self._first(when, model, "", region)
+        if found is None and provider and litellms_word(provider) == _SPOKEN_BY_MANY:
+            found = self._first(when, model, None, region)
             return found and (self._first(when, model, found.provider, region) or found)
         return found
 
-    def _first(self, when: date, model: str, provider: str, region: str) -> Price | None:
+    def _first(self, when: date, model: str, provider: str | None, region: str | None) -> Price | None:
         return (
             self._of_own(when, model, provider, region)
             or self._of_history(when, model, provider, region, only_former=True)
