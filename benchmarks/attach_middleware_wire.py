@@ -48,7 +48,7 @@ def look_up(item: int) -> str:
 # -- what the provider answers ---------------------------------------------------------------------------------------
 
 
-def for_ever() -> ReplyPolicy:
+def forever() -> ReplyPolicy:
     """As long an answer as the limit allows, and a tool call; the main agent of a deep one calls all its helpers."""
 
     def reply_to(request: Request) -> Reply:
@@ -65,7 +65,7 @@ def for_ever() -> ReplyPolicy:
 
 def now_and_then_down(numbers: tuple[int, ...] = (2, 3)) -> ReplyPolicy:
     """The same, but of five requests these are refused."""
-    usual = for_ever()
+    usual = forever()
 
     def reply_to(request: Request) -> Reply:
         down = Reply("Slow down.", status=429, headers={"retry-after": "0"})
@@ -129,14 +129,14 @@ def _deep(model: Any, guard: BudgetMiddleware, inside: list[Any]) -> Any:
 
 
 SCENARIOS: dict[str, tuple[Scenario, Callable[[], ReplyPolicy]]] = {
-    "sequential": (sequential, for_ever),
-    "streaming": (streaming, for_ever),
+    "sequential": (sequential, forever),
+    "streaming": (streaming, forever),
     "429s and retries": (retried, now_and_then_down),
     "429s and fallbacks": (falling_back, partial(now_and_then_down, (2,))),
-    "20 threads": (in_threads, for_ever),
-    "async x 50": (in_tasks, for_ever),
-    "deep, 3 sub-agents": (deep, for_ever),
-    "deep, each governed": (deep_governed, for_ever),
+    "20 threads": (in_threads, forever),
+    "async x 50": (in_tasks, forever),
+    "deep, 3 sub-agents": (deep, forever),
+    "deep, each governed": (deep_governed, forever),
 }
 
 

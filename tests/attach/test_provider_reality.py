@@ -266,7 +266,7 @@ def test_a_stream_that_breaks_off_is_presumed(make: Any) -> None:
         assert_balanced(callback.spend, call.cost)
 
 
-def test_what_is_kept_of_cancelled_calls_does_not_grow_for_ever() -> None:
+def test_what_is_kept_of_cancelled_calls_does_not_grow_forever() -> None:
     """Nobody says that they have ended: the process forgets them, an hour after the ledger has presumed them."""
     from budgeted_agents.integrations.langchain.callbacks import open_calls
 

@@ -44,7 +44,7 @@ def test_the_first_bound(model: str, short: int, long: int) -> None:
 
 
 @given(percent=st.integers(50, 156))
-def test_a_steady_ratio_is_learnt(percent: int) -> None:
+def test_a_steady_ratio_is_learned(percent: int) -> None:
     """From the first bound down, never up, to two percent above what is real."""
     margins, bounds = Margins(), []
     for _ in range(CONFIRMED + 1):
@@ -55,7 +55,7 @@ def test_a_steady_ratio_is_learnt(percent: int) -> None:
     assert real <= bounds[-1] <= real * (100 + SAFE_PERCENT) // 100 + 20 + SAFE_TOKENS
 
 
-def test_a_surplus_learnt_on_short_prompts_says_nothing_of_long_ones() -> None:
+def test_a_surplus_learned_on_short_prompts_says_nothing_of_long_ones() -> None:
     margins = Margins()
     for _ in range(CONFIRMED):
         margins.learn(FOREIGN, 20, 370)
@@ -82,7 +82,7 @@ def test_models_learn_apart() -> None:
 
 
 @pytest.mark.parametrize(("estimate", "actual", "field"), [(-1, 5, "estimate"), (5, -1, "actual")])
-def test_negative_counts_are_refused_and_not_learnt(estimate: int, actual: int, field: str) -> None:
+def test_negative_counts_are_refused_and_not_learned(estimate: int, actual: int, field: str) -> None:
     margins = Margins()
     with pytest.raises(InvalidUsage) as refused:
         margins.learn(EXACT, estimate, actual)

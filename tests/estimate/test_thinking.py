@@ -1,4 +1,4 @@
-"""How much a model thinks, learnt from what its calls used."""
+"""How much a model thinks, learned from what its calls used."""
 
 from __future__ import annotations
 

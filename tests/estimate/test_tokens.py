@@ -104,7 +104,7 @@ def test_the_tokenizer_of_a_model(model: str, encoding: str, exact: bool) -> Non
 
 
 SAMPLES = {
-    "english": "The agent reserves money before each call and settles it afterwards. " * 20,
+    "english": "The agent reserves money before each call and settles it afterward. " * 20,
     "code": "def settle(self, id: str, actual: Mapping[str, int]) -> Settlement:\n    return self._rules[id](actual)\n"
     * 20,
     "json": '{"id": 17, "name": "user-17", "tags": ["a", "b"], "balance": 23.29}\n' * 20,

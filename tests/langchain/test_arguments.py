@@ -110,7 +110,7 @@ def writes_its_cache(request: Request) -> Reply:
 @HOWEVER
 @pytest.mark.parametrize("asks", ASKS)
 def test_what_is_written_to_a_prompt_cache_is_held_for(governed: Any, asks: str) -> None:
-    """Also when the margin for the model's tokens has been learnt, so that nothing else is held."""
+    """Also when the margin for the model's tokens has been learned, so that nothing else is held."""
     with serving(writes_its_cache) as provider:
         model = governed(anthropic_model(provider))
         report = Governed(Budget(usd="0.15", landing_reserve=0)).run(

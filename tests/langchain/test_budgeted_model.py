@@ -147,12 +147,12 @@ def test_changed_settings_are_kept_to_with_all_tiers(build: str, change: str, pr
     assert heats == [1, 0]
     assert report.cost_nanos == provider.bill_nanos > 0
 
-    def ask_for_ever() -> None:
+    def ask_forever() -> None:
         for _ in range(200):
             changed.invoke("Who?")
 
     tight = Budget(usd="0.002", alert_at=0.1, downgrade_at=0.1, landing_reserve=0)
-    assert Governed(tight).run(ask_for_ever).downgrades
+    assert Governed(tight).run(ask_forever).downgrades
 
 
 def test_the_model_given_is_left_as_it_is(provider: LocalProvider) -> None:

@@ -84,7 +84,7 @@ def test_each_run_counts_its_own_loops(provider: LocalProvider) -> None:
 
 
 def looping(ask: Any, times: int) -> Any:
-    """A plain graph that goes round so often, or for ever."""
+    """A plain graph that goes round so often, or forever."""
     rounds = iter(range(1, 1_000_000))
     graph: Any = StateGraph(State)
     graph.add_node("work", ask)

@@ -52,7 +52,7 @@ def provider() -> Iterator[LocalProvider]:
 
 
 def agent(provider: LocalProvider, budget: Budget, *, finalizer: Any = None, tiers: Any = ("gpt-4o",)) -> Any:
-    """An agent that asks, calls tools, and asks again, for ever."""
+    """An agent that asks, calls tools, and asks again, forever."""
     models = [openai_model(provider, name, max_tokens=200) for name in tiers]
     model = budgeted_model(*models).bind_tools([look_up])
     graph: Any = BudgetedGraph(Chat, budget=budget)

@@ -36,7 +36,7 @@ def look_up(word: str) -> str:
 
 
 def thoughtful(request: Request) -> Reply:
-    """It thinks for long and looks a word up, for ever; without tools it answers, after some thought."""
+    """It thinks for long and looks a word up, forever; without tools it answers, after some thought."""
     if request.tools:
         return Reply("", [ToolCall("look_up", {"word": "tree"})], reasoning_tokens=THOUGHT)
     return Reply(FINAL, reasoning_tokens=0 if effort_of(request) in ("none", "minimal") else THOUGHT)

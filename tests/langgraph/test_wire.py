@@ -140,8 +140,8 @@ def look_up(word: str) -> str:
     return f"{word} means {word}."
 
 
-def asks_for_ever(request: Request) -> Reply:
-    """Calls two tools for ever; now and then the provider stumbles, which costs nothing."""
+def asks_forever(request: Request) -> Reply:
+    """Calls two tools forever; now and then the provider stumbles, which costs nothing."""
     if request.number % 5 == 2:
         return Reply("try again", status=429, headers={"retry-after": "0"})
     calls = [ToolCall("look_up", {"word": "tree"}, id=f"call_{request.number}_{n}") for n in (1, 2)]
@@ -150,7 +150,7 @@ def asks_for_ever(request: Request) -> Reply:
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_tool_calling_agent_with_retries_holds_the_cap(is_async: bool) -> None:
-    with serving(asks_for_ever) as provider:
+    with serving(asks_forever) as provider:
         model = budgeted_model(openai_model(provider, max_tokens=16_000)).bind_tools([look_up])
         graph = BudgetedGraph(AgentState, budget=Budget(usd=CAP))
 

@@ -103,7 +103,7 @@ def test_retrying_middleware_does_not_retry_a_refusal(provider: LocalProvider) -
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_create_deep_agent_and_its_subagents_are_governed(is_async: bool) -> None:
-    """The agent hands everything to a subagent, which calls its tool for ever."""
+    """The agent hands everything to a subagent, which calls its tool forever."""
 
     def reply(request: Request) -> Reply:
         if not request.tools:

@@ -179,7 +179,7 @@ def test_a_file_cut_short_is_unavailable(ledger: SqliteLedger, tmp_path: Path) -
     broken.close()
 
 
-def test_another_programs_lock_is_waited_for_but_not_for_ever(ledger: SqliteLedger, tmp_path: Path) -> None:
+def test_another_programs_lock_is_waited_for_but_not_forever(ledger: SqliteLedger, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "spend.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(LedgerUnavailable, match="locked"):

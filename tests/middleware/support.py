@@ -1,4 +1,4 @@
-"""What the tests of ``BudgetMiddleware`` share: an agent that would go on for ever, and what is asserted of its end."""
+"""What the tests of ``BudgetMiddleware`` share: an agent that would go on forever, and what is asserted of its end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def look_up(word: str) -> str:
     return f"{word} means {word}."
 
 
-def looks_up_for_ever(request: Request) -> Reply:
+def looks_up_forever(request: Request) -> Reply:
     """Calls a tool for as long as it has one."""
     if not request.tools:
         return Reply(LANDED)
@@ -66,7 +66,7 @@ __all__ = [
     "assert_within",
     "endless_agent",
     "look_up",
-    "looks_up_for_ever",
+    "looks_up_forever",
     "openai_model",
     "serving",
     "thread",

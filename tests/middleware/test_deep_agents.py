@@ -103,10 +103,10 @@ with SqliteSaver.from_conn_string(f"{folder}/threads.db") as saver:
 
 
 def test_a_thread_resumed_in_another_process_goes_on_with_what_is_left(tmp_path: Path) -> None:
-    from tests.middleware.support import looks_up_for_ever
+    from tests.middleware.support import looks_up_forever
 
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, "."])}
-    with serving(looks_up_for_ever) as provider:
+    with serving(looks_up_forever) as provider:
         counts = []
         for _ in range(3):
             done = subprocess.run(

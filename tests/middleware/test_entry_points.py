@@ -19,7 +19,7 @@ from tests.middleware.support import (
     assert_complete,
     assert_within,
     endless_agent,
-    looks_up_for_ever,
+    looks_up_forever,
     serving,
     thread,
 )
@@ -30,7 +30,7 @@ BUDGET = Budget(usd="0.05", model_calls=4, max_wait=0)
 
 @pytest.fixture
 def provider() -> Iterator[LocalProvider]:
-    with serving(looks_up_for_ever) as running:
+    with serving(looks_up_forever) as running:
         yield running
 
 

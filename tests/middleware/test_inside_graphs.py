@@ -20,7 +20,7 @@ from tests.middleware.support import (
     assert_complete,
     assert_within,
     look_up,
-    looks_up_for_ever,
+    looks_up_forever,
     openai_model,
     serving,
     thread,
@@ -36,7 +36,7 @@ def agent_of(provider: Any, ledger: Any, calls: int, **settings: Any) -> Any:
 @pytest.mark.parametrize("place", ["a node", "a function", "around it"])
 def test_the_graph_around_an_agent_lands_when_its_budget_is_spent(place: str, is_async: bool) -> None:
     """It has kept money for an answer, which the agent must not touch; and nothing leads on behind the agent."""
-    with serving(looks_up_for_ever) as provider:
+    with serving(looks_up_forever) as provider:
         ledger, visited = open_ledger("memory://"), []
         agent = agent_of(provider, ledger, 9, checkpointer=InMemorySaver() if place == "around it" else None)
 
@@ -66,7 +66,7 @@ def test_the_graph_around_an_agent_lands_when_its_budget_is_spent(place: str, is
 
 
 def test_an_agent_lands_by_itself_when_its_own_budget_is_spent() -> None:
-    with serving(looks_up_for_ever) as provider:
+    with serving(looks_up_forever) as provider:
         ledger, visited = open_ledger("memory://"), []
         graph: Any = BudgetedGraph(MessagesState, budget=Budget(model_calls=9), ledger=ledger)
         graph.add_node("agent", agent_of(provider, ledger, 3))

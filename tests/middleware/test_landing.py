@@ -25,7 +25,7 @@ from tests.middleware.support import (
     assert_within,
     endless_agent,
     look_up,
-    looks_up_for_ever,
+    looks_up_forever,
     openai_model,
     serving,
     thread,
@@ -36,7 +36,7 @@ THREE = Budget(model_calls=3, usd="0.05", max_wait=0)
 
 @pytest.fixture
 def provider() -> Iterator[LocalProvider]:
-    with serving(looks_up_for_ever) as running:
+    with serving(looks_up_forever) as running:
         yield running
 
 
@@ -56,7 +56,7 @@ def run(app: Any, is_async: bool, state: Any = ASK, config: Any = None) -> Any:
 def test_a_structured_answer_is_given_on_the_landing_reserve(strategy: Any, is_async: bool) -> None:
     def reply(request: Request) -> Reply:
         if "look_up" in request.tool_names:
-            return looks_up_for_ever(request)
+            return looks_up_forever(request)
         if strategy is ToolStrategy:
             return Reply("", [ToolCall("Finding", {"summary": LANDED}, id=f"call_{request.number}")])
         return Reply('{"summary": "Here is what I have."}')
@@ -91,7 +91,7 @@ def list_of_findings() -> dict[str, Any]:
 @pytest.mark.parametrize("tools", [[look_up], []], ids=["tools", "no tools"])
 @pytest.mark.parametrize("is_async", [False, True])
 def test_without_money_for_a_structure_there_is_a_plain_sentence(tools: Any, is_async: bool) -> None:
-    with serving(looks_up_for_ever) as provider:
+    with serving(looks_up_forever) as provider:
         guard = BudgetMiddleware(budget=Budget(usd="0.000001", max_wait=0))
         app = create_agent(openai_model(provider), tools, middleware=[guard], response_format=ToolStrategy(Finding))
         state = run(app, is_async)
@@ -166,7 +166,7 @@ def test_a_budget_that_asks_to_raise_raises_once(is_async: bool, retry: bool, pr
     ],
 )
 def test_a_provider_that_fails_at_the_landing_leaves_the_partial_state(last: Reply, failure: str) -> None:
-    with serving(lambda request: looks_up_for_ever(request) if request.tools else last) as provider:
+    with serving(lambda request: looks_up_forever(request) if request.tools else last) as provider:
         app, guard = endless_agent(provider, THREE)
         state = run(app, is_async=False)
         assert state["messages"][-1].text.startswith("I had to stop here")

@@ -34,7 +34,7 @@ from tests.middleware.support import (
     assert_within,
     endless_agent,
     look_up,
-    looks_up_for_ever,
+    looks_up_forever,
     openai_model,
     serving,
     thread,
@@ -46,7 +46,7 @@ FOUR = Budget(usd="0.05", model_calls=4, max_wait=0)
 
 def once(request: Request) -> Reply:
     """One tool call, then an answer."""
-    return Reply("Done.") if request.tool_results else looks_up_for_ever(request)
+    return Reply("Done.") if request.tool_results else looks_up_forever(request)
 
 
 def ordered(guard: Any, other: Any, first: bool) -> list[Any]:
@@ -154,7 +154,7 @@ def test_the_tool_selectors_own_calls_are_charged(first: bool) -> None:
 
 @pytest.mark.parametrize("first", [False, True], ids=["last", "first"])
 def test_limits_on_calls_and_money_hold_side_by_side(first: bool) -> None:
-    with serving(looks_up_for_ever) as provider:
+    with serving(looks_up_forever) as provider:
         guard = BudgetMiddleware(budget=AMPLE)
         limit = ModelCallLimitMiddleware(run_limit=2)
         app: Any = create_agent(openai_model(provider), [look_up], middleware=ordered(guard, limit, first))
@@ -166,7 +166,7 @@ def test_limits_on_calls_and_money_hold_side_by_side(first: bool) -> None:
 @pytest.mark.parametrize("first", [False, True], ids=["last", "first"])
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_person_may_be_asked_in_between(first: bool, is_async: bool) -> None:
-    with serving(looks_up_for_ever) as provider:
+    with serving(looks_up_forever) as provider:
         guard = BudgetMiddleware(budget=FOUR)
         ask_a_person = HumanInTheLoopMiddleware(interrupt_on={"look_up": True})
         app: Any = create_agent(
@@ -257,7 +257,7 @@ def test_a_refusal_in_other_middleware_is_raised_if_it_is_to_be(first: bool, is_
 
 
 def test_loops_count_the_times_the_model_is_asked() -> None:
-    with serving(looks_up_for_ever) as provider:
+    with serving(looks_up_forever) as provider:
         app, guard = endless_agent(provider, Budget(usd="1.00", loops=3, max_wait=0))
         state = app.invoke(ASK, thread())
         assert state["messages"][-1].text == LANDED
@@ -266,7 +266,7 @@ def test_loops_count_the_times_the_model_is_asked() -> None:
 
 
 def test_a_cheaper_tier_answers_before_the_money_is_gone() -> None:
-    with serving(looks_up_for_ever) as provider:
+    with serving(looks_up_forever) as provider:
         cheap = openai_model(provider, "gpt-4o-mini", max_tokens=40)
         app, guard = endless_agent(provider, Budget(usd="0.004", loops=30, max_wait=0), models=[cheap])
         app.invoke(ASK, thread())
@@ -302,7 +302,7 @@ def test_a_call_governed_twice_is_charged_once(outside: str, is_async: bool, tmp
 
 
 def test_a_model_that_is_made_only_when_it_is_called_is_charged_and_stopped() -> None:
-    with serving(looks_up_for_ever) as provider:
+    with serving(looks_up_forever) as provider:
         settings: dict[str, Any] = {"base_url": provider.base_url, "api_key": "sk-local", "max_tokens": 40}
         made_late: Any = init_chat_model("openai:gpt-4o", configurable_fields=("temperature",), **settings)
         guard = BudgetMiddleware(budget=FOUR)

@@ -21,7 +21,7 @@ def results(state: Any) -> list[ToolMessage]:
 
 
 def consulting(rounds: int) -> Any:
-    """The agent asks a tool so many times; a model that looks things up does so for ever; others just answer."""
+    """The agent asks a tool so many times; a model that looks things up does so forever; others just answer."""
 
     def reply(request: Request) -> Reply:
         if "consult" in request.tool_names and len(request.tool_results) < rounds:

@@ -199,7 +199,7 @@ def test_no_call_costs_more_than_its_worst_case_with_everything_asked_for(
     assert _within_bound(model, usage, bound, tier, cache_write="1h", modalities=("audio", "image"))
 
 
-def test_the_worst_case_holds_for_every_model_of_the_list() -> None:
+def test_the_worst_case_holds_forevery_model_of_the_list() -> None:
     usage = Usage(input=250_000, cache_read=30_000, output=1000, reasoning=1000)
     book = PriceBook.default()
     assert len(PRICED) > 3000

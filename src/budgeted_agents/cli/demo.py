@@ -45,7 +45,7 @@ def command(
 ) -> None:
     """Watch a research agent work inside a budget, step down to a cheaper model, and land.
 
-    Afterwards the same question is asked under three budgets, side by side.
+    Afterward the same question is asked under three budgets, side by side.
     """
     from rich.console import Console
     from rich.text import Text

@@ -1,7 +1,7 @@
 """Fake models and tools in the places of the real ones, for as long as an examination lasts.
 
 Every chat model that is alive gets the class of a fake, derived from its own, so that graphs, chains, closures and
-governed models go on as they are: only what would be sent is answered here. Afterwards each has its own class again.
+governed models go on as they are: only what would be sent is answered here. Afterward each has its own class again.
 Tools are not run either: a fake model's arguments must not do anything in the world.
 """
 

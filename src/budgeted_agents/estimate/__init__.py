@@ -1,4 +1,4 @@
-"""Upper bounds on how many tokens a prompt will have: counted, with a margin that is learnt. No network."""
+"""Upper bounds on how many tokens a prompt will have: counted, with a margin that is learned. No network."""
 
 from budgeted_agents.estimate.history import HistoryCounter, Parts, Tally, image_tokens
 from budgeted_agents.estimate.margin import Margins

@@ -26,7 +26,7 @@ Tool = str | Mapping[str, Any]
 _content = itemgetter("content")
 
 PER_CALL = 3
-"""Tokens that start the answer in OpenAI's chat format; other providers' framing is learnt by ``Margins``."""
+"""Tokens that start the answer in OpenAI's chat format; other providers' framing is learned by ``Margins``."""
 
 PER_MESSAGE = 4
 """Tokens around a message: its start and end marks and its role."""

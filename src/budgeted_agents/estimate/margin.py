@@ -1,10 +1,10 @@
-"""How far above an estimate the real prompt may be, learnt per model.
+"""How far above an estimate the real prompt may be, learned per model.
 
 An estimate misses what the provider adds (message framing, tool instructions) and, for a foreign vocabulary, how its
 tokenizer differs. A hold has to cover the real count, so it is made for an upper bound of the estimate:
 
 - a *short* prompt (under ``SHORT`` tokens) is bounded by its estimate plus a surplus, because there what the provider
-  adds outweighs everything else, and a ratio learnt there would be absurd for long prompts;
+  adds outweighs everything else, and a ratio learned there would be absurd for long prompts;
 - a *long* prompt is bounded by its estimate times a ratio, and by what was seen to be added to short ones.
 
 Both start at a safe value (``START_EXACT``, ``START_FOREIGN``), move in equal steps over ``CONFIRMED`` observations to
@@ -25,20 +25,20 @@ SHORT = 500
 """Estimates below this learn a surplus in tokens; from here on they learn a ratio."""
 
 CONFIRMED = 16
-"""Observations after which the starting margin has given way to what was learnt."""
+"""Observations after which the starting margin has given way to what was learned."""
 
 WINDOW = 64
 """Observations that are certainly remembered; none is after twice as many."""
 
 SAFE_TOKENS = 8
-"""Added to a learnt surplus, and to every long prompt's bound."""
+"""Added to a learned surplus, and to every long prompt's bound."""
 
 SAFE_PERCENT = 2
-"""Added to a learnt ratio."""
+"""Added to a learned ratio."""
 
 
 class Start(NamedTuple):
-    """Margins before anything was learnt: tokens added to a short prompt, percent added to a long one."""
+    """Margins before anything was learned: tokens added to a short prompt, percent added to a long one."""
 
     surplus: int
     percent: int
@@ -79,10 +79,10 @@ class Highest:
         return safe + (start - safe) * (CONFIRMED - self.seen) // CONFIRMED
 
 
-class Learnt:
+class Learned:
     """What was seen of one model, and the margin that follows from it.
 
-    The margin is worked out when something is learnt, so that a bound is one sum or one product.
+    The margin is worked out when something is learned, so that a bound is one sum or one product.
 
     Attributes:
         surplus, ratio: what was seen of short prompts (tokens) and of long ones (thousandths).
@@ -115,10 +115,10 @@ class Learnt:
 
 
 class Margins:
-    """Upper bounds on prompt tokens by model, learnt from what calls really had. Safe from any thread; O(1)."""
+    """Upper bounds on prompt tokens by model, learned from what calls really had. Safe from any thread; O(1)."""
 
     def __init__(self) -> None:
-        self._learnt: dict[str, Learnt] = {}
+        self._learned: dict[str, Learned] = {}
         self._lock = Lock()
 
     def bound(self, model: str, estimate: int) -> int:
@@ -129,26 +129,26 @@ class Margins:
         """
         if estimate < 0:
             raise _negative("estimate", estimate, model)
-        learnt = self._learnt.get(model) or self._of(model)
+        learned = self._learned.get(model) or self._of(model)
         if estimate < SHORT:
-            return estimate + learnt.added
-        bound, least = SAFE_TOKENS - (-estimate * learnt.factor // 1000), estimate + learnt.least_added
+            return estimate + learned.added
+        bound, least = SAFE_TOKENS - (-estimate * learned.factor // 1000), estimate + learned.least_added
         return bound if bound > least else least
 
     def learn(self, model: str, estimate: int, actual: int) -> None:
         """Take in that a prompt estimated at ``estimate`` tokens (not its bound) had ``actual``, cached ones included.
 
         Raises:
-            InvalidUsage: a count is negative. Nothing is learnt.
+            InvalidUsage: a count is negative. Nothing is learned.
         """
         if estimate < 0 or actual < 0:
             raise _negative("estimate", estimate, model) if estimate < 0 else _negative("actual", actual, model)
         with self._lock:
-            (self._learnt.get(model) or self._of(model)).learn(estimate, actual)
+            (self._learned.get(model) or self._of(model)).learn(estimate, actual)
 
-    def _of(self, model: str) -> Learnt:
+    def _of(self, model: str) -> Learned:
         start = START_EXACT if tokenizer_for(model).exact else START_FOREIGN
-        return self._learnt.setdefault(model, Learnt(start))
+        return self._learned.setdefault(model, Learned(start))
 
 
 def _negative(field: str, tokens: int, model: str) -> InvalidUsage:

@@ -1,4 +1,4 @@
-"""How much models think before they answer, learnt from what their calls used.
+"""How much models think before they answer, learned from what their calls used.
 
 Thinking comes first and counts as output, so an answer that is cut off within it says nothing and is paid for all the
 same. Whoever shortens an answer has to leave room for it.

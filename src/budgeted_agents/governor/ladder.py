@@ -47,7 +47,7 @@ def utilization(limit: int, balance: Balance) -> float:
 def pressure(policy: Policy, holds: Sequence[Hold], balances: Sequence[Balance]) -> Pressure:
     """The pressure on a call before it holds anything itself.
 
-    Only money presses towards a cheaper model: a cheaper model does not make fewer tokens or calls.
+    Only money presses toward a cheaper model: a cheaper model does not make fewer tokens or calls.
     """
     highest, name, downgrades, relieved = 0.0, "", False, True
     for hold, balance in zip(holds, balances, strict=True):

@@ -194,7 +194,7 @@ class Settlement(Struct, frozen=True, gc=False):
         state: ``settled``, ``released`` or ``presumed``.
         charged: ``(account, change of spent)`` in the order of the holds; for a late settle the correction, which may
             be negative.
-        balances: every account afterwards, same order.
+        balances: every account afterward, same order.
         overrun: ``(account, actual - held)`` for each account where the actual was above the hold.
         late: True if the reservation had expired and was presumed before.
         replayed: True if it had already been settled like this; nothing changed.

@@ -1,4 +1,4 @@
-"""Presuming what is overdue, for whoever reads a ledger afterwards."""
+"""Presuming what is overdue, for whoever reads a ledger afterward."""
 
 from __future__ import annotations
 

@@ -112,10 +112,10 @@ def top_up(
         by, reason: who granted it and why, for the report.
         session: whose report shows it; empty for none.
         now: seconds since the epoch.
-        told: hears of each account's top-up, and its balance afterwards, once the ledger has it.
+        told: hears of each account's top-up, and its balance afterward, once the ledger has it.
 
     Returns:
-        The balances afterwards, in the order of the lines.
+        The balances afterward, in the order of the lines.
 
     Raises:
         InvalidReservation, InvalidAmount: an id, name, account or amount that cannot be kept; nothing was changed.

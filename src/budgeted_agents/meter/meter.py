@@ -71,7 +71,7 @@ class Meter:
         policy: the budgets.
         ledger: where money is kept.
         prices: what models cost.
-        margins: what is learnt of each model's token counts; ``thinking`` of how much each thinks.
+        margins: what is learned of each model's token counts; ``thinking`` of how much each thinks.
         billing: which failures are certainly unbilled.
         listeners: told of every event.
         logs: whether the log is told too; calls that are only simulated are no news.

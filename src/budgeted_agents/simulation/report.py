@@ -281,7 +281,7 @@ def _warnings(policy: PolicyWhatIf) -> Iterable[str]:
     if stated:
         yield (
             f"Of {many(stated, 'session')} the traces give sums only: it can be told whether they would have been "
-            "stopped, not at which call; what they cost afterwards is an upper bound"
+            "stopped, not at which call; what they cost afterward is an upper bound"
         )
     if totals.unpriced:
         yield (

@@ -19,7 +19,7 @@ from budgeted_agents.traces.call import TracedCall
 def book_stated(meter: Meter, tariff: Tariff, session: Session, timed: Timed) -> None:
     """Book what a trace says of a session in sum, and note the first limit that it goes beyond.
 
-    Work would have ended before that, so the cost afterwards is an upper bound, and what is cut a lower one.
+    Work would have ended before that, so the cost afterward is an upper bound, and what is cut a lower one.
     """
     call, outcome, run = timed.call, session.outcome, session.run(timed.call)
     cost = _cost(tariff, timed)

@@ -1,4 +1,4 @@
-"""The part of the ledger contract that says what a ledger may let go of, so that it does not grow for ever."""
+"""The part of the ledger contract that says what a ledger may let go of, so that it does not grow forever."""
 
 from __future__ import annotations
 

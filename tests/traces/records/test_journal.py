@@ -85,9 +85,9 @@ def test_a_killed_process_costs_no_line_but_the_one_it_was_writing(journal: Jour
     for victim in victims:
         os.kill(victim.pid, signal.SIGKILL)
         victim.wait(30)
-    journal.call(a_call(id="afterwards"))
+    journal.call(a_call(id="afterward"))
     found = ids_in(journal)
-    assert found[-1] == "afterwards"
+    assert found[-1] == "afterward"
     for name in {id.rpartition("-")[0] for id in found[:-1]}:  # one thread's lines, without a gap
         own = [id for id in found if id.startswith(f"{name}-")]
         assert own == [f"{name}-{number}" for number in range(len(own))]

@@ -1,6 +1,6 @@
 """A worker on a ledger and its journal, to be killed: ``python -m tests.traces.records.working LEDGER SEED``.
 
-It makes calls under a budget for ever: reserve, write down, settle, as any governed call does.
+It makes calls under a budget forever: reserve, write down, settle, as any governed call does.
 """
 
 from __future__ import annotations

@@ -157,7 +157,7 @@ class Governed:
             id: names the top-up, so that it may be repeated and counts once; by default a new one.
 
         Returns:
-            The balances afterwards.
+            The balances afterward.
 
         Raises:
             InvalidAmount, InvalidBudget, InvalidAttribution, InvalidReservation: what is wrong; nothing was changed.

@@ -74,7 +74,7 @@ class Turns:
 
 
 class _Waiter:
-    """Waits for the lock in a thread of its own, because ``flock`` waits for ever and cannot be called back."""
+    """Waits for the lock in a thread of its own, because ``flock`` waits forever and cannot be called back."""
 
     def __init__(self, file: int) -> None:
         self._file = file

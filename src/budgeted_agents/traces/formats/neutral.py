@@ -1,6 +1,6 @@
 """This library's own plain format, into which a short script turns anything else: one flat JSON object a line.
 
-``docs/traces.md`` says what each field means. Names that are not in it are most likely misspelt, so they are reported.
+``docs/traces.md`` says what each field means. Names that are not in it are probably misspelled, so they are reported.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class ToppedUp(NamedTuple):
 
     @classmethod
     def after(cls, top_up: TopUp, balance: Balance, session: str) -> Self:
-        """From the account's balance afterwards."""
+        """From the account's balance afterward."""
         return cls(top_up, balance.limit - balance.credit, session)
 
 

@@ -89,7 +89,7 @@ class Overflow:
     def wanted(self, known: Known) -> Wanted | None:
         """The summary to be made now; None if none would help.
 
-        It stands for so many turns that half of the room is free afterwards, so that it lasts for some steps. Where one
+        It stands for so many turns that half of the room is free afterward, so that it lasts for some steps. Where one
         was tried in vain, it is not tried again until what came after that has outgrown the room by itself.
         """
         firsts, tokens = range(known.covers + 1, len(self.history.turns)), self._tokens()
