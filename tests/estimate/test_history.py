@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from budgeted_agents.estimate import HistoryCounter, Parts, Tally, count_text, tokenizer_for
+from budgeted_agents.estimate import HistoryCounter, Parts, PromptSize, count_text, tokenizer_for
 from budgeted_agents.estimate.history import (
     MOST_HISTORIES,
     MOST_MESSAGES,
@@ -42,14 +42,14 @@ class Recorder:
         self.looked_into.append(message.content)
         return said_parts(message)
 
-    def count(self, messages: Sequence[Said]) -> Tally:
+    def count(self, messages: Sequence[Said]) -> PromptSize:
         self.looked_into.clear()
         return self.counter.count(messages)
 
 
-def expected(messages: Sequence[Said]) -> Tally:
+def expected(messages: Sequence[Said]) -> PromptSize:
     tokens = sum(PER_MESSAGE + count_text(message.content) for message in messages)
-    return Tally(PER_CALL + tokens, sum(message.images for message in messages))
+    return PromptSize(PER_CALL + tokens, sum(message.images for message in messages))
 
 
 def conversation(length: int) -> list[Said]:
@@ -179,7 +179,7 @@ def test_many_sessions_at_once_each_pay_for_what_is_new() -> None:
 
 @pytest.mark.parametrize(("model", "tokens"), [("gpt-4o", 10_100), ("azure/gpt-4o-mini", 96_500), ("claude", 10_100)])
 def test_images_are_estimated_at_their_most(model: str, tokens: int) -> None:
-    assert Tally(100, images=2).estimate(model) == tokens
+    assert PromptSize(100, images=2).estimate(model) == tokens
 
 
 def test_threads_share_a_counter() -> None:

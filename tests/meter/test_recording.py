@@ -13,7 +13,7 @@ import pytest
 from budgeted_agents.budget import Budget
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.ledgers import Ledger, State, TopUp, top_up
-from budgeted_agents.ledgers.topping_up import Line as TopUpLine
+from budgeted_agents.ledgers.topping_up import TopUpLine
 from budgeted_agents.meter import admit_tool, cancel, drive, fail, settle, settle_tool
 from budgeted_agents.traces import BudgetEvent, CallRecord, Recorded, ToppedUp
 from budgeted_agents.traces.records.journal import Journal, read_journal

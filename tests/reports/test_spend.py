@@ -19,7 +19,7 @@ from rich.console import Console
 from budgeted_agents.ledgers.contract import Account, Hold, Ledger, Reservation
 from budgeted_agents.ledgers.memory import MemoryLedger
 from budgeted_agents.ledgers.sqlite import SqliteLedger
-from budgeted_agents.ledgers.topping_up import Line, top_up
+from budgeted_agents.ledgers.topping_up import TopUpLine, top_up
 from budgeted_agents.reports import SpendReport, account_report, spend_report
 from budgeted_agents.reports.tables import as_text
 from budgeted_agents.traces import CallRecord
@@ -220,7 +220,7 @@ def test_the_table_shows_each_call_and_why(ledger: Ledger) -> None:
 def test_the_table_leaves_names_of_tools_as_they_are(ledger: Ledger) -> None:
     reads = Account("session", (("session", "s1"),), "", "tool_calls:read_file")
     ledger.reserve("c1", [Hold(reads, 5, 1)], floor=0, ask=0, now=NOW, ttl=60, session="s1")
-    top_up(ledger, [Line(reads, 2, 5)], id="more", by="ops", session="s1", now=NOW)
+    top_up(ledger, [TopUpLine(reads, 2, 5)], id="more", by="ops", session="s1", now=NOW)
     text = as_text(spend_report(ledger, "s1", now=NOW), width=240)
     assert row(text, "7 tool calls of read_file")
     assert row(text, "topped up: 2 tool calls of read_file")

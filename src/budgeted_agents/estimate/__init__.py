@@ -1,6 +1,6 @@
 """Upper bounds on how many tokens a prompt will have: counted, with a margin that is learned. No network."""
 
-from budgeted_agents.estimate.history import HistoryCounter, Parts, Tally, image_tokens
+from budgeted_agents.estimate.history import HistoryCounter, Parts, PromptSize, image_tokens
 from budgeted_agents.estimate.margin import Margins
 from budgeted_agents.estimate.pages import PER_PAGE, pages_of
 from budgeted_agents.estimate.thinking import Thinking
@@ -11,7 +11,7 @@ __all__ = [
     "HistoryCounter",
     "Margins",
     "Parts",
-    "Tally",
+    "PromptSize",
     "Thinking",
     "Tokenizer",
     "count_text",

@@ -58,7 +58,7 @@ class Parts(Struct, frozen=True, gc=False):
     tokens: int = 0
 
 
-class Tally(Struct, frozen=True, gc=False):
+class PromptSize(Struct, frozen=True, gc=False):
     """Tokens and images of a message or a whole prompt, and how many messages have more than plain text as content."""
 
     tokens: int
@@ -85,7 +85,7 @@ class _History(Struct, Generic[Message], eq=False):
     messages: list[Message]
     fields: list[Fields]
     contents: list[object]
-    total: Tally
+    total: PromptSize
     is_first: bool
 
 
@@ -115,10 +115,10 @@ class HistoryCounter(Generic[Message]):
         self._fields_of = fields_of
         self._lock = Lock()
         self._histories: dict[int, _History[Message]] = {}  # by the identity of their last message, latest last
-        self._known: dict[int, tuple[Message, object, Tally]] = {}  # by the identity of the message
+        self._known: dict[int, tuple[Message, object, PromptSize]] = {}  # by the identity of the message
         self._tools: tuple[list[Tool], int] = ([], 0)
 
-    def count(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> Tally:
+    def count(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> PromptSize:
         """The whole prompt: messages, framing, and tool schemas (JSON objects or their text)."""
         messages = list(messages)
         known = self._longest_beginning(messages)
@@ -140,13 +140,13 @@ class HistoryCounter(Generic[Message]):
                 return known
         return None
 
-    def _counted(self, messages: list[Message], base: _History[Message] | None) -> Tally:
+    def _counted(self, messages: list[Message], base: _History[Message] | None) -> PromptSize:
         """The prompt, its new messages added to what is known of its beginning; remembered."""
         start = len(base.messages) if base is not None else 0
         new = messages[start:]
         fields = list(map(self._fields_of, new))
         contents = list(map(_content, fields))  # before counting, so that a change in between shows the next time
-        total = self._added(base.total if base is not None else Tally(PER_CALL), new, contents)
+        total = self._added(base.total if base is not None else PromptSize(PER_CALL), new, contents)
         if base is not None:  # its own messages, not their equals: their fields are what is compared
             messages, fields, contents = base.messages + new, base.fields + fields, base.contents + contents
         if messages:
@@ -163,7 +163,7 @@ class HistoryCounter(Generic[Message]):
             if len(self._histories) > MOST_HISTORIES:
                 del self._histories[next(iter(self._histories))]
 
-    def _added(self, total: Tally, messages: list[Message], contents: list[object]) -> Tally:
+    def _added(self, total: PromptSize, messages: list[Message], contents: list[object]) -> PromptSize:
         """The total with these messages; one that was seen in another order or another history is looked up."""
         tokens, images, rich = total.tokens, total.images, total.rich
         for message, content in zip(messages, contents, strict=True):
@@ -173,13 +173,13 @@ class HistoryCounter(Generic[Message]):
             else:
                 parts = self._parts_of(message)
                 own = PER_MESSAGE + parts.tokens + self._texts.count_all(parts.texts)
-                tally = Tally(own, parts.images, 0 if isinstance(content, str) else 1)
+                tally = PromptSize(own, parts.images, 0 if isinstance(content, str) else 1)
                 with self._lock:
                     self._known[id(message)] = (message, content, tally)
                     if len(self._known) > MOST_MESSAGES:
                         del self._known[next(iter(self._known))]
             tokens, images, rich = tokens + tally.tokens, images + tally.images, rich + tally.rich
-        return Tally(tokens, images, rich)
+        return PromptSize(tokens, images, rich)
 
     def _tool_tokens(self, tools: list[Tool]) -> int:
         known, tokens = self._tools

@@ -10,7 +10,7 @@ from budgeted_agents.budget.policy import Policy
 from budgeted_agents.errors import InvalidBudget
 from budgeted_agents.governor.holds import scope_of, window_of
 from budgeted_agents.ledgers.contract import Account
-from budgeted_agents.ledgers.topping_up import PLACE, Line
+from budgeted_agents.ledgers.topping_up import PLACE, TopUpLine
 from budgeted_agents.ledgers.units import MODEL_CALLS, TOKENS, USD, tool_unit
 
 _BY_CALL = frozenset({"run", "node", "tool", "model", "model_class"})
@@ -43,7 +43,9 @@ def budget_to_top_up(policy: Policy, name: str | None, others: Mapping[str, Budg
     raise InvalidBudget(problem, field="budget", value=name, place=PLACE, remedy=remedy)
 
 
-def top_up_lines(budget: Budget, attribution: Attribution, amounts: Mapping[str, int], *, now: float) -> list[Line]:
+def top_up_lines(
+    budget: Budget, attribution: Attribution, amounts: Mapping[str, int], *, now: float
+) -> list[TopUpLine]:
     """What each account of the budget gets: those of this attribution, in the window of ``now``.
 
     Raises:
@@ -65,10 +67,10 @@ def top_up_lines(budget: Budget, attribution: Attribution, amounts: Mapping[str,
         raise InvalidBudget(
             problem, field=unlimited[0], value=amounts[unlimited[0]], place=f"Budget {budget.name!r}", remedy=remedy
         )
-    scope, lines = scope_of(budget, attribution), list[Line]()
+    scope, lines = scope_of(budget, attribution), list[TopUpLine]()
     for unit, amount in amounts.items():
         window = window_of(budget, unit, now)
-        lines.append(Line(Account(budget.name, scope, window.id if window else "", unit), amount, limits[unit]))
+        lines.append(TopUpLine(Account(budget.name, scope, window.id if window else "", unit), amount, limits[unit]))
     return lines
 
 

@@ -18,7 +18,7 @@ KIND = "top_up"
 PLACE = "top_up"
 
 
-class Line(NamedTuple):
+class TopUpLine(NamedTuple):
     """What one account gets.
 
     Attributes:
@@ -95,7 +95,7 @@ def amounts_of(
 
 def top_up(
     ledger: Ledger,
-    lines: Sequence[Line],
+    lines: Sequence[TopUpLine],
     *,
     id: str,
     by: str,
@@ -145,7 +145,7 @@ def top_ups(notes: Iterable[Note]) -> tuple[TopUp, ...]:
 
 def known_lines(
     ledger: Ledger, budget: str, scope: Mapping[str, str], amounts: Mapping[str, int], *, window: str | None = None
-) -> list[Line]:
+) -> list[TopUpLine]:
     """What each account gets, of the accounts that the ledger knows: for those who have no policy at hand.
 
     Args:
@@ -165,7 +165,7 @@ def known_lines(
     return [_known_line(own, unit, amount, window) for unit, amount in amounts.items()]
 
 
-def _known_line(own: Sequence[Account], unit: str, amount: int, window: str | None) -> Line:
+def _known_line(own: Sequence[Account], unit: str, amount: int, window: str | None) -> TopUpLine:
     found = [account for account in own if account.unit == unit and window in (None, account.window)]
     if not found:
         limited = ", ".join(sorted({account.unit for account in own}))
@@ -178,14 +178,14 @@ def _known_line(own: Sequence[Account], unit: str, amount: int, window: str | No
     if len(found) > 1:
         windows = ", ".join(account.window for account in found)
         raise _not_meant("window", window, "is needed: there are several", f"Name one of {windows}")
-    return Line(found[0], amount, 0)  # the limit is not used: the account is known
+    return TopUpLine(found[0], amount, 0)  # the limit is not used: the account is known
 
 
 def _not_meant(field: str, value: object, problem: str, remedy: str) -> InvalidReservation:
     return InvalidReservation(problem, field=field, value=value, place=PLACE, remedy=remedy)
 
 
-def _credit(ledger: Ledger, line: Line, top_up: TopUp, session: str) -> Balance:
+def _credit(ledger: Ledger, line: TopUpLine, top_up: TopUp, session: str) -> Balance:
     """The credit first: a note without money would mislead, money without a note is noted when it is repeated."""
     body = {**top_up.to_json(), "kind": KIND}
     balance = ledger.credit(

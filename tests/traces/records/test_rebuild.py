@@ -22,7 +22,7 @@ from budgeted_agents.meter import cancel, drive, fail
 from budgeted_agents.reports.verification import Verification, verify
 from budgeted_agents.traces import CallRecord, ToppedUp
 from budgeted_agents.traces.problems import Problem
-from budgeted_agents.traces.records.journal import Journal, Line, beside, read_journal
+from budgeted_agents.traces.records.journal import Journal, JournalLine, beside, read_journal
 from budgeted_agents.traces.records.rebuild import folded, rebuild
 from tests.meter.support import GPT, Rig, price_of
 from tests.traces.records import working
@@ -210,7 +210,7 @@ def test_a_second_top_up_under_one_id_changes_nothing_however_often(url: str) ->
 def test_whatever_stands_in_a_journal_is_booked_or_told(said: list[CallRecord | ToppedUp]) -> None:
     ledger = MemoryLedger()
     problems: list[Problem] = []
-    lines = [Line(each, f"journal:{number}") for number, each in enumerate(said)]
+    lines = [JournalLine(each, f"journal:{number}") for number, each in enumerate(said)]
     rebuild(ledger, lines, problems)
     before = balances_of(ledger)
     assert rebuild(ledger, lines, []) == 0
@@ -249,7 +249,7 @@ def test_killed_workers_leave_a_ledger_and_a_journal_that_agree(url: str, seed: 
 def test_a_line_the_ledger_cannot_keep_is_told_with_its_place() -> None:
     problems: list[Problem] = []
     bad = [a_call(id="x" * 300), a_call(id="y", holds=(("no account", 1, 1),)), a_call(id="z", actual={"usd": -1})]
-    rebuild(MemoryLedger(), [Line(call, f"j:{number}") for number, call in enumerate(bad)], problems)
+    rebuild(MemoryLedger(), [JournalLine(call, f"j:{number}") for number, call in enumerate(bad)], problems)
     assert [problem.place for problem in problems] == ["j:0", "j:1", "j:2"]
     assert all(problem.message.startswith("cannot be booked: ") for problem in problems)
 

@@ -22,7 +22,7 @@ from budgeted_agents.integrations.langchain.governance.interrupts import (
     on_exhausted,
     refusal_behind,
 )
-from budgeted_agents.integrations.langchain.governance.scopes import Scope, is_of
+from budgeted_agents.integrations.langchain.governance.running_steps import RunningStep, is_of
 from budgeted_agents.integrations.langgraph import pregel
 from budgeted_agents.integrations.langgraph.pregel import DEFAULT_BOUND, PregelNode, RunnableSeq
 from budgeted_agents.meter import adrive, drive
@@ -44,34 +44,34 @@ class GovernedSeq(RunnableSeq):
         governance = current()
         if governance is None:
             return super().invoke(input, config, **kwargs)
-        scope = Scope(of_graph() or governance)
+        running = RunningStep(of_graph() or governance)
         try:
-            with scope:
+            with running:
                 if self.settings.counts_visits(governance):
                     drive(self.settings.enter_node(governance, pregel.task_metadata(config)))
                 output = super().invoke(input, config, **kwargs)
         except REFUSED as error:
-            return self._stopped(scope, config, error)
-        if scope.passed_on is not None:
-            self._ended(scope, config, scope.passed_on)
+            return self._stopped(running, config, error)
+        if running.passed_on is not None:
+            self._ended(running, config, running.passed_on)
         return output
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
         governance = current()
         if governance is None:
             return await super().ainvoke(input, config, **kwargs)
-        scope = Scope(of_graph() or governance)
+        running = RunningStep(of_graph() or governance)
         try:
-            with scope:
+            with running:
                 if self.settings.counts_visits(governance):
                     entering = self.settings.enter_node(governance, pregel.task_metadata(config))
                     await adrive(entering, blocking=governance.meter.ledger.blocking)
                 output = await super().ainvoke(input, config, **kwargs)
         except REFUSED as error:
-            await scope.calls_have_ended()
-            return self._stopped(scope, config, error)
-        if scope.passed_on is not None:
-            self._ended(scope, config, scope.passed_on)
+            await running.calls_have_ended()
+            return self._stopped(running, config, error)
+        if running.passed_on is not None:
+            self._ended(running, config, running.passed_on)
         return output
 
     async def astream(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Any]:
@@ -81,31 +81,31 @@ class GovernedSeq(RunnableSeq):
             async for nothing in super().astream(input, config, **kwargs):
                 yield nothing
             return
-        scope = Scope(of_graph() or governance)
+        running = RunningStep(of_graph() or governance)
         try:
-            with scope:
+            with running:
                 if self.settings.counts_visits(governance):
                     entering = self.settings.enter_node(governance, pregel.task_metadata(config))
                     await adrive(entering, blocking=governance.meter.ledger.blocking)
                 async for nothing in super().astream(input, config, **kwargs):
                     yield nothing
         except REFUSED as error:
-            await scope.calls_have_ended()
-            self._stopped(scope, config, error)
+            await running.calls_have_ended()
+            self._stopped(running, config, error)
         else:
-            if scope.passed_on is not None:
-                self._ended(scope, config, scope.passed_on)
+            if running.passed_on is not None:
+                self._ended(running, config, running.passed_on)
 
-    def _ended(self, scope: Scope, config: RunnableConfig | None, refusal: BudgetExceeded) -> None:
+    def _ended(self, running: RunningStep, config: RunnableConfig | None, refusal: BudgetExceeded) -> None:
         """Land behind what ended inside the node because a budget around it is spent. The node contributes what there
         is, but fires no edge."""
         if config is not None:
             pregel.shut_edges(config)
-        self._land(scope.governance, scope, config, refusal)
+        self._land(running.governance, running, config, refusal)
 
-    def _stopped(self, scope: Scope, config: RunnableConfig | None, error: Exception) -> None:
+    def _stopped(self, running: RunningStep, config: RunnableConfig | None, error: Exception) -> None:
         """Land if the budget that refused says so; else let the interrupt stop the run here."""
-        governance = current() or scope.governance
+        governance = current() or running.governance
         refusal = refusal_behind(governance, pregel.task_metadata(config), error)
         if refusal is None or config is None:
             raise error
@@ -116,23 +116,23 @@ class GovernedSeq(RunnableSeq):
             pregel.keep_answers(config, interrupt)
             raise interrupt
         if not pregel.has_written(config):
-            scope.governance.steps.append(scope.answers)
-        self._land(governance, scope, config, refusal)
+            running.governance.steps.append(running.answers)
+        self._land(governance, running, config, refusal)
 
     def _land(
-        self, governance: Governance, scope: Scope, config: RunnableConfig | None, refusal: BudgetExceeded
+        self, governance: Governance, running: RunningStep, config: RunnableConfig | None, refusal: BudgetExceeded
     ) -> None:
         """Point the run to its landing. A graph inside it only ends, with what it has; so does the run itself, where it
         is a budget of the run around it that is spent, and that one lands."""
         if config is not None:
             pregel.write_error(config, refusal)
         if not self.settings.finalizer_name:
-            scope.pass_on(refusal, governance)
+            running.pass_on(refusal, governance)
             return
         outer = governance.outer
         if outer is not None and is_of(refusal, outer):
             outer.steps += governance.steps
-            scope.pass_on(refusal, outer)
+            running.pass_on(refusal, outer)
             return
         if governance.run.exhaust(refusal):
             governance.meter.publish("landing", f"Landing: {refusal}", governance.run.session, run=governance.run.id)

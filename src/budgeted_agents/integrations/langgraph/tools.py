@@ -18,7 +18,7 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from budgeted_agents.integrations.langchain.callbacks.tool_events import admitted
 from budgeted_agents.integrations.langchain.governance.governance import current
 from budgeted_agents.integrations.langchain.governance.interrupts import REFUSED, on_exhausted, refusal_behind
-from budgeted_agents.integrations.langchain.governance.scopes import Scope
+from budgeted_agents.integrations.langchain.governance.running_steps import RunningStep
 from budgeted_agents.integrations.langchain.governance.texts import texts
 from budgeted_agents.integrations.langchain.governance.tool_calls import (
     admit_call,
@@ -46,53 +46,53 @@ def _governed_class(base: type[ToolNode]) -> type[ToolNode]:
         governance = current()
         if governance is None or request.tool is None:
             return base._execute_tool_sync(self, request, *args)
-        scope = Scope(governance)
+        running = RunningStep(governance)
         try:
             unused = [drive(admit_call(governance, request))]
-            with scope, admitted(unused):
+            with running, admitted(unused):
                 answer = base._execute_tool_sync(self, request, *args)
         except REFUSED as error:
-            return _answer(scope, request, error)
+            return _answer(running, request, error)
         if unused:
             drive(give_back(governance, unused))
-        return _passing_on(scope, answer)
+        return _passing_on(running, answer)
 
     async def aexecute(self: Any, request: ToolCallRequest, *args: Any) -> Any:
         governance = current()
         if governance is None or request.tool is None:
             return await base._execute_tool_async(self, request, *args)
-        scope, blocking = Scope(governance), governance.meter.ledger.blocking
+        running, blocking = RunningStep(governance), governance.meter.ledger.blocking
         try:
             unused = [await adrive(admit_call(governance, request), blocking=blocking)]
-            with scope, admitted(unused):
+            with running, admitted(unused):
                 answer = await base._execute_tool_async(self, request, *args)
         except REFUSED as error:
-            await scope.calls_have_ended()
-            return _answer(scope, request, error)
+            await running.calls_have_ended()
+            return _answer(running, request, error)
         if unused:
             await adrive(give_back(governance, unused), blocking=blocking)
-        return _passing_on(scope, answer)
+        return _passing_on(running, answer)
 
     body = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
     return type(base.__name__, (base,), {**body, "_execute_tool_sync": execute, "_execute_tool_async": aexecute})
 
 
-def _answer(scope: Scope, request: ToolCallRequest, error: Exception) -> ToolMessage:
+def _answer(running: RunningStep, request: ToolCallRequest, error: Exception) -> ToolMessage:
     """The refusal as the tool's answer. Where it was a model call inside the tool, the run lands behind it, unless the
     budget says otherwise."""
-    governance = scope.governance
+    governance = running.governance
     refusal = refusal_behind(governance, request.runtime.config.get("metadata") or {}, error)
     if refusal is None:
         raise error
     lands = on_exhausted(governance, refusal) == "land"
-    if not is_of_the_tool(refusal) and not (lands and scope.pass_on(refusal, governance)):
+    if not is_of_the_tool(refusal) and not (lands and running.pass_on(refusal, governance)):
         raise error
     pregel.write_error(request.runtime.config, refusal)
-    return refused_call(request, refusal, texts(scope.answers.values()))
+    return refused_call(request, refusal, texts(running.answers.values()))
 
 
-def _passing_on(scope: Scope, answer: Any) -> Any:
+def _passing_on(running: RunningStep, answer: Any) -> Any:
     """The answer of a tool in which something may have ended because the run is to land."""
-    if scope.passed_on is not None:
-        scope.pass_on(scope.passed_on, scope.governance)
+    if running.passed_on is not None:
+        running.pass_on(running.passed_on, running.governance)
     return answer

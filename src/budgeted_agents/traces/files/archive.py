@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import IO
 
-from budgeted_agents.traces.files.content import Content
+from budgeted_agents.traces.files.blocks import BlockSource
 from budgeted_agents.traces.files.limits import MAX_MEMBERS, unreadable
 from budgeted_agents.traces.files.unpacking import deflated, stored, within_ratio, zstd
 
@@ -16,7 +16,7 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ZSTD = 93
 
 
-class Member(Content):
+class Member(BlockSource):
     """One file of an archive, which has to stay open.
 
     Args:

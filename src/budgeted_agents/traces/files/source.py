@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from budgeted_agents.traces.files.content import Content
+from budgeted_agents.traces.files.blocks import BlockSource
 from budgeted_agents.traces.files.limits import BLOCK, MEBIBYTE, unreadable
 from budgeted_agents.traces.files.lines import is_utf16
 from budgeted_agents.traces.files.unpacking import GZIP, ZIP, ZSTD, unpacked
@@ -23,7 +23,7 @@ _SMALL = MEBIBYTE // 4
 _MAGIC = 4
 
 
-class FileSource(Content):
+class FileSource(BlockSource):
     """A file of traces.
 
     Args:

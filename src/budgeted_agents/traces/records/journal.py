@@ -136,7 +136,7 @@ class Journal(ContentRecorder):
             return os.open(path, _FLAGS, 0o666)
 
 
-class Line(NamedTuple):
+class JournalLine(NamedTuple):
     """What stands in one place of a journal."""
 
     recorded: Recorded
@@ -149,7 +149,7 @@ def number_of(file: Path) -> int:
     return int(digits) if digits.isascii() and digits.isdigit() else 1
 
 
-def read_journal(path: str | os.PathLike[str], problems: list[Problems]) -> Iterator[Line]:
+def read_journal(path: str | os.PathLike[str], problems: list[Problems]) -> Iterator[JournalLine]:
     """Everything in a journal (a folder, or one file of OTLP JSON lines), in the order of its lines.
 
     Args:
@@ -166,7 +166,7 @@ def read_journal(path: str | os.PathLike[str], problems: list[Problems]) -> Iter
     return _read_all(files, problems)
 
 
-def _read_all(files: Sequence[Path], problems: list[Problems]) -> Iterator[Line]:
+def _read_all(files: Sequence[Path], problems: list[Problems]) -> Iterator[JournalLine]:
     has_calls = False
     for file in files:
         found = Problems(str(file))
@@ -179,7 +179,7 @@ def _read_all(files: Sequence[Path], problems: list[Problems]) -> Iterator[Line]
             raise _no_journal("is no journal: its calls lack their bookkeeping", file)
 
 
-def _read(file: Path, problems: Problems) -> Iterator[Line]:
+def _read(file: Path, problems: Problems) -> Iterator[JournalLine]:
     from budgeted_agents.traces.files import FileSource  # writers need it not
 
     source = FileSource(file)
@@ -188,7 +188,7 @@ def _read(file: Path, problems: Problems) -> Iterator[Line]:
             for number, line in enumerate(BytesIO(lines), first):
                 if line.strip():
                     found = _recorded(line, problems, number)
-                    yield from (Line(recorded, f"{file}:{number}") for recorded in found)
+                    yield from (JournalLine(recorded, f"{file}:{number}") for recorded in found)
     except InvalidTrace as error:
         problems.skip(error.problem)
     problems.merge(source.problems)

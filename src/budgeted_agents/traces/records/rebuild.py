@@ -12,10 +12,9 @@ from functools import partial
 
 from budgeted_agents.errors import IdempotencyConflict, InvalidInput, ReservationClosed
 from budgeted_agents.ledgers import Account, Hold, Ledger, MemoryLedger, Settlement, top_up
-from budgeted_agents.ledgers.topping_up import Line as TopUpLine
-from budgeted_agents.ledgers.topping_up import top_ups
+from budgeted_agents.ledgers.topping_up import TopUpLine, top_ups
 from budgeted_agents.traces.problems import Problem
-from budgeted_agents.traces.records.journal import Line
+from budgeted_agents.traces.records.journal import JournalLine
 from budgeted_agents.traces.records.record import CallRecord
 from budgeted_agents.traces.records.recorder import Recorded, ToppedUp
 
@@ -23,7 +22,7 @@ _TTL = 900.0
 """Seconds a restored hold would last; the next verb ends it."""
 
 
-def rebuild(ledger: Ledger, lines: Iterable[Line], problems: list[Problem], *, with_records: bool = True) -> int:
+def rebuild(ledger: Ledger, lines: Iterable[JournalLine], problems: list[Problem], *, with_records: bool = True) -> int:
     """Book everything a journal says; the number of calls and top-ups that the ledger did not have yet.
 
     Args:
@@ -44,7 +43,7 @@ def rebuild(ledger: Ledger, lines: Iterable[Line], problems: list[Problem], *, w
     return changed
 
 
-def folded(lines: Iterable[Line], problems: list[Problem]) -> Ledger:
+def folded(lines: Iterable[JournalLine], problems: list[Problem]) -> Ledger:
     """A ledger in memory with what a journal says and nothing else; it keeps no records."""
     ledger = MemoryLedger(entries=None)
     rebuild(ledger, lines, problems, with_records=False)

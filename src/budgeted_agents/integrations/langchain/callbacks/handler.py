@@ -24,7 +24,7 @@ from budgeted_agents.integrations.langchain.callbacks.refused import Refusals
 from budgeted_agents.integrations.langchain.callbacks.tool_events import ToolEvents
 from budgeted_agents.integrations.langchain.callbacks.turns import in_turn
 from budgeted_agents.integrations.langchain.calls.content import ModelContent
-from budgeted_agents.integrations.langchain.governance import scopes
+from budgeted_agents.integrations.langchain.governance import running_steps
 from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, Governance, current, may_block
 from budgeted_agents.integrations.langchain.governance.joint import joined, joins
 from budgeted_agents.meter import Admission, Meter, Steps, admit, adrive, drive, keep_alive
@@ -235,17 +235,17 @@ class BudgetHandler(GoverningHandler):
             governance = self.governance_of(metadata)
             steps = self._start(governance, messages, run_id, parent_run_id, metadata, kwargs, lambda: True)
             await adrive(steps, blocking=governance.meter.ledger.blocking)
-        scopes.begun(run_id.int)
+        running_steps.begun(run_id.int)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
-        scopes.answered(run_id.int, response)
+        running_steps.answered(run_id.int, response)
         self.governance.answered(run_id.int, response)
         super().on_llm_end(response, run_id=run_id, **kwargs)
-        scopes.ended(run_id.int)
+        running_steps.ended(run_id.int)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         super().on_llm_error(error, run_id=run_id, **kwargs)
-        scopes.ended(run_id.int)
+        running_steps.ended(run_id.int)
 
 
 def _hold_more(call: OpenModelCall) -> BudgetExceeded | None:

@@ -15,7 +15,7 @@ from langgraph.types import Command
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.governance.governance import Governance, ambient_metadata
 from budgeted_agents.integrations.langchain.governance.interrupts import BudgetInterrupt
-from budgeted_agents.integrations.langchain.governance.scopes import passed_on
+from budgeted_agents.integrations.langchain.governance.running_steps import passed_on
 from budgeted_agents.integrations.langchain.middleware.refusals import AgentGovernance
 from budgeted_agents.integrations.langchain.models.landing import (
     NO_ANSWER,

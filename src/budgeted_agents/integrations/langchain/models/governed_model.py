@@ -2,7 +2,7 @@
 
 The model handed back is of the same class as the first one given, so that ``isinstance``, ``bind_tools``,
 ``with_structured_output``, tracing and caching go on as before. Only what is sent to a provider is conducted: each
-attempt is reserved, clamped, stepped down, settled. Outside a budget the first model is called as it is.
+call is reserved, clamped, stepped down, settled. Outside a budget the first model is called as it is.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from budgeted_agents.integrations.langchain.calls import introspect
 from budgeted_agents.integrations.langchain.calls.answers import is_complete
 from budgeted_agents.integrations.langchain.calls.quoting import Tier
 from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, Governance, ambient_metadata
-from budgeted_agents.integrations.langchain.models.attempt import Attempt
 from budgeted_agents.integrations.langchain.models.conductor import conductor, told_its_run_id
+from budgeted_agents.integrations.langchain.models.governed_call import GovernedCall
 from budgeted_agents.meter import adrive, drive
 
 ModelLike = str | BaseChatModel
@@ -121,15 +121,17 @@ def _invalid(problem: str, value: object) -> InvalidGraph:
 
 
 class _Conducted:
-    """The methods a governed class overrides; each only calls, the order of steps is ``Attempt``'s."""
+    """The methods a governed class overrides; each only calls, the order of steps is ``GovernedCall``'s."""
 
     _tiers: tuple[Tier, ...]
     __pydantic_private__: Mapping[str, Any]
 
-    def _attempt(self, governance: Governance, messages: list[BaseMessage], kwargs: Any, manager: Any) -> Attempt:
+    def _governed_call(
+        self, governance: Governance, messages: list[BaseMessage], kwargs: Any, manager: Any
+    ) -> GovernedCall:
         metadata = getattr(manager, "metadata", None) or ambient_metadata()
         own = self.__pydantic_private__  # pydantic takes long to find a private attribute by its name
-        return Attempt(governance, own["_tiers"], messages, kwargs, metadata, own["_retries"], manager)
+        return GovernedCall(governance, own["_tiers"], messages, kwargs, metadata, own["_retries"], manager)
 
     def _generate(
         self,
@@ -141,16 +143,16 @@ class _Conducted:
         governance = conductor(run_manager)
         if governance is None:
             return self._tiers[0].given._generate(messages, stop=stop, run_manager=run_manager, **kwargs)
-        attempt = self._attempt(governance, messages, kwargs, run_manager)
+        call = self._governed_call(governance, messages, kwargs, run_manager)
         while True:
-            target = drive(attempt.open(may_wait=_off_event_loop))
+            target = drive(call.open(may_wait=_off_event_loop))
             try:
                 result = target.model._generate(target.messages, stop=stop, run_manager=run_manager, **target.kwargs)
             except BaseException as error:
-                if drive(attempt.abort(error)):
+                if drive(call.abort(error)):
                     continue
                 raise
-            drive(attempt.close([generation.message for generation in result.generations], result.llm_output))
+            drive(call.close([generation.message for generation in result.generations], result.llm_output))
             return result
 
     async def _agenerate(
@@ -164,18 +166,18 @@ class _Conducted:
         if governance is None:
             return await self._tiers[0].given._agenerate(messages, stop=stop, run_manager=run_manager, **kwargs)
         blocking = governance.meter.ledger.blocking
-        attempt = self._attempt(governance, messages, kwargs, run_manager)
+        call = self._governed_call(governance, messages, kwargs, run_manager)
         while True:
-            target = await adrive(attempt.open(), blocking=blocking)
+            target = await adrive(call.open(), blocking=blocking)
             try:
                 result = await target.model._agenerate(
                     target.messages, stop=stop, run_manager=run_manager, **target.kwargs
                 )
             except BaseException as error:
-                if await adrive(attempt.abort(error), blocking=blocking):
+                if await adrive(call.abort(error), blocking=blocking):
                     continue
                 raise
-            closing = attempt.close([generation.message for generation in result.generations], result.llm_output)
+            closing = call.close([generation.message for generation in result.generations], result.llm_output)
             await adrive(closing, blocking=blocking)
             return result
 
@@ -194,20 +196,20 @@ class _ConductedStream(_Conducted):
         if governance is None:
             yield from self._tiers[0].given._stream(messages, stop=stop, run_manager=run_manager, **kwargs)
             return
-        attempt = self._attempt(governance, messages, kwargs, run_manager)
+        call = self._governed_call(governance, messages, kwargs, run_manager)
         received: list[BaseMessage] = []
         while True:
-            target = drive(attempt.open(may_wait=_off_event_loop))
+            target = drive(call.open(may_wait=_off_event_loop))
             try:
                 for chunk in target.model._stream(target.messages, stop=stop, run_manager=run_manager, **target.kwargs):
                     received.append(chunk.message)
-                    drive(attempt.alive())
+                    drive(call.alive())
                     yield chunk
             except BaseException as error:
-                if drive(_ended(attempt, error, received)):
+                if drive(_ended(call, error, received)):
                     continue
                 raise
-            drive(attempt.close(received))
+            drive(call.close(received))
             return
 
     async def _astream(
@@ -223,22 +225,22 @@ class _ConductedStream(_Conducted):
                 yield chunk
             return
         blocking = governance.meter.ledger.blocking
-        attempt = self._attempt(governance, messages, kwargs, run_manager)
+        call = self._governed_call(governance, messages, kwargs, run_manager)
         received: list[BaseMessage] = []
         while True:
-            target = await adrive(attempt.open(), blocking=blocking)
+            target = await adrive(call.open(), blocking=blocking)
             try:
                 async for chunk in target.model._astream(
                     target.messages, stop=stop, run_manager=run_manager, **target.kwargs
                 ):
                     received.append(chunk.message)
-                    await adrive(attempt.alive(), blocking=blocking)
+                    await adrive(call.alive(), blocking=blocking)
                     yield chunk
             except BaseException as error:
-                if await adrive(_ended(attempt, error, received), blocking=blocking):
+                if await adrive(_ended(call, error, received), blocking=blocking):
                     continue
                 raise
-            await adrive(attempt.close(received), blocking=blocking)
+            await adrive(call.close(received), blocking=blocking)
             return
 
 
@@ -247,15 +249,15 @@ def _off_event_loop() -> bool:
     return asyncio._get_running_loop() is None
 
 
-def _ended(attempt: Attempt, error: BaseException, received: list[BaseMessage]) -> Any:
+def _ended(call: GovernedCall, error: BaseException, received: list[BaseMessage]) -> Any:
     """The steps for a stream that broke off: settled if only its end was missed, else presumed."""
     if is_complete(received):
-        return _settled(attempt, received)
-    return attempt.abort(error, received)
+        return _settled(call, received)
+    return call.abort(error, received)
 
 
-def _settled(attempt: Attempt, received: list[BaseMessage]) -> Any:
-    yield from attempt.close(received, whole=False)
+def _settled(call: GovernedCall, received: list[BaseMessage]) -> Any:
+    yield from call.close(received, whole=False)
     return False
 
 
@@ -288,7 +290,7 @@ def _governed_class(base: type[BaseChatModel]) -> type[BaseChatModel]:
         "__annotations__": {"_tiers": tuple, "_retries": int, **dict.fromkeys(_NATIVE_STREAMS, ClassVar[Any])},
         "_tiers": PrivateAttr(default=()),
         "_retries": PrivateAttr(default=0),
-        "_attempt": _Conducted._attempt,
+        "_governed_call": _Conducted._governed_call,
         "_get_ls_params": _get_ls_params,
         "model_copy": model_copy,
         "configurable_fields": configurable_fields,

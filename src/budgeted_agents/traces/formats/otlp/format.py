@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from budgeted_agents.errors import InvalidTrace
 from budgeted_agents.traces.call import MAY_BE_SUM, TracedCall
 from budgeted_agents.traces.formats.otlp.conversations import MOST, Conversations
-from budgeted_agents.traces.formats.otlp.parts import Part
+from budgeted_agents.traces.formats.otlp.parts import PartEdges
 from budgeted_agents.traces.formats.otlp.protobuf import is_length_prefixed
 from budgeted_agents.traces.formats.otlp.reading import has_lines, spans_of
 from budgeted_agents.traces.formats.otlp.spans import SpanMapper
@@ -47,7 +47,7 @@ class OtlpFormat:
 
     def read_part(self, source: Source) -> Iterator[TracedCall]:
         conversations = Conversations()
-        part = Part(source, conversations)
+        part = PartEdges(source, conversations)
         call_of = SpanMapper(source.problems, conversations).call_of
         try:
             for span, scope, resource, line in spans_of(source):

@@ -16,7 +16,7 @@ _REACH = 2 * MEBIBYTE
 """Bytes that are looked at on the other side, where that can change anything: some 1,000 spans."""
 
 
-class Part:
+class PartEdges:
     """Settles the calls of a part with those around it, which it takes from its neighbors and does not give out.
 
     Args:

@@ -27,7 +27,7 @@ class _InFlight:
         self.ended: asyncio.Future[None] | None = None
 
 
-class Scope:
+class RunningStep:
     """A step while it runs: a context manager. Whatever is called inside the block finds it.
 
     Attributes:
@@ -47,12 +47,12 @@ class Scope:
         self.in_flight: dict[int, _InFlight] = {}
 
     def __enter__(self) -> Self:
-        self.outer = _scope.get()
-        self._token: Token[Scope | None] = _scope.set(self)
+        self.outer = _running.get()
+        self._token: Token[RunningStep | None] = _running.set(self)
         return self
 
     def __exit__(self, *error: object) -> None:
-        _scope.reset(self._token)
+        _running.reset(self._token)
         if self.answers and self.outer is not None:
             self.outer.answers.update(self.answers)
 
@@ -74,16 +74,16 @@ class Scope:
         return True
 
 
-_scope: ContextVar[Scope | None] = ContextVar("budgeted_agents_scope", default=None)
+_running: ContextVar[RunningStep | None] = ContextVar("budgeted_agents_running_step", default=None)
 
 
 def passed_on(refusal: BudgetExceeded, outer: Governance | None) -> bool:
     """Have the step that is run here land, if it is of the run that is governed so, and it is a budget of that run that
     refused; False if it is not."""
-    scope = _scope.get()
-    if scope is None or outer is None or scope.governance is not outer or not is_of(refusal, outer):
+    running = _running.get()
+    if running is None or outer is None or running.governance is not outer or not is_of(refusal, outer):
         return False
-    scope.passed_on = refusal
+    running.passed_on = refusal
     return True
 
 
@@ -94,25 +94,25 @@ def is_of(refusal: BudgetExceeded, governance: Governance) -> bool:
 
 def begun(call: int) -> None:
     """Told of each model call (by langchain-core's id) of the step that is run here, in the task it is made in."""
-    scope = _scope.get()
-    if scope is not None and asyncio._get_running_loop() is not None and (task := asyncio.current_task()) is not None:
-        scope.in_flight[call] = _InFlight(task)
+    running = _running.get()
+    if running is not None and asyncio._get_running_loop() is not None and (task := asyncio.current_task()) is not None:
+        running.in_flight[call] = _InFlight(task)
 
 
 def answered(call: int, answer: LLMResult) -> None:
     """Remember what a model call (by langchain-core's id) has answered, for as long as the step it is made in goes on.
     Several handlers may say it of one call."""
-    scope = _scope.get()
-    if scope is not None:
-        scope.answers[call] = answer
+    running = _running.get()
+    if running is not None:
+        running.answers[call] = answer
 
 
 def ended(call: int) -> None:
     """Told when a model call has been settled; from any thread."""
-    scope = _scope.get()
-    if scope is None or not scope.in_flight:
+    running = _running.get()
+    if running is None or not running.in_flight:
         return
-    known = scope.in_flight.pop(call, None)
+    known = running.in_flight.pop(call, None)
     if known is not None and known.ended is not None:
         known.ended.get_loop().call_soon_threadsafe(_set, known.ended)
 

@@ -40,7 +40,7 @@ class Target:
 
 
 @dataclass
-class Attempt:
+class GovernedCall:
     """One call, and the attempts it takes.
 
     Attributes:

@@ -13,7 +13,7 @@ from budgeted_agents.traces.files.lines import as_utf8, as_valid, split_lines, w
 from budgeted_agents.traces.problems import Problems
 
 
-class Content(ABC):
+class BlockSource(ABC):
     """A source of traces over blocks of bytes.
 
     Args:
