@@ -98,10 +98,10 @@ class GoverningHandler(ToolEvents):
         kwargs: dict[str, Any],
         may_wait: Callable[[], bool] = may_block,
     ) -> Steps[None]:
-        """Admit a call, unless this handler has done so already, where the call could be awaited."""
+        """Admit a call, unless that was done already, where the call could be awaited."""
         try:
             if run_id.int in open_calls.models.ids:
-                if open_calls.models.get(run_id, self) is not None:
+                if any(call.governance.is_within(governance) for _, call in open_calls.models.of(run_id)):
                     return
                 governance = yield from self._with_earlier(governance, run_id)
             params = kwargs.get("invocation_params") or _NOTHING
@@ -231,11 +231,16 @@ class BudgetHandler(GoverningHandler):
         kwargs: dict[str, Any],
     ) -> None:
         """Admit a call in the task it is made in, where it may wait for money without holding up anything else."""
-        if SELF_METERED not in metadata:
-            governance = self.governance_of(metadata)
-            steps = self._start(governance, messages, run_id, parent_run_id, metadata, kwargs, lambda: True)
-            await adrive(steps, blocking=governance.meter.ledger.blocking)
         running_steps.begun(run_id.int)
+        if SELF_METERED in metadata:
+            return
+        governance = self.governance_of(metadata)
+        steps = self._start(governance, messages, run_id, parent_run_id, metadata, kwargs, lambda: True)
+        try:
+            await adrive(steps, blocking=governance.meter.ledger.blocking)
+        except BaseException:
+            running_steps.ended(run_id.int)
+            raise
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         running_steps.answered(run_id.int, response)

@@ -91,6 +91,10 @@ class Governance:
     def latest_tiers(self, tiers: Sequence[Any]) -> None:
         self.latest[:] = [tiers]
 
+    def is_within(self, other: Governance) -> bool:
+        """Whether this is another one, or of a run inside its run: then whatever holds there holds here."""
+        return self is other or (self.outer is not None and self.outer.is_within(other))
+
     def attribution(self, metadata: Mapping[str, Any]) -> Attribution:
         """Who a call is for, from what encloses it; the innermost says most. Built once for all calls of one node."""
         dimensions = self.meter.policy.dimensions
