@@ -16,7 +16,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import END, START
 from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode
-from langgraph.types import Command, Overwrite, Send
+from langgraph.types import Command, Overwrite, Send, interrupt
 
 from budgeted_agents import Budget, BudgetedGraph, BudgetExceeded, budgeted_model, open_ledger
 from budgeted_agents.ledgers.contract import Account
@@ -443,3 +443,27 @@ def test_of_two_refusals_in_one_step_the_one_that_is_to_raise_does(
     app = graph.compile(checkpointer=InMemorySaver())
     with pytest.raises(BudgetExceeded, match="Budget 'raises'"):
         app.invoke(QUESTION, thread())
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_landing_that_waits_for_a_person_beside_it_still_answers(is_async: bool, provider: LocalProvider) -> None:
+    """It comes to its end in another invocation, which was refused nothing and has called no model."""
+    model = budgeted_model(openai_model(provider, max_tokens=100))
+    graph: Any = BudgetedGraph(Chat, budget=Budget(model_calls=3))
+    graph.add_node(
+        "work", lambda state: {"messages": [model.invoke("First."), model.invoke("Second."), model.invoke("Third.")]}
+    )
+    graph.add_node("ask", lambda state: {"messages": [HumanMessage(interrupt("Sure?"))]})
+    for name in ("work", "ask"):
+        graph.add_edge(START, name)
+    app = graph.compile(checkpointer=InMemorySaver())
+
+    def run(value: Any) -> Any:
+        return asyncio.run(app.ainvoke(value, thread())) if is_async else app.invoke(value, thread())
+
+    run(QUESTION)
+    assert app.get_state(thread()).next == ("ask",)
+    last = run(Command(resume="Yes."))["messages"][-1]
+    assert last.text == "A short answer."
+    assert len(last.additional_kwargs["unfinished"]) == 2
+    assert app.spend(thread()).landing == "Landed by the default finalizer"

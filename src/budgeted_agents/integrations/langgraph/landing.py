@@ -56,6 +56,7 @@ class Finalizer:
             return None
         if self._settings.rearms and governance.run.rearm():
             return Command(goto=self._settings.finalizer_name)
+        self._settings.landings.come_to(governance)
         missing = missing_results(messages_of(state))
         with landing(_reserves(governance)):
             if self._own is None:
@@ -71,6 +72,7 @@ class Finalizer:
             return None
         if self._settings.rearms and governance.run.rearm():
             return Command(goto=self._settings.finalizer_name)
+        self._settings.landings.come_to(governance)
         missing = missing_results(messages_of(state))
         with landing(_reserves(governance)):
             if self._own is None:

@@ -136,6 +136,7 @@ class GovernedSeq(RunnableSeq):
             return
         if governance.run.exhaust(refusal):
             governance.meter.publish("landing", f"Landing: {refusal}", governance.run.session, run=governance.run.id)
+        self.settings.landings.begin(governance, refusal)
         if config is not None:
             pregel.write(config, pregel.BRANCH_TO.format(self.settings.finalizer_name), None)
 

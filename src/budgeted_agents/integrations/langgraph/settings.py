@@ -12,6 +12,7 @@ from langchain_core.runnables.config import ensure_config, merge_configs
 from budgeted_agents.integrations.langchain.callbacks import runs
 from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
 from budgeted_agents.integrations.langchain.governance.governance import Governance, current
+from budgeted_agents.integrations.langgraph.begun_landings import BegunLandings
 from budgeted_agents.integrations.langgraph.loops import LoopCounter
 from budgeted_agents.meter import Meter, Steps
 
@@ -32,6 +33,7 @@ class Settings:
         replaces_messages: whether an update of ``messages`` replaces the history, for want of a reducer.
         rearms: whether the graph has deferred nodes of its own, which the finalizer lets go first.
         attribution: dimensions that hold for every run of this graph.
+        landings: those on the way, which a later invocation may have to bring to their end.
     """
 
     meter: Meter
@@ -41,6 +43,7 @@ class Settings:
     replaces_messages: bool = False
     rearms: bool = False
     attribution: Mapping[str, str] = field(default_factory=dict)
+    landings: BegunLandings = field(default_factory=BegunLandings)
 
     def enter_node(self, governance: Governance, metadata: Mapping[str, Any]) -> Steps[None]:
         """Count a visit of a node.
