@@ -16,7 +16,7 @@ from budgeted_agents.doctor.setup import budget_findings, checkpoint_findings, l
 from budgeted_agents.doctor.trial import Cut, Trial, run_trial
 from budgeted_agents.errors import UnknownPrice
 from budgeted_agents.integrations.langchain.callbacks.runs import open_run
-from budgeted_agents.integrations.langchain.governance.governance import governed_by
+from budgeted_agents.integrations.langchain.governance.in_force import governed_by
 from budgeted_agents.integrations.langgraph.compiled import budgeted
 from budgeted_agents.ledgers import MemoryLedger
 from budgeted_agents.meter import Meter

@@ -26,7 +26,8 @@ from budgeted_agents.doctor.answers import OUTPUT_TOKENS, answer
 from budgeted_agents.integrations.langchain.callbacks.handler import GoverningHandler
 from budgeted_agents.integrations.langchain.calls import introspect
 from budgeted_agents.integrations.langchain.calls.messages import count, schema_texts
-from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, current
+from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED
+from budgeted_agents.integrations.langchain.governance.in_force import current
 from budgeted_agents.integrations.langchain.models.governed_model import is_governed
 
 MOST_ANSWERS = 60

@@ -20,12 +20,8 @@ from budgeted_agents.budget.attribution import checked
 from budgeted_agents.errors import BudgetExceeded, InvalidGraph
 from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
 from budgeted_agents.integrations.langchain.callbacks.on_loop import on_loop
-from budgeted_agents.integrations.langchain.governance.governance import (
-    governed_by,
-    put_in_force,
-    restore,
-    session_of,
-)
+from budgeted_agents.integrations.langchain.governance.configs import session_of
+from budgeted_agents.integrations.langchain.governance.in_force import governed_by, put_in_force, restore
 from budgeted_agents.integrations.langchain.governance.interrupts import on_exhausted
 from budgeted_agents.integrations.langchain.governance.spending import session_report
 from budgeted_agents.integrations.langchain.governance.topping_up import top_up_session

@@ -20,7 +20,8 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command, Overwrite
 
 from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded
-from budgeted_agents.integrations.langchain.governance.governance import Governance, current, landing, of_graph
+from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.integrations.langchain.governance.in_force import current, landing, of_graph
 from budgeted_agents.integrations.langchain.models.landing import (
     NO_ANSWER,
     made_from_unfinished,

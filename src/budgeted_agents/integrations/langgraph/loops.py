@@ -8,7 +8,8 @@ from langchain_core.callbacks import BaseCallbackHandler
 
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.callbacks import runs
-from budgeted_agents.integrations.langchain.governance.governance import Governance, current
+from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.integrations.langchain.governance.in_force import current
 from budgeted_agents.meter import drive
 
 _NODE = "graph:step:"

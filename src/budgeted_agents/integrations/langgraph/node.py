@@ -15,7 +15,8 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.errors import GraphInterrupt
 
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.integrations.langchain.governance.governance import Governance, current, of_graph
+from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.integrations.langchain.governance.in_force import current, of_graph
 from budgeted_agents.integrations.langchain.governance.interrupts import (
     REFUSED,
     BudgetInterrupt,

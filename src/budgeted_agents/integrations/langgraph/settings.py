@@ -11,7 +11,8 @@ from langchain_core.runnables.config import ensure_config, merge_configs
 
 from budgeted_agents.integrations.langchain.callbacks import runs
 from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
-from budgeted_agents.integrations.langchain.governance.governance import Governance, current
+from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.integrations.langchain.governance.in_force import current
 from budgeted_agents.integrations.langgraph.begun_landings import BegunLandings
 from budgeted_agents.integrations.langgraph.loops import LoopCounter
 from budgeted_agents.meter import Meter, Steps

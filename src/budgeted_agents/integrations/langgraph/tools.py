@@ -16,7 +16,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 
 from budgeted_agents.integrations.langchain.callbacks.tool_events import admitted
-from budgeted_agents.integrations.langchain.governance.governance import current
+from budgeted_agents.integrations.langchain.governance.in_force import current
 from budgeted_agents.integrations.langchain.governance.interrupts import REFUSED, on_exhausted, refusal_behind
 from budgeted_agents.integrations.langchain.governance.running_steps import RunningStep
 from budgeted_agents.integrations.langchain.governance.texts import texts

@@ -18,13 +18,9 @@ from budgeted_agents.budget import BudgetLike, as_policy
 from budgeted_agents.budget.attribution import ambient, checked
 from budgeted_agents.errors import BudgetExceeded, InvalidBudget
 from budgeted_agents.integrations.langchain.callbacks.handler import GoverningHandler
-from budgeted_agents.integrations.langchain.governance.governance import (
-    Governance,
-    current,
-    named_session,
-    namespace,
-    session_of,
-)
+from budgeted_agents.integrations.langchain.governance.configs import named_session, namespace, session_of
+from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.integrations.langchain.governance.in_force import current
 from budgeted_agents.integrations.langchain.governance.spending import session_report
 from budgeted_agents.ledgers import LedgerLike
 from budgeted_agents.meter import BillingTable, Listener, Run, new_id, open_meter

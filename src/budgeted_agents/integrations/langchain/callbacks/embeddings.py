@@ -15,13 +15,9 @@ from budgeted_agents.estimate import tokenizer_for
 from budgeted_agents.governor import ModelCall, Quote
 from budgeted_agents.integrations.langchain.callbacks.callback import CostCallback
 from budgeted_agents.integrations.langchain.calls.quoting import price_of
-from budgeted_agents.integrations.langchain.governance.governance import (
-    Governance,
-    ambient_metadata,
-    current,
-    landing_budgets,
-    may_block,
-)
+from budgeted_agents.integrations.langchain.governance.configs import ambient_metadata
+from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.integrations.langchain.governance.in_force import current, landing_budgets, may_block
 from budgeted_agents.meter import Admission, Steps, admit, adrive, drive, fail, settle
 from budgeted_agents.prices import Price
 from budgeted_agents.usage import Usage

@@ -25,7 +25,8 @@ from budgeted_agents.integrations.langchain.callbacks.tool_events import ToolEve
 from budgeted_agents.integrations.langchain.callbacks.turns import in_turn
 from budgeted_agents.integrations.langchain.calls.content import ModelContent
 from budgeted_agents.integrations.langchain.governance import running_steps
-from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, Governance, current, may_block
+from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, Governance
+from budgeted_agents.integrations.langchain.governance.in_force import current, may_block
 from budgeted_agents.integrations.langchain.governance.joint import joined, joins
 from budgeted_agents.meter import Admission, Meter, Steps, admit, adrive, drive, keep_alive
 from budgeted_agents.meter.booking import give_back

@@ -23,7 +23,8 @@ from budgeted_agents.integrations.langchain.calls.messages import (
     searches_allowed,
 )
 from budgeted_agents.integrations.langchain.calls.quoting import REGION, UNPRICED, price_of, usual_answer
-from budgeted_agents.integrations.langchain.governance.governance import Governance, landing_budgets
+from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.integrations.langchain.governance.in_force import landing_budgets
 from budgeted_agents.prices import Price
 
 _METADATA = ("ls_model_name", "ls_provider", "ls_max_tokens")

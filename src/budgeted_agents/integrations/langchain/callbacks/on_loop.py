@@ -15,7 +15,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 
 from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
 from budgeted_agents.integrations.langchain.governance.context import Assigned
-from budgeted_agents.integrations.langchain.governance.governance import awaited_by, in_force, is_on_loop
+from budgeted_agents.integrations.langchain.governance.in_force import awaited_by, in_force, is_on_loop
 
 
 class _Starter(BaseCallbackHandler):

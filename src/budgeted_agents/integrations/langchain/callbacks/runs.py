@@ -12,7 +12,8 @@ from budgeted_agents.budget import Budget, Policy
 from budgeted_agents.errors import InvalidGraph
 from budgeted_agents.governor import matching
 from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
-from budgeted_agents.integrations.langchain.governance.governance import Governance, namespace, session_of
+from budgeted_agents.integrations.langchain.governance.configs import namespace, session_of
+from budgeted_agents.integrations.langchain.governance.governance import Governance
 from budgeted_agents.integrations.langchain.governance.interrupts import BudgetInterrupt
 from budgeted_agents.ledgers.urls import is_same_place, place_of
 from budgeted_agents.meter import Host, Meter, Run, Steps, new_id

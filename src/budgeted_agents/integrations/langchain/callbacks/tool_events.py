@@ -20,7 +20,8 @@ from budgeted_agents.integrations.langchain.callbacks.open_calls import OpenTool
 from budgeted_agents.integrations.langchain.callbacks.turns import in_turn
 from budgeted_agents.integrations.langchain.calls.content import ToolContent
 from budgeted_agents.integrations.langchain.governance.context import Assigned
-from budgeted_agents.integrations.langchain.governance.governance import Governance, current
+from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.integrations.langchain.governance.in_force import current
 from budgeted_agents.integrations.langchain.governance.joint import joins
 from budgeted_agents.meter import ToolAdmission, admit_tool, cancel_tool, drive, settle_tool
 

@@ -23,7 +23,8 @@ from budgeted_agents.integrations.langchain.calls.messages import (
     schema_texts,
     searches_allowed,
 )
-from budgeted_agents.integrations.langchain.governance.governance import Governance, landing_budgets
+from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.integrations.langchain.governance.in_force import landing_budgets
 from budgeted_agents.meter import Meter
 from budgeted_agents.prices import Price, free_price
 

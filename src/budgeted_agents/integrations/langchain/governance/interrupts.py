@@ -8,7 +8,8 @@ from typing import Any, Final
 from langgraph.errors import GraphInterrupt
 
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.integrations.langchain.governance.governance import Governance, namespace
+from budgeted_agents.integrations.langchain.governance.configs import namespace
+from budgeted_agents.integrations.langchain.governance.governance import Governance
 
 
 class RaisedAnew(BudgetExceeded):

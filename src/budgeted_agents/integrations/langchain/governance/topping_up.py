@@ -11,7 +11,7 @@ from langchain_core.runnables.config import ensure_config
 from budgeted_agents.budget.attribution import ambient, checked, from_metadata, passed_over
 from budgeted_agents.errors import InvalidAttribution
 from budgeted_agents.governor import budget_to_top_up, top_up_lines
-from budgeted_agents.integrations.langchain.governance.governance import session_of
+from budgeted_agents.integrations.langchain.governance.configs import session_of
 from budgeted_agents.ledgers import Balance, top_up
 from budgeted_agents.meter import Meter
 

@@ -19,7 +19,8 @@ from langgraph.channels.base import BaseChannel
 from langgraph.errors import EmptyChannelError, InvalidUpdateError
 
 from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
-from budgeted_agents.integrations.langchain.governance.governance import RUN_CHANNEL, found_by
+from budgeted_agents.integrations.langchain.governance.governance import RUN_CHANNEL
+from budgeted_agents.integrations.langchain.governance.in_force import found_by
 
 _READ = "__pregel_read"
 """LangGraph's key for the function by which a task reads the state; its second argument is the graph's channels."""

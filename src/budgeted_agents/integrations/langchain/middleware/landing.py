@@ -13,7 +13,8 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMess
 from langgraph.types import Command
 
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.integrations.langchain.governance.governance import Governance, ambient_metadata
+from budgeted_agents.integrations.langchain.governance.configs import ambient_metadata
+from budgeted_agents.integrations.langchain.governance.governance import Governance
 from budgeted_agents.integrations.langchain.governance.interrupts import BudgetInterrupt
 from budgeted_agents.integrations.langchain.governance.running_steps import passed_on
 from budgeted_agents.integrations.langchain.middleware.refusals import AgentGovernance

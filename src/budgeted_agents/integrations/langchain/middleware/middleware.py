@@ -36,15 +36,9 @@ from budgeted_agents.budget.attribution import checked
 from budgeted_agents.errors import BudgetedAgentsError, BudgetExceeded, InvalidGraph
 from budgeted_agents.integrations.langchain.callbacks import runs
 from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
-from budgeted_agents.integrations.langchain.governance.governance import (
-    RUN_CHANNEL,
-    Governance,
-    governed_by,
-    in_force,
-    landing,
-    namespace,
-    session_of,
-)
+from budgeted_agents.integrations.langchain.governance.configs import namespace, session_of
+from budgeted_agents.integrations.langchain.governance.governance import RUN_CHANNEL, Governance
+from budgeted_agents.integrations.langchain.governance.in_force import governed_by, in_force, landing
 from budgeted_agents.integrations.langchain.governance.interrupts import REFUSED
 from budgeted_agents.integrations.langchain.governance.spending import session_report
 from budgeted_agents.integrations.langchain.governance.topping_up import top_up_session

@@ -17,7 +17,8 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolInvocationError
 
 from budgeted_agents.errors import BudgetExceeded
-from budgeted_agents.integrations.langchain.governance.governance import Governance, ambient_metadata, namespace
+from budgeted_agents.integrations.langchain.governance.configs import ambient_metadata, namespace
+from budgeted_agents.integrations.langchain.governance.governance import Governance
 from budgeted_agents.integrations.langchain.governance.interrupts import (
     BudgetInterrupt,
     RaisedAnew,

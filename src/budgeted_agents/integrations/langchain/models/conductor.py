@@ -17,7 +17,8 @@ from langchain_core.utils.uuid import uuid7
 
 from budgeted_agents.integrations.langchain.callbacks import open_calls
 from budgeted_agents.integrations.langchain.governance.context import Assigned
-from budgeted_agents.integrations.langchain.governance.governance import Governance, current
+from budgeted_agents.integrations.langchain.governance.governance import Governance
+from budgeted_agents.integrations.langchain.governance.in_force import current
 from budgeted_agents.integrations.langchain.governance.joint import joined
 from budgeted_agents.integrations.langchain.models.caching import keeping_if
 

@@ -25,7 +25,8 @@ from budgeted_agents.errors import InvalidGraph
 from budgeted_agents.integrations.langchain.calls import introspect
 from budgeted_agents.integrations.langchain.calls.answers import is_complete
 from budgeted_agents.integrations.langchain.calls.quoting import Tier
-from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, Governance, ambient_metadata
+from budgeted_agents.integrations.langchain.governance.configs import ambient_metadata
+from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, Governance
 from budgeted_agents.integrations.langchain.models.conductor import conductor, told_its_run_id
 from budgeted_agents.integrations.langchain.models.governed_call import GovernedCall
 from budgeted_agents.meter import adrive, drive

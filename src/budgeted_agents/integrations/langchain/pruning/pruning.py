@@ -11,7 +11,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 
 from budgeted_agents.governor import matching, tightest_on_context
 from budgeted_agents.integrations.langchain.calls.messages import schema_texts
-from budgeted_agents.integrations.langchain.governance.governance import landing_budgets
+from budgeted_agents.integrations.langchain.governance.in_force import landing_budgets
 from budgeted_agents.integrations.langchain.pruning.overflow import Known, Overflow, Wanted, summary_message
 from budgeted_agents.integrations.langchain.pruning.shortening import Room, Version, shortened
 from budgeted_agents.integrations.langchain.pruning.summaries import Summaries, marks_of
