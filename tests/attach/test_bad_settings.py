@@ -59,3 +59,10 @@ def test_a_session_in_the_place_of_a_config_is_named(way: str) -> None:
     app = WAYS[way](budget=Budget(usd=1))
     with pytest.raises(InvalidAttribution, match=r"is no config. Pass the config the graph is invoked with"):
         app.spend("t1")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_listeners_may_come_one_by_one(way: str) -> None:
+    app = WAYS[way](budget=Budget(usd=1), listeners=iter([print]))
+    meter = app.settings.meter if hasattr(app, "settings") else app.meter
+    assert meter.listeners == (print,)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableLambda
 from langgraph.graph import START, MessagesState
 
@@ -94,3 +96,53 @@ def test_a_thread_may_be_the_number_0(provider: LocalProvider) -> None:
     with pytest.raises(BudgetExceeded, match="session=0"):
         chain.invoke("Who?", config)
     assert callback.spend_of("0").cost_nanos == provider.bill_nanos
+
+
+def test_what_one_user_was_refused_is_not_told_to_another(provider: LocalProvider) -> None:
+    callback = CostCallback(budget=Budget(model_calls=1, per="user"))
+    model = openai_model(provider, max_tokens=10)
+
+    def ask(user: str) -> str:
+        try:
+            return str(model.invoke("Who?", {"metadata": {"user": user}}).text)
+        except BudgetExceeded as refusal:
+            return refusal.account
+
+    chain: Any = RunnableLambda(lambda _: [ask(user) for user in ("ada", "ada", "bob")])
+    answers = chain.invoke("Go.", {"callbacks": [callback]})
+    assert answers == ["fine", "user|user=ada||model_calls", "fine"]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("in_a_graph", [False, True])
+def test_prompts_of_one_invocation_are_refused_together(
+    is_async: bool, in_a_graph: bool, provider: LocalProvider
+) -> None:
+    """Nobody else would ever end those that were admitted before; nor may one wait for them."""
+    model = openai_model(provider, max_tokens=10)
+    prompts: Any = [[HumanMessage(f"Part {number}.")] for number in range(3)]
+    budget = Budget(model_calls=2, landing_reserve=0)
+    callback = None if in_a_graph else CostCallback(budget=budget)
+    callbacks: Any = [callback] if callback else None
+
+    async def awork(state: Any) -> Any:
+        return {"messages": [(await model.agenerate(prompts, callbacks=callbacks)).generations[0][0].text]}
+
+    def work(state: Any) -> Any:
+        return {"messages": [model.generate(prompts, callbacks=callbacks).generations[0][0].text]}
+
+    if callback is None:
+        graph: Any = BudgetedGraph(MessagesState, budget=budget)
+        graph.add_node("work", awork if is_async else work)
+        graph.add_edge(START, "work")
+        app = graph.compile()
+        state: Any = {"messages": [("user", "Go.")]}
+        asyncio.run(app.ainvoke(state, thread())) if is_async else app.invoke(state, thread())
+        report = app.spend(thread())
+    else:
+        with pytest.raises(BudgetExceeded):
+            asyncio.run(awork(None)) if is_async else work(None)
+        report = callback.spend
+    assert not provider.requests
+    assert report.refusals
+    assert_exact(report, provider)

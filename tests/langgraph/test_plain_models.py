@@ -13,7 +13,7 @@ from langchain_core.language_models import FakeListLLM
 from langgraph.graph import START
 from langgraph.types import Send
 
-from budgeted_agents import Budget, BudgetedGraph, PriceBook
+from budgeted_agents import Budget, BudgetedGraph, CostCallback, PriceBook, open_ledger
 from budgeted_agents.errors import UnknownPrice
 from budgeted_agents.testing import LocalProvider, Reply, fixed
 from tests.langgraph.support import State, assert_all_kept, assert_exact, openai_model, serving, slim, thread
@@ -96,19 +96,22 @@ def run_and_check(node: Any, is_async: bool, provider: LocalProvider) -> None:
     assert app.spend(thread()).refusals
 
 
+@pytest.mark.parametrize("has_a_callback", [False, True])
 @pytest.mark.parametrize("storage", ["memory", "sqlite"])
 @pytest.mark.parametrize("node", [ainvoking, astreaming, ainvoking_two])
 def test_asynchronous_calls_wait_for_money_that_others_hold(
-    node: Any, storage: str, provider: LocalProvider, tmp_path: Path
+    node: Any, storage: str, has_a_callback: bool, provider: LocalProvider, tmp_path: Path
 ) -> None:
     """All fit by what they cost. By what they may cost, each for a whole answer, only some do at a time."""
     calls = 20
-    ledger = "memory://" if storage == "memory" else f"sqlite:///{tmp_path / 'spend.db'}"
+    ledger = open_ledger("memory://" if storage == "memory" else f"sqlite:///{tmp_path / 'spend.db'}")
+    beside = CostCallback(budget=Budget(name="beside", usd=1), ledger=ledger, session="t1")
     graph: Any = BudgetedGraph(State, budget=Budget(usd="0.05", landing_reserve=0), ledger=ledger)
     graph.add_node("work", node(openai_model(provider, max_tokens=1_000)))
     graph.add_conditional_edges(START, lambda state: [Send("work", BEGIN)] * calls)
     app = graph.compile()
-    state = asyncio.run(app.ainvoke(BEGIN, thread()))
+    config: Any = {**thread(), "callbacks": [beside] if has_a_callback else []}
+    state = asyncio.run(app.ainvoke(BEGIN, config))
     assert_all_kept(state["messages"], provider)
     assert len(provider.requests) == len(state["messages"]) >= calls
     assert not app.spend(thread()).refusals

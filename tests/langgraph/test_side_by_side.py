@@ -175,3 +175,23 @@ def test_a_call_that_was_cancelled_is_not_waited_for(
     assert len(answers) == AFFORDABLE - 1
     assert "answer to Wait for it." not in answers
     assert app.spend(thread()).in_flight == 1
+
+
+def test_a_step_waits_for_calls_of_the_steps_inside_it(exchange: Exchange, ledger: str) -> None:
+    """Two tools at once, one of them refused: the run stops when the other one has its answer."""
+    model = openai_model(exchange.provider, max_tokens=100)
+
+    @tool
+    async def study(subject: str) -> str:
+        """Studies a subject."""
+        return str((await model.ainvoke(subject)).text)
+
+    budget = Budget(model_calls=1, on_exhausted="suspend", max_wait=0)
+    graph: Any = BudgetedGraph(MessagesState, budget=budget, ledger=ledger, listeners=(exchange.listen,))
+    graph.add_node("tools", ToolNode([study]))
+    graph.add_edge(START, "tools")
+    app = graph.compile()
+    calls = [{"name": "study", "args": {"subject": name}, "id": name, "type": "tool_call"} for name in ("oaks", "elms")]
+    run(app, {"messages": [AIMessage("", tool_calls=calls)]})
+    assert len(exchange.provider.requests) == 1
+    assert_exact(app.spend(thread()), exchange.provider)

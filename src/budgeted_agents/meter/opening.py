@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from budgeted_agents.budget import Policy
 from budgeted_agents.errors import InvalidPrice, InvalidRecorder, InvalidSetting
@@ -43,6 +44,7 @@ def open_meter(
         InvalidLedger, InvalidJournal, InvalidPrice, InvalidRecorder, InvalidSetting: saying what is wrong and where.
         LedgerError, LedgerUnavailable: the ledger cannot be opened.
     """
+    listeners, recorders = _tuple_of(listeners), _tuple_of(recorders)
     _check(place, prices, listeners, billing, recorders)
     book = as_ledger(ledger, place)
     return Meter(
@@ -50,7 +52,7 @@ def open_meter(
         ledger=book,
         prices=prices or PriceBook.default(),
         billing=billing or BillingTable(),
-        listeners=tuple(listeners),
+        listeners=listeners,
         recorders=recorders_of(book.url, journal, recorders),
     )
 
@@ -59,18 +61,23 @@ _VERBS = ("parent", "call", "event", "top_up")
 """What a recorder can be asked to do."""
 
 
+def _tuple_of(given: Any) -> Any:
+    """What was given, as a tuple if it holds anything; an iterator can be looked at only once."""
+    return tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else given
+
+
 def _check(place: str, prices: object, listeners: object, billing: object, recorders: object) -> None:
     """What would otherwise fail in the midst of a call that is paid for."""
     if prices is not None and not isinstance(prices, PriceBook):
         remedy = "Give PriceBook.default(), with your own prices added, or leave it out"
         raise InvalidPrice("is no price book", field="prices", value=prices, place=place, remedy=remedy)
-    if not isinstance(listeners, Iterable) or not all(map(callable, listeners)):
+    if not isinstance(listeners, tuple) or not all(map(callable, listeners)):
         remedy = "Give functions of an event, in a tuple: listeners=(told,)"
         raise InvalidSetting("are no listeners", field="listeners", value=listeners, place=place, remedy=remedy)
     if billing is not None and not isinstance(billing, BillingTable):
         remedy = "Give a BillingTable, e.g. BillingTable(statuses=frozenset({429}))"
         raise InvalidSetting("is no billing table", field="billing", value=billing, place=place, remedy=remedy)
-    if not isinstance(recorders, Iterable) or not all(map(_is_recorder, recorders)):
+    if not isinstance(recorders, tuple) or not all(map(_is_recorder, recorders)):
         remedy = "Give recorders, in a tuple: recorders=(OpenTelemetryRecorder(),)"
         raise InvalidRecorder("are no recorders", field="recorders", value=recorders, place=place, remedy=remedy)
 

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.outputs import LLMResult
+from langchain_core.runnables.config import var_child_runnable_config
 from msgspec.structs import replace
 
 from budgeted_agents.errors import BudgetExceeded
@@ -25,6 +26,7 @@ from budgeted_agents.integrations.langchain.callbacks.tool_events import ToolEve
 from budgeted_agents.integrations.langchain.callbacks.turns import in_turn
 from budgeted_agents.integrations.langchain.calls.content import ModelContent
 from budgeted_agents.integrations.langchain.governance import running_steps
+from budgeted_agents.integrations.langchain.governance.configs import handlers_of
 from budgeted_agents.integrations.langchain.governance.governance import SELF_METERED, Governance
 from budgeted_agents.integrations.langchain.governance.in_force import current, may_block
 from budgeted_agents.integrations.langchain.governance.joint import joined, joins
@@ -100,21 +102,26 @@ class GoverningHandler(ToolEvents):
         may_wait: Callable[[], bool] = may_block,
     ) -> Steps[None]:
         """Admit a call, unless that was done already, where the call could be awaited."""
+        params = kwargs.get("invocation_params") or _NOTHING
+        invocation = params if kwargs.get("batch_size", 1) > 1 else None
         try:
             if run_id.int in open_calls.models.ids:
                 if any(call.governance.is_within(governance) for _, call in open_calls.models.of(run_id)):
                     return
                 governance = yield from self._with_earlier(governance, run_id)
-            params = kwargs.get("invocation_params") or _NOTHING
+            if invocation is not None and open_calls.of_invocation(invocation):
+                may_wait = _never  # what it might wait for is held by prompts that are sent together with it
             observed = observe(governance, messages, metadata, params, expected=self.expected)
             admission = yield from self._hold(governance, observed, metadata, parent_run_id, may_wait)
             if governance.meter.keeps_content:
                 admission = replace(admission, content=ModelContent(messages))
         except BaseException:
-            for call in open_calls.models.take_all(run_id):  # the call is not made, and nobody else is told so
+            # Neither this call is made nor those that were to be sent with it, and nobody else is told so.
+            together = [] if invocation is None else open_calls.take_invocation(invocation)
+            for call in [*open_calls.models.take_all(run_id), *together]:
                 yield from give_back(call.governance.meter, call.admission.id, call.governance.run.session)
             raise
-        open_calls.models.add(run_id, self, OpenModelCall(governance, observed, admission))
+        open_calls.models.add(run_id, self, OpenModelCall(governance, observed, admission, invocation))
         if observed.unpriced:
             message = f"No price is known for {observed.quote.model}: its calls are counted at $0"
             governance.meter.publish("unmetered", message, governance.run.session)
@@ -235,13 +242,22 @@ class BudgetHandler(GoverningHandler):
         running_steps.begun(run_id.int)
         if SELF_METERED in metadata:
             return
-        governance = self.governance_of(metadata)
+        governance = joined(self.governance, self._beside(metadata))
         steps = self._start(governance, messages, run_id, parent_run_id, metadata, kwargs, lambda: True)
         try:
             await adrive(steps, blocking=governance.meter.ledger.blocking)
         except BaseException:
             running_steps.ended(run_id.int)
             raise
+
+    def _beside(self, metadata: dict[str, Any]) -> list[Governance]:
+        """What callbacks that a config hands down add to this run's budgets: they would have to give the hold back, and
+        hold anew without waiting."""
+        callbacks = [
+            each for each in handlers_of(var_child_runnable_config.get()) if isinstance(each, GoverningHandler)
+        ]
+        found = [each.governance_of(metadata) for each in callbacks if not isinstance(each, BudgetHandler)]
+        return [each for each in found if joins(each, self.governance)]
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         running_steps.answered(run_id.int, response)
@@ -252,6 +268,10 @@ class BudgetHandler(GoverningHandler):
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         super().on_llm_error(error, run_id=run_id, **kwargs)
         running_steps.ended(run_id.int)
+
+
+def _never() -> bool:
+    return False
 
 
 def _hold_more(call: OpenModelCall) -> BudgetExceeded | None:

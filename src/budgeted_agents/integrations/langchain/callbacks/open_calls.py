@@ -45,11 +45,16 @@ class Batch(Struct, eq=False):
 
 class OpenModelCall(Struct, eq=False):
     """A model call in flight: what governs it, what was held for it, and what has come of its answer; and what it is
-    sent together with, if it is not alone in its request."""
+    sent together with, if it is not alone in its request.
+
+    Attributes:
+        invocation: the parameters that all prompts of one invocation come with; None if this is the only one.
+    """
 
     governance: Governance
     observed: Observed
     admission: Admission
+    invocation: object = None
     is_cut: bool = False
     batch: Batch | None = None
     _received: Received | None = None
@@ -142,6 +147,13 @@ class OpenCalls(Generic[CallT]):
         """All calls, whoever admitted them."""
         return [call for calls in list(self._calls.values()) for call in calls.values()]
 
+    def drop(self, calls: list[CallT]) -> None:
+        """Remove these calls."""
+        for id, known in list(self._calls.items()):
+            for handler, call in list(known.items()):
+                if any(call is each for each in calls):
+                    self.take(UUID(int=id), handler)
+
     def take_all(self, run_id: UUID) -> list[CallT]:
         return list(self._calls.pop(run_id.int, {}).values())
 
@@ -150,6 +162,18 @@ models: OpenCalls[OpenModelCall] = OpenCalls(lambda call: call.is_abandoned)
 tools: OpenCalls[OpenToolCall] = OpenCalls(lambda call: call.is_abandoned)
 handed_over: OpenCalls[Governance] = OpenCalls()
 """What governs a call that the model (a ``budgeted_model``) conducts itself, until the model takes it up."""
+
+
+def of_invocation(parameters: object) -> list[OpenModelCall]:
+    """The calls in flight whose prompts came with these very parameters."""
+    return [call for call in models.values() if call.invocation is parameters]
+
+
+def take_invocation(parameters: object) -> list[OpenModelCall]:
+    """Remove and return them."""
+    found = of_invocation(parameters)
+    models.drop(found)
+    return found
 
 
 def batch_of(parameters: object) -> Batch:

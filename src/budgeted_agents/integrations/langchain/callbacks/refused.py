@@ -10,6 +10,7 @@ from msgspec import Struct
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.callbacks.observed import Observed
 from budgeted_agents.ledgers import Account, Balance
+from budgeted_agents.ledgers.units import REQUESTS
 from budgeted_agents.meter import Meter, Steps
 
 _MOST = 1_024
@@ -35,8 +36,9 @@ class Refusals:
         return bool(self._known)
 
     def add(self, meter: Meter, parent_run_id: UUID | None, observed: Observed, refusal: BudgetExceeded) -> Steps[None]:
-        """Remember a refusal, if it is known where its call was made."""
-        if parent_run_id is not None and len(self._known) < _MOST:
+        """Remember a refusal, if it is known where its call was made. Another minute may begin for requests at any
+        time."""
+        if parent_run_id is not None and len(self._known) < _MOST and refusal.unit != REQUESTS:
             left = yield from _left(meter, refusal)
             self._known[_request(parent_run_id, observed)] = _Known(refusal, meter.clock(), left)
 
@@ -55,8 +57,8 @@ class Refusals:
 
 
 def _request(parent_run_id: UUID | None, observed: Observed) -> tuple[object, ...]:
-    quote = observed.quote
-    return (parent_run_id, quote.model, quote.base, quote.output_limit, observed.call.landing)
+    quote, who = observed.quote, observed.call.attribution.items()
+    return (parent_run_id, quote.model, quote.base, quote.output_limit, observed.call.landing, frozenset(who))
 
 
 def _left(meter: Meter, refusal: BudgetExceeded) -> Steps[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
@@ -15,6 +15,12 @@ def ambient_metadata() -> Mapping[str, Any]:
     """Metadata of the enclosing config, where a call brings none itself."""
     config = var_child_runnable_config.get()
     return (config or {}).get("metadata") or {}
+
+
+def handlers_of(config: RunnableConfig | None) -> Sequence[Any]:
+    """The callback handlers that a config hands down."""
+    callbacks: Any = config.get("callbacks") if config else None
+    return callbacks if isinstance(callbacks, list) else getattr(callbacks, "handlers", ())
 
 
 def session_of(config: RunnableConfig | None) -> str:

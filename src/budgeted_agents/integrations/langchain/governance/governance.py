@@ -55,6 +55,7 @@ class Governance:
             share.
         own: names of the budgets that are this run's own, not those of a run around it; its landing may spend theirs.
         outer: what governs the run around this one, if there is one.
+        parts: those that were joined to make this one.
         steps: what model calls have answered in steps that were then refused, by langchain-core's ids, for the landing.
             Calls beside the refused one may still add to it.
     """
@@ -66,6 +67,7 @@ class Governance:
     latest: list[Sequence[Any]] = field(default_factory=list)
     own: frozenset[str] = frozenset()
     outer: Governance | None = None
+    parts: tuple[Governance, ...] = ()
     steps: list[Mapping[int, LLMResult]] = field(default_factory=list)
     _attributions: dict[tuple[object, ...], tuple[Attribution, Attribution]] = field(default_factory=dict, init=False)
     _told: set[str] = field(default_factory=set, init=False)
@@ -80,8 +82,10 @@ class Governance:
         self.latest[:] = [tiers]
 
     def is_within(self, other: Governance) -> bool:
-        """Whether this is another one, or of a run inside its run: then whatever holds there holds here."""
-        return self is other or (self.outer is not None and self.outer.is_within(other))
+        """Whether this is another one, has it as a part, or is of a run inside its run: then whatever holds there holds
+        here."""
+        around = self.parts if self.outer is None else (*self.parts, self.outer)
+        return self is other or any(each.is_within(other) for each in around)
 
     def attribution(self, metadata: Mapping[str, Any]) -> Attribution:
         """Who a call is for, from what encloses it; the innermost says most. Built once for all calls of one node."""

@@ -39,7 +39,8 @@ def joined(lead: Governance, others: Iterable[Governance]) -> Governance:
         policy = joint_policy(lead.meter.policy, other.meter.policy)
         listeners = tuple(dict.fromkeys((*lead.meter.listeners, *other.meter.listeners)))
         recorders = tuple(dict.fromkeys((*lead.meter.recorders, *other.meter.recorders)))
-        lead = replace(lead, meter=replace(lead.meter, policy=policy, listeners=listeners, recorders=recorders))
+        meter = replace(lead.meter, policy=policy, listeners=listeners, recorders=recorders)
+        lead = replace(lead, meter=meter, parts=(lead, other))
     return lead
 
 

@@ -16,6 +16,9 @@ from langchain_core.outputs import LLMResult
 from budgeted_agents.errors import BudgetExceeded
 from budgeted_agents.integrations.langchain.governance.governance import Governance
 
+_LONGEST = 120.0
+"""Seconds for which a refused step waits for a call: longer than nearly all answers take."""
+
 
 class _InFlight:
     """A model call on an event loop: the task it is made in, and what is to be told of its end, if somebody waits."""
@@ -25,6 +28,11 @@ class _InFlight:
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self.task = task
         self.ended: asyncio.Future[None] | None = None
+
+    def end(self) -> None:
+        """Tell whoever waits; from any thread."""
+        if self.ended is not None:
+            self.ended.get_loop().call_soon_threadsafe(_set, self.ended)
 
 
 class RunningStep:
@@ -57,14 +65,14 @@ class RunningStep:
             self.outer.answers.update(self.answers)
 
     async def calls_have_ended(self) -> None:
-        """Wait for the model calls that are being made in other tasks just now. One that was cancelled ends with its
-        task; none is waited for longer than it may hold money."""
+        """Wait for the model calls that are being made in other tasks just now. One that was cancelled counts as ended
+        when its task ends or makes another call."""
         here, loop = asyncio.current_task(), asyncio.get_running_loop()
         for call, each in list(self.in_flight.items()):
-            each.ended = loop.create_future()
+            if each.ended is None:
+                each.ended = loop.create_future()
             if call in self.in_flight and each.task is not here:
-                ttl = self.governance.meter.hold_ttl
-                await asyncio.wait({each.task, each.ended}, timeout=ttl, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({each.task, each.ended}, timeout=_LONGEST, return_when=asyncio.FIRST_COMPLETED)
 
     def pass_on(self, refusal: BudgetExceeded, governance: Governance) -> bool:
         """Have the step around this one land, if it is of the run that is governed so; False if it is not."""
@@ -95,8 +103,16 @@ def is_of(refusal: BudgetExceeded, governance: Governance) -> bool:
 def begun(call: int) -> None:
     """Told of each model call (by langchain-core's id) of the step that is run here, in the task it is made in."""
     running = _running.get()
-    if running is not None and asyncio._get_running_loop() is not None and (task := asyncio.current_task()) is not None:
-        running.in_flight[call] = _InFlight(task)
+    if running is None or asyncio._get_running_loop() is None or (task := asyncio.current_task()) is None:
+        return
+    made = _InFlight(task)
+    while running is not None:
+        for earlier, each in list(running.in_flight.items()):
+            if each.task is task or each.task.done():  # it was cancelled, of which nobody is told
+                del running.in_flight[earlier]
+                each.end()
+        running.in_flight[call] = made
+        running = running.outer
 
 
 def answered(call: int, answer: LLMResult) -> None:
@@ -110,11 +126,11 @@ def answered(call: int, answer: LLMResult) -> None:
 def ended(call: int) -> None:
     """Told when a model call has been settled; from any thread."""
     running = _running.get()
-    if running is None or not running.in_flight:
-        return
-    known = running.in_flight.pop(call, None)
-    if known is not None and known.ended is not None:
-        known.ended.get_loop().call_soon_threadsafe(_set, known.ended)
+    while running is not None and running.in_flight:
+        known = running.in_flight.pop(call, None)
+        if known is not None:
+            known.end()
+        running = running.outer
 
 
 def _set(ended: asyncio.Future[None]) -> None:

@@ -29,7 +29,8 @@ def top_up_session(
 ) -> tuple[Balance, ...]:
     """Credit the accounts that a run with this config would be charged to, if ``who`` holds for every run."""
     host = meter.hosts.of(session_of(config))
-    named = meter.guests if host is None else {each.name: each for each in host.budgets.values()}
+    inside = () if host is None else host.budgets.values()
+    named = meter.guests | {each.name: each for each in inside}
     chosen = budget_to_top_up(meter.policy, budget, named)
     if host is not None:  # the run is charged there, under these names
         meter, who, chosen = host.meter, host.attribution, host.budgets.get(chosen.name, chosen)

@@ -19,6 +19,7 @@ from langgraph.channels.base import BaseChannel
 from langgraph.errors import EmptyChannelError, InvalidUpdateError
 
 from budgeted_agents.integrations.langchain.callbacks.handler import BudgetHandler
+from budgeted_agents.integrations.langchain.governance.configs import handlers_of
 from budgeted_agents.integrations.langchain.governance.governance import RUN_CHANNEL
 from budgeted_agents.integrations.langchain.governance.in_force import found_by
 
@@ -107,9 +108,7 @@ def _innermost(outer: BaseCallbackHandler | None) -> BaseCallbackHandler | None:
 
 def _handed_down(config: RunnableConfig) -> BudgetHandler | None:
     """The handler of the innermost run that a config's callbacks are of."""
-    callbacks = config.get("callbacks")
-    handlers = callbacks if isinstance(callbacks, list) else getattr(callbacks, "handlers", ())
-    return next((handler for handler in reversed(handlers) if isinstance(handler, BudgetHandler)), None)
+    return next((handler for handler in reversed(handlers_of(config)) if isinstance(handler, BudgetHandler)), None)
 
 
 def _deeper(one: BaseCallbackHandler | None, other: BaseCallbackHandler | None) -> BaseCallbackHandler | None:
