@@ -18,6 +18,8 @@ RELIED_ON = [
     ("langgraph._internal._constants", "CONFIG_KEY_SEND", "writing from inside a task (pregel.py)"),
     ("langgraph._internal._constants", "CONFIG_KEY_READ", "writes and channels of a task (pregel.py, channel.py)"),
     ("langgraph._internal._constants", "TASKS", "edges made by Send (pregel.py)"),
+    ("langgraph._internal._constants", "RESUME", "answers of people in a task that is suspended (pregel.py)"),
+    ("langgraph._internal._constants", "PUSH", "how the path of a @task begins (governance/depth.py)"),
     ("langgraph._internal._constants", "ERROR", "marking a refused task as not cacheable (pregel.py)"),
     ("langgraph._internal._runnable", "RunnableCallable", "the finalizer's node (twins.py)"),
     ("langgraph._internal._runnable", "RunnableSeq.invoke", "GovernedSeq overrides it (node.py)"),

@@ -77,8 +77,8 @@ def from_metadata(metadata: Mapping[str, object], wanted: frozenset[str] = DIMEN
 
 def passed_over(metadata: Mapping[str, object], wanted: frozenset[str]) -> list[str]:
     """The wanted dimensions that a config's metadata names with a value that is no name. None and "" name nobody."""
-    given = {name: value for name, value in metadata.items() if name in wanted and value is not None}
-    return [name for name, value in given.items() if not _text(value) and not (isinstance(value, str) and not value)]
+    given = {name: value for name, value in metadata.items() if name in wanted and not _is_nobody(value)}
+    return [name for name, value in given.items() if not _text(value)]
 
 
 def checked(dimensions: Mapping[str, object], *, place: str) -> dict[str, str]:
@@ -102,6 +102,10 @@ def checked(dimensions: Mapping[str, object], *, place: str) -> dict[str, str]:
                 remedy=f"Give a non-empty string of at most {MAX_LENGTH} characters, a whole number or a UUID",
             )
     return {name: str(value) for name, value in dimensions.items()}
+
+
+def _is_nobody(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value)
 
 
 def _text(value: object) -> str:

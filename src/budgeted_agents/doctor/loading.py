@@ -119,8 +119,8 @@ def _context_for(app: Runnable[Any, Any], given: str | None) -> Any:
         raise InvalidGraph(
             f"does not fit ({first['msg']})", field=where, value=first["input"], place="doctor", remedy=remedy
         ) from None
-    except (PydanticUserError, NameError):  # it has types of the user's own; the graph will say
-        return context
+    except (PydanticUserError, NameError):
+        pass  # it has types of the user's own; the graph will say
     return context
 
 

@@ -1,5 +1,5 @@
-"""The private parts of LangGraph this library touches, in one place. ``tests/langgraph/test_upstream.py`` says which of
-them changed when an upgrade moves them.
+"""What runs need from LangGraph's private modules. docs/architecture.md lists what else of it is known by name, and
+``tests/langgraph/test_upstream.py`` says what changed when an upgrade moves something.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class GoverningHandler(ToolEvents):
         may_wait: Callable[[], bool] = may_block,
     ) -> Steps[None]:
         """Admit a call, unless that was done already, where the call could be awaited."""
-        params = kwargs.get("invocation_params") or _NOTHING
+        params = kwargs.get("invocation_params")
         invocation = params if kwargs.get("batch_size", 1) > 1 else None
         try:
             if run_id.int in open_calls.models.ids:
@@ -111,7 +111,7 @@ class GoverningHandler(ToolEvents):
                 governance = yield from self._with_earlier(governance, run_id)
             if invocation is not None and open_calls.of_invocation(invocation):
                 may_wait = _never  # what it might wait for is held by prompts that are sent together with it
-            observed = observe(governance, messages, metadata, params, expected=self.expected)
+            observed = observe(governance, messages, metadata, params or _NOTHING, expected=self.expected)
             admission = yield from self._hold(governance, observed, metadata, parent_run_id, may_wait)
             if governance.meter.keeps_content:
                 admission = replace(admission, content=ModelContent(messages))
@@ -205,7 +205,7 @@ class GoverningHandler(ToolEvents):
 
     def _end(self, steps: Steps[Any]) -> None:
         if self._refused:
-            self._refused.clear()
+            self._refused.clear()  # money may have come back
         drive(steps)
 
 

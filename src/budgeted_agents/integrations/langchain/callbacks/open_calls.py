@@ -35,11 +35,9 @@ class Batch(Struct, eq=False):
     the others.
 
     Attributes:
-        parameters: of the request: the very object that all its prompts come with.
         is_counted: whether an answer has brought the usage of all.
     """
 
-    parameters: object
     is_counted: bool = False
 
 
@@ -147,12 +145,14 @@ class OpenCalls(Generic[CallT]):
         """All calls, whoever admitted them."""
         return [call for calls in list(self._calls.values()) for call in calls.values()]
 
-    def drop(self, calls: list[CallT]) -> None:
-        """Remove these calls."""
-        for id, known in list(self._calls.items()):
-            for handler, call in list(known.items()):
-                if any(call is each for each in calls):
-                    self.take(UUID(int=id), handler)
+    def take_where(self, is_meant: Callable[[CallT], bool]) -> list[CallT]:
+        """Remove and return the calls that are meant, whoever admitted them."""
+        taken = []
+        for id, calls in list(self._calls.items()):
+            for handler, call in list(calls.items()):
+                if is_meant(call) and self.take(UUID(int=id), handler) is not None:
+                    taken.append(call)
+        return taken
 
     def take_all(self, run_id: UUID) -> list[CallT]:
         return list(self._calls.pop(run_id.int, {}).values())
@@ -171,12 +171,10 @@ def of_invocation(parameters: object) -> list[OpenModelCall]:
 
 def take_invocation(parameters: object) -> list[OpenModelCall]:
     """Remove and return them."""
-    found = of_invocation(parameters)
-    models.drop(found)
-    return found
+    return models.take_where(lambda call: call.invocation is parameters)
 
 
 def batch_of(parameters: object) -> Batch:
     """The batch of prompts that come with these parameters; a new one for the first of them."""
-    batches = (call.batch for call in models.values() if call.batch is not None)
-    return next((batch for batch in batches if batch.parameters is parameters), Batch(parameters))
+    batches = (call.batch for call in of_invocation(parameters))
+    return next(filter(None, batches), None) or Batch()

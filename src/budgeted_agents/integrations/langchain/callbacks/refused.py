@@ -26,34 +26,24 @@ class _Known(Struct, frozen=True):
     left: int
 
 
-class Refusals:
+class Refusals(dict[object, _Known]):
     """Those of one handler, by what a retry has in common with the call that was refused."""
-
-    def __init__(self) -> None:
-        self._known: dict[object, _Known] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._known)
 
     def add(self, meter: Meter, parent_run_id: UUID | None, observed: Observed, refusal: BudgetExceeded) -> Steps[None]:
         """Remember a refusal, if it is known where its call was made. Another minute may begin for requests at any
         time."""
-        if parent_run_id is not None and len(self._known) < _MOST and refusal.unit != REQUESTS:
+        if parent_run_id is not None and len(self) < _MOST and refusal.unit != REQUESTS:
             left = yield from _left(meter, refusal)
-            self._known[_request(parent_run_id, observed)] = _Known(refusal, meter.clock(), left)
+            self[_request(parent_run_id, observed)] = _Known(refusal, meter.clock(), left)
 
     def still(self, meter: Meter, parent_run_id: UUID | None, observed: Observed) -> Steps[BudgetExceeded | None]:
         """The refusal of such a call, if it would be refused again, as far as can be told without asking: a top-up,
         another window, or money that came back, perhaps in another process, may have made room."""
-        known = self._known.get(_request(parent_run_id, observed))
+        known = self.get(_request(parent_run_id, observed))
         if known is None or meter.clock() >= known.at + _REPEATED_FOR:
             return None
         left = yield from _left(meter, known.refusal)
         return None if left > known.left else known.refusal
-
-    def clear(self) -> None:
-        """Forget all: some call has ended, and money may have come back."""
-        self._known.clear()
 
 
 def _request(parent_run_id: UUID | None, observed: Observed) -> tuple[object, ...]:

@@ -43,10 +43,7 @@ def open_run(
         InvalidGraph: the run around it is kept on another ledger.
     """
     metadata = config.get("metadata") or {}
-    application = meter
-    budgets: Mapping[str, Budget] = {}
-    if outer is not None:
-        meter, budgets = _inside(meter, outer.meter, metadata)
+    conducting, budgets = (meter, {}) if outer is None else _inside(meter, outer.meter, metadata)
     session = outer.run.session if outer else session_of(config)
     id = new_id()
     run = Run(
@@ -57,12 +54,13 @@ def open_run(
         depth=outer.run.depth + 1 if outer else 1,
     )
     if outer is None:
-        application.hosts.forget(run.session)
-    elif application is not outer.meter:
-        application.hosts.add(run.session, Host(meter, budgets, run.attribution))
-    own = meter.policy.by_name.keys() - (outer.meter.policy.by_name.keys() if outer else ())
+        meter.hosts.forget(run.session)
+    elif meter is not outer.meter:
+        meter.hosts.add(run.session, Host(conducting, budgets, run.attribution))
+    own = conducting.policy.by_name.keys() - (outer.meter.policy.by_name.keys() if outer else ())
     latest = [] if outer is None else outer.latest
-    return BudgetHandler(kind(meter, run, as_raised=BudgetInterrupt, latest=latest, own=frozenset(own), outer=outer))
+    governance = kind(conducting, run, as_raised=BudgetInterrupt, latest=latest, own=frozenset(own), outer=outer)
+    return BudgetHandler(governance)
 
 
 def enter(governance: Governance, metadata: Mapping[str, Any]) -> Steps[None]:

@@ -70,10 +70,6 @@ class AgentGovernance(Governance):
         """What models have answered in the tool that something with this metadata is called in."""
         return self.answers.get(self._tool_at(metadata), {})
 
-    def _is_to_raise(self, error: BudgetExceeded) -> bool:
-        budget = self.meter.policy.by_name.get(error.budget)
-        return budget is not None and budget.on_exhausted == "raise"
-
     def _tool_at(self, metadata: Mapping[str, Any]) -> str:
         """The task of this agent's tools that a call is made in; empty if it is made in none."""
         place = namespace(metadata).removeprefix(self.place)
@@ -82,11 +78,11 @@ class AgentGovernance(Governance):
     def refuse(self, error: BudgetExceeded, metadata: Mapping[str, Any]) -> BaseException:
         """The exception by which a refused call ends the run, suspends it, or is answered."""
         refused = super().refuse(error, metadata)
-        if not self._tool_at(metadata):  # other middleware may have asked: nobody there knows what to make of it
-            return BudgetStop(error) if self._is_to_raise(error) else refused
         # A budget that is not known here is a callback's, which would have raised or suspended by itself.
-        is_answered = is_of_the_tool(error) or error.budget not in self.meter.policy.by_name
-        if not is_answered and (leaving := _leaving(self, error)) is not None:
+        leaving = _leaving(self, error) if error.budget in self.meter.policy.by_name else None
+        if not self._tool_at(metadata):  # other middleware may have asked: nobody there knows what to make of it
+            return leaving or refused
+        if leaving is not None and not is_of_the_tool(error):
             return leaving
         return BudgetAnswer(error, texts(self.answered_in_tool(metadata).values()))
 

@@ -32,17 +32,14 @@ class _Call:
         self.run_id = run_id
         self.is_as_asked = True
 
-    def gives_what_was_asked(self) -> bool:
-        return self.is_as_asked
-
 
 _call: ContextVar[_Call | None] = ContextVar("budgeted_agents_call", default=None)
 
 
 def conductor(run_manager: Any) -> Governance | None:
     """What governs the call a model makes now: all that does, as one; None if nothing does."""
-    call = _call.get()
-    run_id = run_manager.run_id if run_manager is not None else None if call is None else call.run_id
+    called = _call.get() if run_manager is None else run_manager
+    run_id = None if called is None else called.run_id
     handed_over = [] if run_id is None else open_calls.handed_over.take_all(run_id)
     lead = current() or next(iter(handed_over), None)
     return None if lead is None else joined(lead, handed_over)
@@ -59,7 +56,7 @@ def told_its_run_id(base: type[BaseChatModel]) -> dict[str, Callable[..., Any]]:
 
     def _generate_with_cache(self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any) -> Any:
         call = _Call(run_manager.run_id if run_manager else None)
-        model: Any = keeping_if(self, call.gives_what_was_asked)
+        model: Any = keeping_if(self, lambda: call.is_as_asked)
         with Assigned(_call, call):
             return base._generate_with_cache(model, messages, stop=stop, run_manager=run_manager, **kwargs)
 
@@ -67,7 +64,7 @@ def told_its_run_id(base: type[BaseChatModel]) -> dict[str, Callable[..., Any]]:
         self: Any, messages: Any, stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> Any:
         call = _Call(run_manager.run_id if run_manager else None)
-        model: Any = keeping_if(self, call.gives_what_was_asked)
+        model: Any = keeping_if(self, lambda: call.is_as_asked)
         with Assigned(_call, call):
             return await base._agenerate_with_cache(model, messages, stop=stop, run_manager=run_manager, **kwargs)
 
